@@ -1,0 +1,223 @@
+"""audit(): task x probe -> answers of base and of every tuned checkpoint, for the same samples."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from forgetcheck import catalog, provenance
+from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.encoded_task import EncodedTask, encode_task
+from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.run_folder import read_head
+from forgetcheck.errors import CannotAsk
+from forgetcheck.probes.base import Probe
+from forgetcheck.progress import Progress, silent
+from forgetcheck.retention.answers import Answers, Audit, Said
+from forgetcheck.tasks.base import SplitName, Task
+from forgetcheck.tasks.battery import Battery, summary
+
+PROBES = ("zero-shot", "zero-shot:text=base", "linear")  # put to every task of the battery
+TARGET_PROBE = "head"  # put to the task a run folder was tuned on
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A tuned checkpoint under its name in this audit, loaded, with the task it was tuned on."""
+
+    name: str
+    checkpoint: Checkpoint
+    encoder: Encoder
+    target: Task | None
+
+
+def audit(
+    base: Checkpoint,
+    tuned: Sequence[Checkpoint],
+    battery: Battery,
+    probes: Sequence[str] = PROBES,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Audit:
+    """Ask base and every tuned checkpoint the same questions; the base is embedded once.
+
+    Raises CannotAsk when a checkpoint cannot be compared with the base, or nothing can be asked.
+    """
+    if not tuned:
+        raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
+    asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
+    names = distinct_names(tuned)
+    for name, checkpoint in zip(names, tuned, strict=True):
+        refuse_mismatch(base, name, checkpoint)
+    anchor = load_encoder(base, device)
+    candidates = [
+        Candidate(name, checkpoint, replace_name(load_encoder(checkpoint, device), name), target_of(checkpoint))
+        for name, checkpoint in zip(names, tuned, strict=True)
+    ]
+    answers = [
+        *ask_battery(anchor, candidates, battery, asked, progress),
+        *ask_targets(anchor, candidates, progress),
+    ]
+    if not answers:
+        raise CannotAsk("none of the probes applies to these checkpoints: nothing was measured; choose other --probe.")
+    return Audit(tuple(answers), describe(base, anchor, candidates, battery, probes))
+
+
+def ask_battery(
+    base: Encoder,
+    candidates: Sequence[Candidate],
+    battery: Battery,
+    probes: Mapping[str, Probe],
+    progress: Progress,
+) -> Iterator[Answers]:
+    parts = needed_parts(probes.values())
+    encoders = [base, *(candidate.encoder for candidate in candidates)]
+    for name, task in battery.tasks.items():
+        anchor, *others = encode_task(name, task, encoders, parts, progress)
+        for spec, probe in probes.items():
+            yield from ask(name, spec, probe, anchor, list(zip(candidates, others, strict=True)), progress)
+
+
+def ask_targets(
+    base: Encoder, candidates: Sequence[Candidate], progress: Progress
+) -> Iterator[Answers]:
+    """Ask each run folder about the task it was tuned on, with its own head."""
+    probe: Probe = catalog.build("probes", TARGET_PROBE)
+    for spec in dict.fromkeys(source_of(c.checkpoint) for c in candidates if c.target is not None):
+        members = [candidate for candidate in candidates if source_of(candidate.checkpoint) == spec]
+        task = members[0].target
+        assert task is not None
+        encoders = [base, *(candidate.encoder for candidate in members)]
+        anchor, *others = encode_task(spec, task, encoders, probe.parts, progress)
+        headed = [with_head(candidate, seen) for candidate, seen in zip(members, others, strict=True)]
+        yield from ask(spec, TARGET_PROBE, probe, anchor, headed, progress)
+
+
+def ask(
+    task: str,
+    spec: str,
+    probe: Probe,
+    base: EncodedTask,
+    tuned: Sequence[tuple[Candidate, EncodedTask]],
+    progress: Progress,
+) -> Iterator[Answers]:
+    """Put one question to the base once, and to every candidate it applies to."""
+    able = [(candidate, seen) for candidate, seen in tuned if probe.applies(seen, base)]
+    if not able:
+        return
+    answered = probe.answer(base, base)
+    for number, (candidate, seen) in enumerate(able, start=1):
+        reply = probe.answer(seen, base)
+        progress(f"asking {task}", number, len(able), spec)
+        yield Answers(
+            checkpoint=candidate.name,
+            task=task,
+            probe=spec,
+            class_names=base.task.class_names,
+            labels=base.splits["test"].labels.numpy().astype("int32"),
+            base=answered,
+            tuned=reply,
+            identical=probe.identical(seen, base),
+            target=candidate.target == base.task,
+            warnings=(*doubts("base", answered), *doubts("tuned", reply)),
+        )
+
+
+def doubts(who: str, reply: Said) -> list[str]:
+    if reply.notes.get("converged", True):
+        return []
+    return [f"the {who} probe stopped at gradient {reply.notes['gradient']:.1e}, short of its tolerance"]
+
+
+def needed_parts(probes: Any) -> tuple[SplitName, ...]:
+    parts: tuple[SplitName, ...] = ("train", "test")
+    return tuple(part for part in parts if any(part in probe.parts for probe in probes))
+
+
+def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
+    path = candidate.checkpoint.head
+    return candidate, (seen if path is None else replace(seen, head=read_head(path)))
+
+
+def source_of(checkpoint: Checkpoint) -> str | None:
+    source = checkpoint.run.get("task", {}).get("source")
+    return str(source) if source else None
+
+
+def target_of(checkpoint: Checkpoint) -> Task | None:
+    source = source_of(checkpoint)
+    task: Task | None = catalog.build("tasks", source) if source else None
+    return task
+
+
+def replace_name(encoder: Encoder, name: str) -> Encoder:
+    return replace(encoder, name=name)
+
+
+def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Name checkpoints by file or folder; where two share a name, number them."""
+    totals, turn, names = Counter(checkpoint.name for checkpoint in checkpoints), Counter[str](), []
+    for checkpoint in checkpoints:
+        turn[checkpoint.name] += 1
+        number = f"-{turn[checkpoint.name]}" if totals[checkpoint.name] > 1 else ""
+        names.append(f"{checkpoint.name}{number}")
+    return names
+
+
+def refuse_mismatch(base: Checkpoint, name: str, tuned: Checkpoint) -> None:
+    """Two models that differ in more than their weights are not a before and an after."""
+    for part in ("model_cfg", "preprocess_cfg"):
+        here, there = flat(base.config[part]), flat(tuned.config[part])
+        odd = [key for key in {**here, **there} if here.get(key) != there.get(key)]
+        if odd:
+            found = "; ".join(f"{key}: {here.get(key)} against {there.get(key)}" for key in odd[:3])
+            raise CannotAsk(
+                f"base and '{name}' differ in {part} ({found}): a drop would not be forgetting; "
+                "pass the base this checkpoint was tuned from, or the right --model."
+            )
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings; 0.5 and [0.5] spelled as tuple or list are the same."""
+    result: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return result
+
+
+def describe(
+    base: Checkpoint,
+    encoder: Encoder,
+    candidates: Sequence[Candidate],
+    battery: Battery,
+    probes: Sequence[str],
+) -> dict[str, Any]:
+    """Say where the numbers come from: weights, battery, probes, versions."""
+    return {
+        "base": model_facts(base, encoder),
+        "tuned": {c.name: model_facts(c.checkpoint, c.encoder) for c in candidates},
+        "battery": {**summary(battery), "digest": provenance.digest(summary(battery))},
+        "probes": list(probes),
+        "device": str(encoder.device),
+        "threads": torch.get_num_threads(),
+        "environment": provenance.environment(),
+    }
+
+
+def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
+    return {
+        "name": checkpoint.name,
+        "weights": str(checkpoint.weights or ":".join(checkpoint.tag or ())),
+        "digest": encoder.digests,
+        "config": {key: dict(value) for key, value in checkpoint.config.items() if isinstance(value, Mapping)},
+        "run": {
+            key: checkpoint.run[key]
+            for key in ("task", "regularizer", "schedule", "validation_accuracy")
+            if key in checkpoint.run
+        },
+    }

@@ -1,0 +1,126 @@
+"""name:option=value -> the class in the file of that name. The file name is the registration."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from forgetcheck.errors import CannotAsk, unknown_name
+
+HERE = Path(__file__).parent
+BASES = {"regularizers": "Regularizer", "probes": "Probe", "tasks": "Task", "exporters": "Exporter"}
+SINGULAR = {"regularizers": "regularizer", "probes": "probe", "tasks": "task", "exporters": "exporter"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of an extension: a field of its dataclass."""
+
+    name: str
+    type: str
+    default: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What can be said of an extension without importing it."""
+
+    name: str
+    summary: str
+    options: tuple[Option, ...]
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the names of all extensions of a kind, sorted."""
+    return tuple(entry.name for entry in entries(kind))
+
+
+def entries(kind: str) -> tuple[Entry, ...]:
+    """Read the folder of a kind; nothing is imported."""
+    return tuple(sorted(read_entries(kind), key=lambda entry: entry.name))
+
+
+def read_entries(kind: str) -> Iterator[Entry]:
+    for path in (HERE / kind).glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = extension_class(tree, BASES[kind])
+        if found is not None:
+            summary = (ast.get_docstring(tree) or "").split("\n")[0]
+            yield Entry(path.stem.replace("_", "-"), summary, tuple(read_options(found)))
+
+
+def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
+    """Find the one class that derives from `base`; a file without one is not an extension."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == base for b in node.bases):
+            return node
+    return None
+
+
+def read_options(node: ast.ClassDef) -> Iterator[Option]:
+    for line in node.body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            annotation = ast.unparse(line.annotation)
+            if not annotation.startswith("ClassVar"):
+                default = ast.unparse(line.value) if line.value else "required"
+                yield Option(line.target.id.replace("_", "-"), annotation, default)
+
+
+def build(kind: str, spec: str) -> Any:
+    """Make the extension that a spec such as `ldifs:strength=5` names.
+
+    Raises CannotAsk for an unknown name, an unknown option or a value of the wrong type.
+    """
+    name, _, rest = spec.partition(":")
+    see = f"forgetcheck list {kind}"
+    if name not in names(kind):
+        raise unknown_name(SINGULAR[kind], name, names(kind), see)
+    found = load_class(kind, name)
+    hints = get_type_hints(found)
+    known = [field.name.replace("_", "-") for field in fields(found)]
+    values = {}
+    for key, text in parse_options(spec, rest):
+        if key not in known:
+            raise unknown_name(f"option of {name}", key, known, see)
+        field = key.replace("-", "_")
+        values[field] = convert(f"{name}:{key}", hints[field], text)
+    return found(**values)
+
+
+def load_class(kind: str, name: str) -> type[Any]:
+    module = importlib.import_module(f"forgetcheck.{kind}.{name.replace('-', '_')}")
+    base = getattr(importlib.import_module(f"forgetcheck.{kind}.base"), BASES[kind])
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    assert len(found) == 1, f"{module.__name__} must hold exactly one {BASES[kind]}"
+    return found[0]
+
+
+def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
+    """Split `a=1,b=2`; underscores and hyphens in keys are the same."""
+    seen = set()
+    for part in filter(None, rest.split(",")):
+        key, equals, text = part.partition("=")
+        key = key.strip().replace("_", "-")
+        if not equals:
+            raise CannotAsk(f"'{spec}': expected option=value, found '{part}'; write name:option=value,option=value.")
+        if key in seen:
+            raise CannotAsk(f"'{spec}': option '{key}' is given twice; keep one.")
+        seen.add(key)
+        yield key, text.strip()
+
+
+def convert(where: str, hint: Any, text: str) -> Any:
+    """Read option text as the type of its field."""
+    try:
+        return TypeAdapter(hint).validate_python(text)
+    except ValidationError as problem:
+        said = problem.errors(include_url=False)[0]["msg"]
+        raise CannotAsk(f"{where}={text}: {said[0].lower()}{said[1:]}.") from None

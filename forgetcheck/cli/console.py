@@ -1,0 +1,182 @@
+"""Tables, progress and messages on a terminal. Results go to stdout, the rest to stderr."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.progress import silent
+from forgetcheck.retention.policy import Finding, Verdict
+from forgetcheck.retention.report import Report, summarise
+
+Callback = Callable[..., None]
+QUIET_SECONDS = 15.0  # between lines of progress where there is no terminal
+STYLES = {
+    Verdict.FORGOT: "bold red",
+    Verdict.UNSURE: "yellow",
+    Verdict.RETAINED: "green",
+    Verdict.GAINED: "green",
+    Verdict.NEVER_KNEW: "dim",
+}
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A console that never breaks on names: no markup, no emoji, no highlighting."""
+    stream = sys.stderr if stderr else sys.stdout
+    with suppress(AttributeError, ValueError):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 100
+    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+
+
+def show(*parts: object) -> None:
+    """Print to stdout; a reader that went away (`| head`) is no error and changes no exit code."""
+    try:
+        make_console().print(*parts, soft_wrap=all(isinstance(part, str) for part in parts))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_line(text: str) -> None:
+    show(text)
+
+
+def print_document(text: str) -> None:
+    """Write text as it is, for machines."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_error(text: str) -> None:
+    make_console(stderr=True).print(Text(f"forgetcheck: {printable(text)}"), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a name could use to repaint the terminal."""
+    return "".join(mark if mark.isprintable() else "�" for mark in text)
+
+
+@contextmanager
+def progress_shown(quiet: bool = False) -> Iterator[Callback]:
+    """Yield a progress callback: bars on a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield silent
+    elif make_console(stderr=True).is_terminal:
+        with bars() as callback:
+            yield callback
+    else:
+        yield lines()
+
+
+@contextmanager
+def bars() -> Iterator[Callback]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as progress:
+        stages: dict[str, TaskID] = {}
+
+        def callback(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage not in stages:
+                for old in stages.values():
+                    progress.remove_task(old)
+                stages.clear()
+                stages[stage] = progress.add_task(printable(stage), total=total, note="")
+            progress.update(stages[stage], completed=done, total=total, note=printable(note))
+
+        yield callback
+
+
+def lines() -> Callback:
+    """Return a callback that prints one line per finished stage and one every so often within it."""
+    said = time.monotonic()
+
+    def callback(stage: str, done: int, total: int, note: str = "") -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= QUIET_SECONDS:
+            said = now
+            print_note(f"{stage}: {done} of {total} {note}".rstrip())
+
+    return callback
+
+
+def print_note(text: str) -> None:
+    make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)
+
+
+def show_report(report: Report, top: int) -> None:
+    """Print the tables of a report: per checkpoint its tasks, then its worst concepts."""
+    summary = summarise(report)
+    for checkpoint in report.checkpoints:
+        show(task_table(printable(checkpoint), report.tasks(checkpoint)))
+        worst = report.worst_concepts(checkpoint, top)
+        if worst:
+            show(concept_table("concepts that dropped most", worst))
+        for probe, facts in summary[checkpoint].items():
+            worst_task = printable(facts["worst_task"])
+            show(f"{probe}: mean drop {points(facts['mean_drop'])}, worst {points(facts['worst_drop'])} ({worst_task})")
+        for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
+            show(f"warning: {printable(warning)}")
+        show("")
+
+
+def task_table(title: str, findings: list[Finding]) -> Table:
+    table = empty_table(title, "task")
+    for finding in findings:
+        row = finding.retention
+        table.add_row(Text(printable(row.task)), *cells(finding))
+    return table
+
+
+def concept_table(title: str, findings: list[Finding]) -> Table:
+    table = empty_table(title, "concept")
+    for finding in findings:
+        row = finding.retention
+        table.add_row(Text(printable(f"{row.task} / {row.concept}")), *cells(finding))
+    return table
+
+
+def empty_table(title: str, first: str) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table.add_column(first, overflow="fold", min_width=8)
+    table.add_column("probe", overflow="fold")
+    for name in ("base", "tuned", "drop"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    return table
+
+
+def cells(finding: Finding) -> list[Text]:
+    row = finding.retention
+    return [
+        Text(printable(row.probe)),
+        Text(f"{100 * row.base:.1f}"),
+        Text(f"{100 * row.tuned:.1f}"),
+        Text(points(row.drop)),
+        Text(f"[{points(row.low)}, {points(row.high)}]"),
+        Text(str(row.n)),
+        Text(finding.verdict.value, style=STYLES[finding.verdict]),
+    ]
+
+
+def points(fraction: float) -> str:
+    """Print a signed difference in percentage points; never a negative zero."""
+    text = f"{100 * fraction:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text

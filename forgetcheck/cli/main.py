@@ -1,0 +1,80 @@
+"""The program: commands, exit codes and nothing else.
+
+Exit codes: 0 done, and the policy (if any) was met; 1 the policy failed, and nothing else ever exits
+1; 2 could not ask or could not write; 3 a bug of ours; 130 and 143 interrupted.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from forgetcheck import __version__
+from forgetcheck.cli import audit, console, demo, listing, report, tune
+from forgetcheck.errors import ForgetcheckError
+
+OUR_BUG = 3
+EPILOG = "Exit codes: 0 done, policy met. 1 the policy failed. 2 could not ask or write. 3 our bug."
+
+app = typer.Typer(
+    name="forgetcheck",
+    help="Did fine-tuning cripple your CLIP model? Measure what it forgot, and help it not to.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("tune")(tune.tune)
+app.command("audit")(audit.audit)
+app.command("report")(report.report)
+app.command("list")(listing.listing)
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        console.print_line(f"forgetcheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Did fine-tuning cripple your CLIP model? Measure what it forgot, and help it not to."""
+
+
+def main() -> NoReturn:
+    """Run a command and map what it raises to the exit codes above."""
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        app()
+    except ForgetcheckError as refusal:
+        console.print_error(str(refusal))
+        raise SystemExit(refusal.exit_code) from None
+    except MemoryError:
+        console.print_error("out of memory: use a smaller model, --batch-size or battery, or a larger machine.")
+        raise SystemExit(2) from None
+    except SystemExit as leaving:
+        # typer itself exits 1 for an aborted prompt; here 1 means "the policy failed" only
+        raise SystemExit(2 if leaving.code == 1 else leaving.code) from None
+    except Exception as problem:
+        console.print_error(f"this is a bug in forgetcheck ({type(problem).__name__}: {problem}); please report it.")
+        if os.environ.get("FORGETCHECK_DEBUG"):
+            traceback.print_exc()
+        else:
+            console.print_error("set FORGETCHECK_DEBUG=1 to see where it happened.")
+        raise SystemExit(OUR_BUG) from problem
+    raise SystemExit(0)
+
+
+def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Leave through the cleanups: nothing half-written stays behind."""
+    sys.exit(128 + signal.SIGTERM)

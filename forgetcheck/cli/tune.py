@@ -1,0 +1,61 @@
+"""`forgetcheck tune`: fine-tune a checkpoint on a task while staying near the base."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetcheck import catalog
+from forgetcheck.cli import console
+from forgetcheck.files import refuse_existing
+
+
+def tune(
+    base: Annotated[str, typer.Argument(help="The checkpoint to start from, as for `audit`.", show_default=False)],
+    on: Annotated[str, typer.Option("--on", help="The task, such as digits.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The run folder to write.", show_default=False)],
+    regularizer: Annotated[
+        str, typer.Option(help="How to stay near the base, such as ldifs:strength=5.")
+    ] = "ldifs",
+    model: Annotated[
+        str | None, typer.Option(help="Architecture of a bare weight file, as open_clip names it.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the task.", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="128")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of AdamW.", show_default="1e-5, or the checkpoint's own")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's decay.", show_default="0.1")] = None,
+    warmup_steps: Annotated[
+        int | None, typer.Option(help="Linear warm-up, at most a tenth of all steps.", show_default="500")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Fine-tune the image tower and a zero-shot initialised head; write a run folder."""
+    refuse_existing(out, overwrite)
+    task = catalog.build("tasks", on)
+
+    from forgetcheck import tuning
+    from forgetcheck.clip.checkpoint import find_checkpoint
+    from forgetcheck.clip.run_folder import write_run
+
+    method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
+    start = find_checkpoint(base, model)
+    asked = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_steps": warmup_steps,
+        "seed": seed,
+    }
+    schedule = tuning.schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
+    with console.progress_shown(quiet) as progress:
+        run = tuning.tune(start, tuning.Named(on, task), method, schedule, device, progress)
+    write_run(out, run, overwrite)
+    reached = 100 * run.facts["validation_accuracy"]
+    console.print_line(f"{on} with {regularizer}: {reached:.1f} % on the held-out part of train; wrote {out}")
+    console.print_note(f"what did it forget? `forgetcheck audit {base} {out} --battery drawn`")

@@ -1,0 +1,1 @@
+"""The model side: load a CLIP, run it, keep what it saw."""

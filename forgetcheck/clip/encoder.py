@@ -1,0 +1,257 @@
+"""Encoder: a loaded CLIP, both towers. The only file that knows open_clip's insides."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
+from forgetcheck.clip.reading import read_state_dict
+from forgetcheck.errors import CannotAsk
+
+VISUAL = "visual."  # open_clip's names of the image tower start with this
+TEXT_BATCH = 256  # prompts per forward
+
+
+@dataclass
+class Encoder:
+    """One CLIP ready to run. `see` and `read` return L2-normalised float32 embeddings."""
+
+    name: str
+    config: Mapping[str, Any]
+    model: nn.Module
+    tokenizer: Callable[[list[str]], Tensor]
+    preprocess: Callable[[Image.Image], Tensor]  # RGB image -> (3, h, w)
+    device: torch.device
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and persistent buffers under open_clip's names; the live tensors, not copies."""
+        return self.model.state_dict(keep_vars=True)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights of each tower. Taken once: only for encoders that don't train."""
+        weights = self.model.state_dict()
+        return {"visual": digest(tower(weights, visual=True)), "text": digest(tower(weights, visual=False))}
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by to become logits."""
+        return float(self.model.logit_scale.detach().exp())  # type: ignore[operator]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks (transformer layers, ResNet or timm stages) the image tower has."""
+        visual: Any = self.model.visual
+        if hasattr(visual, "transformer"):
+            return len(visual.transformer.resblocks)
+        if hasattr(visual, "layer4"):
+            return 4
+        if hasattr(visual, "trunk") and hasattr(visual.trunk, "feature_info"):
+            return len(visual.trunk.feature_info)
+        raise CannotAsk(f"the image tower of '{self.name}' ({type(visual).__name__}) shows no intermediate features.")
+
+    def see(self, images: Tensor) -> Tensor:
+        """Embed images (n, 3, h, w) -> (n, d)."""
+        features: Tensor = self.model.encode_image(images.to(self.device))  # type: ignore[operator]
+        return F.normalize(features.float(), dim=-1)
+
+    def see_through(self, images: Tensor, depths: Sequence[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Embed images and return what passes between the blocks, in one forward.
+
+        `depths` count blocks: 0 is what enters the first block, `blocks` what leaves the last.
+        Returns the embedding (n, d) and one tensor (n, t, width) per depth, in the order asked for;
+        t counts the class token where the tower has one.
+        """
+        visual: Any = self.model.visual
+        # the last block is always asked for: open_clip's ResNet stops at the last index of the list
+        inner = sorted({depth for depth in depths if depth > 0} | {self.blocks})
+        with stem_watched(visual) as stem:
+            output = visual.forward_intermediates(
+                images.to(self.device),
+                indices=[depth if hasattr(visual, "layer4") else depth - 1 for depth in inner],
+                output_extra_tokens=has_extra_tokens(visual),
+            )
+        layers = output["image_intermediates"]
+        prefixes = output.get("image_intermediates_prefix", [None] * len(layers))
+        found = {
+            depth: as_tokens(layer, prefix)
+            for depth, layer, prefix in zip(inner, layers, prefixes, strict=True)
+        }
+        if stem:
+            found[0] = as_tokens(stem[0], None)
+        embedding = F.normalize(output["image_features"].float(), dim=-1)
+        return embedding, tuple(found[depth] for depth in depths)
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts -> (t, d); equal texts are read once."""
+        distinct = sorted(set(texts))
+        parts = []
+        for start in range(0, len(distinct), TEXT_BATCH):
+            tokens = self.tokenizer(distinct[start : start + TEXT_BATCH]).to(self.device)
+            parts.append(self.model.encode_text(tokens).float())  # type: ignore[operator]
+        row = {text: number for number, text in enumerate(distinct)}
+        return F.normalize(torch.cat(parts), dim=-1)[[row[text] for text in texts]]
+
+    def twin(self) -> "Encoder":
+        """Return an independent copy, weights included."""
+        return Encoder(
+            self.name, self.config, deepcopy(self.model), self.tokenizer, self.preprocess, self.device
+        )
+
+
+@contextmanager
+def stem_watched(visual: Any) -> Iterator[list[Tensor]]:
+    """Collect what enters the first block, which open_clip's intermediates leave out for ViTs."""
+    caught: list[Tensor] = []
+    handle = stem_of(visual).register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+    try:
+        yield caught
+    finally:
+        handle.remove()
+
+
+def stem_of(visual: Any) -> nn.Module:
+    """Return the last module before the first block."""
+    trunk = getattr(visual, "trunk", None)
+    candidates = [
+        getattr(visual, "ln_pre", None),
+        getattr(visual, "avgpool", None),  # ResNet: the end of the stem
+        *(getattr(trunk, name, None) for name in ("stem", "norm_pre", "patch_embed")),
+    ]
+    return next(module for module in candidates if isinstance(module, nn.Module))
+
+
+def has_extra_tokens(visual: Any) -> bool:
+    return hasattr(visual, "class_embedding") or getattr(getattr(visual, "trunk", None), "num_prefix_tokens", 0) > 0
+
+
+def as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
+    """Bring (n, width, h, w) or (n, t, width) to (n, t, width), class token first."""
+    tokens = layer.flatten(2).transpose(1, 2) if layer.ndim == 4 else layer
+    return tokens if prefix is None else torch.cat([prefix, tokens], dim=1)
+
+
+def load_encoder(checkpoint: Checkpoint, device: str = "auto") -> Encoder:
+    """Build the architecture, read the weights into it and check that every one fits.
+
+    The model is in evaluation mode and fp32. Raises CannotAsk for weights of another architecture,
+    truncated or non-finite files, and tags that are neither cached nor reachable.
+    """
+    place = choose_device(device)
+    with quiet():
+        model, tokenizer, preprocess = create(checkpoint)
+    if checkpoint.weights is not None:
+        fill(model, checkpoint.weights)
+    return Encoder(
+        name=checkpoint.name,
+        config=checkpoint.config,
+        model=model.float().eval().to(place),
+        tokenizer=tokenizer,
+        preprocess=preprocess,
+        device=place,
+    )
+
+
+def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
+    """Let open_clip build the model, the tokenizer and the preprocessing of a config."""
+    if checkpoint.tag is not None:
+        return create_tagged(*checkpoint.tag)
+    with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
+        (Path(folder) / CONFIG).write_text(json.dumps(dict(checkpoint.config)), encoding="utf-8")
+        source = f"local-dir:{folder}"
+        try:
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                source, load_weights=False, pretrained_text=False
+            )
+            return model, open_clip.get_tokenizer(source), preprocess
+        except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, OSError) as problem:
+            raise CannotAsk(f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}.") from None
+
+
+def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag)
+        return model, open_clip.get_tokenizer(name), preprocess
+    except Exception as problem:  # the hub client raises its own zoo of exceptions
+        raise CannotAsk(
+            f"cannot load '{name}:{tag}' ({type(problem).__name__}): it is not in the local cache and could not be "
+            "downloaded; connect to the network once, or pass a weights file with --model."
+        ) from problem
+
+
+def fill(model: nn.Module, path: Path) -> None:
+    """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
+    tensors = read_state_dict(path)
+    own = model.state_dict()
+    for name in ("logit_scale", "logit_bias"):
+        if name in own and name in tensors and tensors[name].numel() == own[name].numel():
+            tensors[name] = tensors[name].reshape(own[name].shape)
+    problems = [f"'{name}' is missing" for name in own if name not in tensors]
+    problems += [f"'{name}' is unknown" for name in tensors if name not in own]
+    problems += [
+        f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        raise CannotAsk(
+            f"'{path}' doesn't fit the architecture: {'; '.join(problems[:3])}"
+            f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}; pass the right --model NAME."
+        )
+    model.load_state_dict(tensors)
+
+
+def choose_device(device: str) -> torch.device:
+    """Pick the fastest device there is, or the one asked for."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise CannotAsk(f"device '{device}' is not available here: use --device cpu, or leave it out.") from None
+    return place
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors by name, independent of file format and of storage precision."""
+    hashed = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        hashed.update(f"{name}{tuple(value.shape)}".encode())
+        hashed.update(value.contiguous().numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def tower(weights: Mapping[str, Tensor], visual: bool) -> dict[str, Tensor]:
+    """Keep the image tower, or everything else (the text tower and the logit scale)."""
+    return {name: value for name, value in weights.items() if name.startswith(VISUAL) == visual}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep open_clip from logging to the root logger that no weights were loaded: we load them."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,56 @@
+"""A run folder: the tuned CLIP as open_clip reads it, its head, its history and how it came about."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from forgetcheck.clip.checkpoint import CONFIG, HEAD, HEADER, RUN, RUN_SCHEMA, WEIGHTS
+from forgetcheck.errors import CannotAsk
+from forgetcheck.files import whole_folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """What tuning left behind."""
+
+    config: Mapping[str, Any]  # as open_clip's local-dir: holds it
+    weights: Mapping[str, Tensor]  # the whole CLIP under open_clip's names, fp32
+    head: Tensor  # (c, d)
+    history: Sequence[Mapping[str, Any]]  # one row per step
+    facts: Mapping[str, Any]  # base, task, options, seed, versions: everything tune.json says
+
+
+def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
+    """Write a run; the folder appears complete or not at all.
+
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it as it is.
+    """
+    config = json.dumps(dict(run.config), indent=2)
+    header = {HEADER: config, "format": "pt", "base": str(run.facts["base"]["digest"])}
+    manifest = {"schema": RUN_SCHEMA, "complete": True, **run.facts}
+    with whole_folder(folder, overwrite) as temporary:
+        save_file({name: plain(value) for name, value in run.weights.items()}, temporary / WEIGHTS, header)
+        save_file({"weight": plain(run.head)}, temporary / HEAD, {"format": "pt"})
+        (temporary / CONFIG).write_text(config + "\n", encoding="utf-8")
+        pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False, lineterminator="\n")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+        (temporary / RUN).write_text(text + "\n", encoding="utf-8")
+
+
+def read_head(path: Path) -> Tensor:
+    """Return the head of a run folder (c, d)."""
+    try:
+        return load_file(path)["weight"]
+    except (OSError, SafetensorError, KeyError) as problem:
+        raise CannotAsk(f"cannot read the head '{path}': {problem}; tune again.") from None
+
+
+def plain(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous().clone()

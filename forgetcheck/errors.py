@@ -1,0 +1,31 @@
+"""Everything forgetcheck may refuse, what to do about it, and its exit code."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ForgetcheckError(Exception):
+    """A refusal a user can act on; the message is one line: asked, found, way out."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
+
+
+class CannotAsk(ForgetcheckError):
+    """The question could not be asked: usage, unreadable or mismatched input, no room to write."""
+
+
+class PolicyFailed(ForgetcheckError):
+    """The audit was complete and the policy was not met. The only cause of exit code 1."""
+
+    exit_code = 1
+
+
+def unknown_name(kind: str, asked: str, known: Iterable[str], see: str) -> CannotAsk:
+    """Build the refusal for a name that is not in `known`, with the nearest known name."""
+    options = sorted(known)
+    near = get_close_matches(asked, options, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options) or 'none'}."
+    return CannotAsk(f"unknown {kind} '{asked}': {hint} See `{see}`.")

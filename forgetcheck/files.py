@@ -1,0 +1,116 @@
+"""Write files and folders whole or not at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forgetcheck.errors import CannotAsk
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; take its place only if the block succeeds."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with explained(path):
+            yield temporary
+            os.chmod(temporary, 0o666 & ~current_umask())
+            synchronise(temporary)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; take its place only if the block succeeds.
+
+    Refuses a `path` that exists, unless `overwrite` is set and it is a folder.
+    """
+    refuse_existing(path, overwrite)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    try:
+        with explained(path):
+            yield temporary
+            os.chmod(temporary, 0o777 & ~current_umask())
+            for file in temporary.rglob("*"):
+                synchronise(file)
+            replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse an output folder that would replace something, before any work is done."""
+    if not path.exists() or (path.is_dir() and (overwrite or not any(path.iterdir()))):
+        return
+    if path.is_dir():
+        raise CannotAsk(f"'{path}' already exists: choose another --out, or pass --overwrite to replace it.")
+    raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+
+
+def replace_folder(fresh: Path, path: Path) -> None:
+    """Move `fresh` to `path`; whatever was there stays until the move has succeeded."""
+    if not path.exists():
+        os.rename(fresh, path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+    os.rename(path, old / "was")
+    try:
+        os.rename(fresh, path)
+    except OSError:
+        os.rename(old / "was", path)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into one line with the way out."""
+    try:
+        yield
+    except OSError as problem:
+        raise CannotAsk(cannot_write(path, problem)) from problem
+    except Exception as problem:
+        # safetensors reports a full disk in its own exception, as text
+        if "No space left" in str(problem) or "os error 28" in str(problem):
+            raise CannotAsk(cannot_write(path, OSError(errno.ENOSPC, "no space left"))) from problem
+        raise
+
+
+def cannot_write(path: Path, problem: OSError) -> str:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"cannot write '{path}': the disk is full; free some space or choose another --out."
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"cannot write '{path}': no permission; choose another --out."
+    return f"cannot write '{path}': {problem.strerror or problem}."
+
+
+def synchronise(path: Path) -> None:
+    """Ask the operating system to put a file on the disk before it gets its final name."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

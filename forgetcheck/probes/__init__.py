@@ -1,0 +1,1 @@
+"""Ways of asking a model what it knows, one file each."""

@@ -1,0 +1,1 @@
+"""Ways of staying near the base while tuning, one file each."""

@@ -1,0 +1,57 @@
+"""LDIFS (arXiv:2308.13320): keep the features of the new task's images where the base has them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.forward_pass import ForwardPass
+from forgetcheck.regularizers.base import Regularizer
+
+
+@dataclass(frozen=True)
+class LDIFS(Regularizer):
+    """strength * squared distance between tuned and base features, averaged over depths and batch.
+
+    `per-token` (default) compares directions: every token and the final embedding is scaled to unit
+    length over its channels, so a strength means the same for any image size and tower.
+    `as-published` is what the authors' code computes: no final embedding, channels scaled to unit
+    length over the tokens, and means in place of sums, which makes the value about t times smaller
+    (t tokens); their strength is 10. docs/methods.md tells the two apart.
+    Costs one frozen forward per step; the tuned model's single forward serves loss and penalty.
+    """
+
+    strength: float = 1.0
+    distance: Literal["per-token", "as-published"] = "per-token"
+    slices: int = 5  # depths compared, evenly from the first block's input to the last one's output
+
+    def depths(self, encoder: Encoder) -> tuple[int, ...]:
+        steps = max(self.slices - 1, 1)
+        return tuple(sorted({round(encoder.blocks * k / steps) for k in range(self.slices)}))
+
+    def penalty(self, tuned: ForwardPass, base: ForwardPass) -> Tensor:  # ()
+        pairs = list(zip(tuned.layers, base.layers, strict=True))
+        if self.distance == "as-published":
+            distances = [published_distance(here, there) for here, there in pairs]
+        else:
+            distances = [token_distance(here, there) for here, there in pairs]
+            distances.append(token_distance(tuned.embedding[:, None], base.embedding[:, None]))
+        return self.strength * torch.stack(distances).mean()
+
+
+def token_distance(tuned: Tensor, base: Tensor) -> Tensor:
+    """Mean over batch and tokens of the squared distance of unit tokens; (n, t, d) -> (), in [0, 4]."""
+    apart = F.normalize(tuned, dim=2) - F.normalize(base, dim=2)
+    return apart.square().sum(dim=2).mean()
+
+
+def published_distance(tuned: Tensor, base: Tensor) -> Tensor:
+    """The authors' code: unit norm over dimension 1, which holds tokens here; (n, t, d) -> ()."""
+    return (over_tokens(tuned) - over_tokens(base)).square().mean()
+
+
+def over_tokens(features: Tensor) -> Tensor:
+    return features / (features.norm(dim=1, keepdim=True) + 1e-10)

@@ -1,0 +1,1 @@
+"""From paired answers to a verdict; no torch, no printing."""

@@ -1,0 +1,176 @@
+"""Answers: what base and tuned said for the same samples in the same order. The evidence, on disk."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.files import whole_folder
+
+SCHEMA = "forgetcheck/audit@1"
+MANIFEST = "audit.json"
+ARRAYS = "answers.safetensors"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one model said for every test sample of one question."""
+
+    label: NDArray[np.int32]  # (n,) predicted class
+    confidence: NDArray[np.float32]  # (n,) probability the model gave to that class
+    notes: Mapping[str, Any] = field(default_factory=dict)  # how the answer was reached, JSON-able
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One question: a task put to base and tuned through the same probe, sample by sample."""
+
+    checkpoint: str  # name of the tuned checkpoint in this audit
+    task: str
+    probe: str
+    class_names: tuple[str, ...]
+    labels: NDArray[np.int32]  # (n,) truth
+    base: Said
+    tuned: Said
+    identical: bool = False  # the weights this question depends on are the same, bit for bit
+    target: bool = False  # the task this checkpoint was tuned on
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All answers of an audit, and where they come from."""
+
+    answers: tuple[Answers, ...]
+    provenance: Mapping[str, Any]
+
+
+def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
+    """Write the manifest and the arrays; the folder appears complete or not at all."""
+    arrays: dict[str, NDArray[Any]] = {}
+    questions = [pack(item, arrays) for item in audit.answers]
+    manifest = {
+        "schema": SCHEMA,
+        "complete": True,
+        "questions": questions,
+        "provenance": audit.provenance,
+    }
+    with whole_folder(folder, overwrite) as temporary:
+        save_file(arrays, temporary / ARRAYS)
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Put the arrays of a question under the digest of their content and describe the rest.
+
+    Equal arrays (the base's answers, the labels) are stored once, and a damaged one is found out.
+    """
+    return {
+        "checkpoint": item.checkpoint,
+        "task": item.task,
+        "probe": item.probe,
+        "class_names": list(item.class_names),
+        "identical": item.identical,
+        "target": item.target,
+        "warnings": list(item.warnings),
+        "labels": store(item.labels, arrays),
+        "base": pack_said(item.base, arrays),
+        "tuned": pack_said(item.tuned, arrays),
+    }
+
+
+def pack_said(said: Said, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    return {
+        "label": store(said.label, arrays),
+        "confidence": store(said.confidence, arrays),
+        "notes": dict(said.notes),
+    }
+
+
+def store(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
+    key = content_key(array)
+    arrays[key] = np.ascontiguousarray(array)
+    return key
+
+
+def content_key(array: NDArray[Any]) -> str:
+    head = f"{array.dtype}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()[:32]
+
+
+def read_audit(folder: Path) -> Audit:
+    """Read an audit folder back and verify it.
+
+    Raises CannotAsk if it is missing, incomplete, damaged or of another schema.
+    """
+    manifest = read_manifest(folder)
+    arrays = read_arrays(folder)
+    try:
+        answers = tuple(unpack(item, arrays) for item in manifest["questions"])
+        provenance = manifest["provenance"]
+    except (KeyError, TypeError) as problem:
+        raise CannotAsk(f"audit '{folder}' is incomplete: {problem} is missing; run the audit again.") from None
+    if not answers:
+        raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
+    return Audit(answers, provenance)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not folder.exists():
+        raise CannotAsk(f"no audit at '{folder}': make one with `forgetcheck audit BASE TUNED --out {folder}`.")
+    if not path.is_file():
+        raise CannotAsk(f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
+    found = manifest.get("schema") if isinstance(manifest, dict) else None
+    if found != SCHEMA:
+        raise CannotAsk(f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r}; run the audit again.")
+    if manifest.get("complete") is not True:
+        raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
+    return dict(manifest)
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    path = folder / ARRAYS
+    if not path.is_file():
+        raise CannotAsk(f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again.")
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
+    damaged = [key for key, array in arrays.items() if content_key(array) != key]
+    if damaged:
+        raise CannotAsk(f"'{path}' is damaged (array {damaged[0]}); run `forgetcheck audit` again.")
+    return arrays
+
+
+def unpack(item: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Answers:
+    return Answers(
+        checkpoint=item["checkpoint"],
+        task=item["task"],
+        probe=item["probe"],
+        class_names=tuple(item["class_names"]),
+        labels=arrays[item["labels"]],
+        base=unpack_said(item["base"], arrays),
+        tuned=unpack_said(item["tuned"], arrays),
+        identical=item["identical"],
+        target=item["target"],
+        warnings=tuple(item["warnings"]),
+    )
+
+
+def unpack_said(said: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Said:
+    return Said(arrays[said["label"]], arrays[said["confidence"]], said["notes"])
+

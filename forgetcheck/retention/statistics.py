@@ -1,0 +1,84 @@
+"""Paired statistics on right/wrong answers. Pure: counts in, numbers out.
+
+Throughout, for n samples seen by both models: `lost` is how many the base got right and the tuned
+model wrong, `gained` the reverse, and drop = (lost - gained) / n. All functions take scalars or
+arrays that broadcast, and return float arrays of the common shape.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtrc, ndtr
+
+Floats = NDArray[np.float64]
+BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18 * 2
+
+
+def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Floats:
+    """Return the score statistic of "the true drop is `drop`" (Tango 1998, Stat. Med. 17, 891-908).
+
+    Standard normal under that hypothesis; large where the observed drop is larger. The variance
+    uses the maximum-likelihood probability of a gain under the hypothesis, which keeps the test
+    honest where few answers change: Wald's variance is 0 there.
+    """
+    lost, gained, n, drop = (np.asarray(value, dtype=np.float64) for value in (lost, gained, n, drop))
+    half = -(lost + gained) + (2 * n - lost + gained) * drop
+    gain = (np.sqrt(np.maximum(half**2 + 8 * n * gained * drop * (1 - drop), 0)) - half) / (4 * n)
+    variance = n * (2 * np.maximum(gain, 0) + drop * (1 - drop))
+    distance = lost - gained - n * drop
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = distance / np.sqrt(np.maximum(variance, 0))
+    # no variance: the hypothesis fits exactly, or is impossible
+    return np.where(distance == 0, 0.0, np.where(variance > 0, statistic, np.sign(distance) * np.inf))
+
+
+def interval(
+    lost: ArrayLike, gained: ArrayLike, n: ArrayLike, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Return the two-sided score interval (low, high) of the drop: all drops `score` doesn't reject."""
+    bound = NormalDist().inv_cdf((1 + confidence) / 2)
+    return invert(lost, gained, n, bound), invert(lost, gained, n, -bound)
+
+
+def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float) -> Floats:
+    """Find the drop whose score is `bound`; the score falls as the hypothetical drop grows."""
+    shape = np.broadcast_shapes(*(np.shape(value) for value in (lost, gained, n)))
+    low, high = np.full(shape, -1.0), np.full(shape, 1.0)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        above = score(lost, gained, n, middle) > bound
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return (low + high) / 2
+
+
+def p_more_than(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, limit: ArrayLike) -> Floats:
+    """Return the one-sided p-value of "the true drop is at most `limit`"; small means it is more.
+
+    Exact (McNemar) at a limit of 0, where the changed answers are fair coin flips; else the score test.
+    """
+    limit = np.asarray(limit, dtype=np.float64)
+    return np.where(limit == 0, mcnemar(lost, gained), ndtr(-score(lost, gained, n, limit)))
+
+
+def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
+    """Return the exact one-sided p-value of "no drop": P(at least `lost` of the changed answers)."""
+    lost, gained = np.asarray(lost, dtype=np.float64), np.asarray(gained, dtype=np.float64)
+    return at_least(lost, lost + gained, 0.5)
+
+
+def at_least(successes: ArrayLike, trials: ArrayLike, chance: ArrayLike) -> Floats:
+    """Return the exact binomial P(X >= successes)."""
+    successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    tail = bdtrc(np.maximum(successes - 1, 0), trials, chance)
+    return np.where(successes <= 0, 1.0, tail)
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Adjust p-values so that the smallest of many (m,) is not over-believed (Holm 1979)."""
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted

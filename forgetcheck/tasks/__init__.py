@@ -1,0 +1,1 @@
+"""Sources of labelled images, one file each; they know no model."""
