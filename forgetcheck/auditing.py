@@ -53,7 +53,9 @@ def audit(
         refuse_mismatch(base, name, checkpoint)
     anchor = load_encoder(base, device)
     candidates = [
-        Candidate(name, checkpoint, replace_name(load_encoder(checkpoint, device), name), target_of(checkpoint))
+        Candidate(
+            name, checkpoint, replace_name(load_encoder(checkpoint, device), name), target_of(checkpoint)
+        )
         for name, checkpoint in zip(names, tuned, strict=True)
     ]
     answers = [
@@ -61,7 +63,9 @@ def audit(
         *ask_targets(anchor, candidates, progress),
     ]
     if not answers:
-        raise CannotAsk("none of the probes applies to these checkpoints: nothing was measured; choose other --probe.")
+        raise CannotAsk(
+            "none of the probes applies to these checkpoints: nothing was measured; choose other --probe."
+        )
     return Audit(tuple(answers), describe(base, anchor, candidates, battery, probes))
 
 
@@ -80,15 +84,12 @@ def ask_battery(
             yield from ask(name, spec, probe, anchor, list(zip(candidates, others, strict=True)), progress)
 
 
-def ask_targets(
-    base: Encoder, candidates: Sequence[Candidate], progress: Progress
-) -> Iterator[Answers]:
+def ask_targets(base: Encoder, candidates: Sequence[Candidate], progress: Progress) -> Iterator[Answers]:
     """Ask each run folder about the task it was tuned on, with its own head."""
     probe: Probe = catalog.build("probes", TARGET_PROBE)
-    for spec in dict.fromkeys(source_of(c.checkpoint) for c in candidates if c.target is not None):
-        members = [candidate for candidate in candidates if source_of(candidate.checkpoint) == spec]
-        task = members[0].target
-        assert task is not None
+    targets = {source_of(c.checkpoint): c.target for c in candidates if c.target is not None}
+    for spec, task in targets.items():
+        members = [candidate for candidate in candidates if candidate.target == task]
         encoders = [base, *(candidate.encoder for candidate in members)]
         anchor, *others = encode_task(spec, task, encoders, probe.parts, progress)
         headed = [with_head(candidate, seen) for candidate, seen in zip(members, others, strict=True)]
@@ -141,9 +142,9 @@ def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, Encod
     return candidate, (seen if path is None else replace(seen, head=read_head(path)))
 
 
-def source_of(checkpoint: Checkpoint) -> str | None:
-    source = checkpoint.run.get("task", {}).get("source")
-    return str(source) if source else None
+def source_of(checkpoint: Checkpoint) -> str:
+    """Return the spec of the task a run folder was tuned on, empty for other checkpoints."""
+    return str(checkpoint.run.get("task", {}).get("source", ""))
 
 
 def target_of(checkpoint: Checkpoint) -> Task | None:
@@ -214,7 +215,9 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
         "name": checkpoint.name,
         "weights": str(checkpoint.weights or ":".join(checkpoint.tag or ())),
         "digest": encoder.digests,
-        "config": {key: dict(value) for key, value in checkpoint.config.items() if isinstance(value, Mapping)},
+        "config": {
+            key: dict(value) for key, value in checkpoint.config.items() if isinstance(value, Mapping)
+        },
         "run": {
             key: checkpoint.run[key]
             for key in ("task", "regularizer", "schedule", "validation_accuracy")

@@ -56,7 +56,9 @@ def read_entries(kind: str) -> Iterator[Entry]:
 def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
     """Find the one class that derives from `base`; a file without one is not an extension."""
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == base for b in node.bases):
+        if isinstance(node, ast.ClassDef) and any(
+            isinstance(b, ast.Name) and b.id == base for b in node.bases
+        ):
             return node
     return None
 
@@ -110,7 +112,9 @@ def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
         key, equals, text = part.partition("=")
         key = key.strip().replace("_", "-")
         if not equals:
-            raise CannotAsk(f"'{spec}': expected option=value, found '{part}'; write name:option=value,option=value.")
+            raise CannotAsk(
+                f"'{spec}': expected option=value, found '{part}'; write name:option=value,option=value."
+            )
         if key in seen:
             raise CannotAsk(f"'{spec}': option '{key}' is given twice; keep one.")
         seen.add(key)

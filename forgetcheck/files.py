@@ -44,6 +44,7 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             yield temporary
             os.chmod(temporary, 0o777 & ~current_umask())
             for file in temporary.rglob("*"):
+                os.chmod(file, 0o666 & ~current_umask())  # safetensors leaves 0600
                 synchronise(file)
             replace_folder(temporary, path)
     finally:

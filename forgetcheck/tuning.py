@@ -18,7 +18,7 @@ from forgetcheck.clip.run_folder import Run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.regularizers.base import Regularizer
-from forgetcheck.tasks.base import Split, Task, dealt
+from forgetcheck.tasks.base import Split, dealt
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
 MEMORY = 2**30  # bytes of prepared images to keep between epochs
@@ -134,7 +134,8 @@ def split_off(task: Named, encoder: Encoder) -> tuple[Pictures, Pictures]:
     held = dealt(split.labels, HELD_OUT)
     if held.all() or not held.any():
         raise CannotAsk(
-            f"task '{task.spec}' has {len(split)} train images: too few to hold out a tenth of a class for validation."
+            f"task '{task.spec}' has {len(split)} train images: too few to hold out a tenth of a class "
+            "for validation; bring at least 10 images of a class."
         )
     kept, out = (split.take(mask.nonzero()[0]) for mask in (~held, held))
     return Pictures(kept, encoder.preprocess), Pictures(out, encoder.preprocess)

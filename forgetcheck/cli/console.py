@@ -124,12 +124,12 @@ def show_report(report: Report, top: int) -> None:
     summary = summarise(report)
     for checkpoint in report.checkpoints:
         show(task_table(printable(checkpoint), report.tasks(checkpoint)))
-        worst = report.worst_concepts(checkpoint, top)
-        if worst:
-            show(concept_table("concepts that dropped most", worst))
+        concepts = report.worst_concepts(checkpoint, top)
+        if concepts:
+            show(concept_table("concepts that dropped most", concepts))
         for probe, facts in summary[checkpoint].items():
-            worst_task = printable(facts["worst_task"])
-            show(f"{probe}: mean drop {points(facts['mean_drop'])}, worst {points(facts['worst_drop'])} ({worst_task})")
+            mean, worst = points(facts["mean_drop"]), points(facts["worst_drop"])
+            show(f"{probe}: mean drop {mean}, worst {worst} ({printable(facts['worst_task'])})")
         for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
             show(f"warning: {printable(warning)}")
         show("")

@@ -27,7 +27,9 @@ def listing(
 
 
 def extension_table(kind: str) -> Table:
-    table = Table(title=kind, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+    table = Table(
+        title=kind, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+    )
     table.add_column(no_wrap=True, min_width=14)
     table.add_column()
     for entry in catalog.entries(kind):
@@ -40,7 +42,14 @@ def extension_table(kind: str) -> Table:
 def battery_table() -> Table:
     from forgetcheck.tasks.battery import names, read_battery
 
-    table = Table(title="batteries", title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+    table = Table(
+        title="batteries",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+    )
     table.add_column(no_wrap=True, min_width=14)
     table.add_column()
     for name in names():

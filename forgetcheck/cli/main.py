@@ -45,7 +45,8 @@ def print_version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Did fine-tuning cripple your CLIP model? Measure what it forgot, and help it not to."""
@@ -60,13 +61,17 @@ def main() -> NoReturn:
         console.print_error(str(refusal))
         raise SystemExit(refusal.exit_code) from None
     except MemoryError:
-        console.print_error("out of memory: use a smaller model, --batch-size or battery, or a larger machine.")
+        console.print_error(
+            "out of memory: use a smaller model, --batch-size or battery, or a larger machine."
+        )
         raise SystemExit(2) from None
     except SystemExit as leaving:
         # typer itself exits 1 for an aborted prompt; here 1 means "the policy failed" only
         raise SystemExit(2 if leaving.code == 1 else leaving.code) from None
     except Exception as problem:
-        console.print_error(f"this is a bug in forgetcheck ({type(problem).__name__}: {problem}); please report it.")
+        console.print_error(
+            f"this is a bug in forgetcheck ({type(problem).__name__}: {problem}); please report it."
+        )
         if os.environ.get("FORGETCHECK_DEBUG"):
             traceback.print_exc()
         else:

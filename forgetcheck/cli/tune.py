@@ -7,19 +7,20 @@ import typer
 
 from forgetcheck import catalog
 from forgetcheck.cli import console
+from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, Seed
 from forgetcheck.files import refuse_existing
 
 
 def tune(
-    base: Annotated[str, typer.Argument(help="The checkpoint to start from, as for `audit`.", show_default=False)],
+    base: Annotated[
+        str, typer.Argument(help="The checkpoint to start from, as for `audit`.", show_default=False)
+    ],
     on: Annotated[str, typer.Option("--on", help="The task, such as digits.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder to write.", show_default=False)],
     regularizer: Annotated[
         str, typer.Option(help="How to stay near the base, such as ldifs:strength=5.")
     ] = "ldifs",
-    model: Annotated[
-        str | None, typer.Option(help="Architecture of a bare weight file, as open_clip names it.", show_default=False)
-    ] = None,
+    model: Model = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the task.", show_default="10")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="128")] = None,
     learning_rate: Annotated[
@@ -29,10 +30,10 @@ def tune(
     warmup_steps: Annotated[
         int | None, typer.Option(help="Linear warm-up, at most a tenth of all steps.", show_default="500")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fine-tune the image tower and a zero-shot initialised head; write a run folder."""
     refuse_existing(out, overwrite)

@@ -59,7 +59,9 @@ def find_checkpoint(text: str, model: str | None = None, like: Checkpoint | None
 
 def folder_checkpoint(folder: Path) -> Checkpoint:
     if not (folder / CONFIG).is_file():
-        raise CannotAsk(f"'{folder}' is no run folder: it has no {CONFIG}; name a folder of `forgetcheck tune`.")
+        raise CannotAsk(
+            f"'{folder}' is no run folder: it has no {CONFIG}; name a folder of `forgetcheck tune`."
+        )
     if not (folder / WEIGHTS).is_file():
         raise CannotAsk(f"'{folder}' is incomplete: it has no {WEIGHTS}; run `forgetcheck tune` again.")
     head = folder / HEAD
@@ -75,7 +77,9 @@ def folder_checkpoint(folder: Path) -> Checkpoint:
 def read_run(path: Path) -> dict[str, Any]:
     run = read_json(path)
     if run.get("schema") != RUN_SCHEMA:
-        raise CannotAsk(f"'{path}' has schema {run.get('schema')!r}, this forgetcheck reads {RUN_SCHEMA!r}; tune again.")
+        raise CannotAsk(
+            f"'{path}' has schema {run.get('schema')!r}, this forgetcheck reads {RUN_SCHEMA!r}; tune again."
+        )
     if run.get("complete") is not True:
         raise CannotAsk(f"run '{path.parent}' is incomplete; run `forgetcheck tune` again.")
     return run
@@ -90,7 +94,9 @@ def file_config(path: Path, model: str | None, like: Checkpoint | None) -> Mappi
         return dict(json.loads(recorded))
     if like:
         return like.config
-    raise CannotAsk(f"'{path}' doesn't say which architecture it is: pass --model NAME, such as --model ViT-B-32.")
+    raise CannotAsk(
+        f"'{path}' doesn't say which architecture it is: pass --model NAME, such as --model ViT-B-32."
+    )
 
 
 def architecture(name: str) -> dict[str, Any]:
@@ -105,7 +111,9 @@ def architecture(name: str) -> dict[str, Any]:
     cleaned = name.replace("/", "-")
     config = open_clip.get_model_config(cleaned) if ":" not in cleaned else None
     if config is None:
-        raise unknown_name("model", name, [*open_clip.list_models(), TINY], "https://github.com/mlfoundations/open_clip")
+        raise unknown_name(
+            "model", name, [*open_clip.list_models(), TINY], "https://github.com/mlfoundations/open_clip"
+        )
     size = config["vision_cfg"].get("image_size", 224)
     return {"model_cfg": config, "preprocess_cfg": asdict(PreprocessCfg(size=size))}
 
@@ -120,7 +128,9 @@ def tagged_checkpoint(text: str) -> Checkpoint:
     config = deepcopy(architecture(name))
     found = get_pretrained_cfg(name, tag)
     if not found:
-        raise unknown_name(f"tag of {name}", tag, list_pretrained_tags_by_model(name), "open_clip.list_pretrained()")
+        raise unknown_name(
+            f"tag of {name}", tag, list_pretrained_tags_by_model(name), "open_clip.list_pretrained()"
+        )
     config["preprocess_cfg"] = merge_preprocess_dict(config["preprocess_cfg"], found)
     if found.get("quick_gelu"):
         config["model_cfg"]["quick_gelu"] = True

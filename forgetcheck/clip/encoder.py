@@ -63,7 +63,9 @@ class Encoder:
             return 4
         if hasattr(visual, "trunk") and hasattr(visual.trunk, "feature_info"):
             return len(visual.trunk.feature_info)
-        raise CannotAsk(f"the image tower of '{self.name}' ({type(visual).__name__}) shows no intermediate features.")
+        raise CannotAsk(
+            f"the image tower of '{self.name}' ({type(visual).__name__}) shows no intermediate features."
+        )
 
     def see(self, images: Tensor) -> Tensor:
         """Embed images (n, 3, h, w) -> (n, d)."""
@@ -137,7 +139,10 @@ def stem_of(visual: Any) -> nn.Module:
 
 
 def has_extra_tokens(visual: Any) -> bool:
-    return hasattr(visual, "class_embedding") or getattr(getattr(visual, "trunk", None), "num_prefix_tokens", 0) > 0
+    return (
+        hasattr(visual, "class_embedding")
+        or getattr(getattr(visual, "trunk", None), "num_prefix_tokens", 0) > 0
+    )
 
 
 def as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
@@ -180,7 +185,9 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
             )
             return model, open_clip.get_tokenizer(source), preprocess
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, OSError) as problem:
-            raise CannotAsk(f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}.") from None
+            raise CannotAsk(
+                f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}."
+            ) from None
 
 
 def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
@@ -189,8 +196,8 @@ def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
         return model, open_clip.get_tokenizer(name), preprocess
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise CannotAsk(
-            f"cannot load '{name}:{tag}' ({type(problem).__name__}): it is not in the local cache and could not be "
-            "downloaded; connect to the network once, or pass a weights file with --model."
+            f"cannot load '{name}:{tag}' ({type(problem).__name__}): neither in the local cache nor "
+            "reachable; connect to the network once, or pass a weights file with --model."
         ) from problem
 
 
@@ -226,7 +233,9 @@ def choose_device(device: str) -> torch.device:
         place = torch.device(device)
         torch.zeros(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise CannotAsk(f"device '{device}' is not available here: use --device cpu, or leave it out.") from None
+        raise CannotAsk(
+            f"device '{device}' is not available here: use --device cpu, or leave it out."
+        ) from None
     return place
 
 

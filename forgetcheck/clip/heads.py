@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from forgetcheck.clip.encoder import Encoder
@@ -80,13 +81,19 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, strength: float
         loss = F.nll_loss(logp, labels) + strength / 2 * weight.square().sum()
         return loss.item(), gradient.flatten().numpy()
 
-    found = minimize(
-        objective,
-        np.zeros(classes * (width + 1)),
-        jac=True,
-        method="L-BFGS-B",
-        options={"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "maxcor": 20},
-    )
+    with threadpool_limits(1, user_api="blas"):  # scipy's own threads fight torch's: 20 times slower
+        found = minimize(
+            objective,
+            np.zeros(classes * (width + 1)),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "gtol": GRADIENT_TOLERANCE,
+                "ftol": 0.0,
+                "maxiter": MAX_ITERATIONS,
+                "maxfun": 2 * MAX_ITERATIONS,
+            },
+        )
     table = torch.from_numpy(found.x).view(classes, width + 1)
     gradient = float(np.abs(found.jac).max())
     return Fit(

@@ -16,7 +16,9 @@ from forgetcheck.errors import CannotAsk
 MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")
-CONVERT = "save it as a plain state dict: `safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
+CONVERT = (
+    "save it as a plain state dict: `safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
+)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -91,7 +93,9 @@ def refuse_bad_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-                raise CannotAsk(f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}.")
+                raise CannotAsk(
+                    f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}."
+                )
             damaged = archive.testzip()
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
         raise CannotAsk(f"'{path}' is truncated or damaged ({problem}): copy or save it again.") from None
@@ -106,7 +110,9 @@ def unwrap(path: Path, loaded: Any) -> dict[str, Tensor]:
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping) or not loaded:
         raise CannotAsk(f"'{path}' is no state dict (found {type(loaded).__name__}): {CONVERT}.")
-    odd = [name for name, value in loaded.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    odd = [
+        name for name, value in loaded.items() if not isinstance(name, str) or not isinstance(value, Tensor)
+    ]
     if odd:
         raise CannotAsk(f"'{path}' is no plain state dict ('{odd[0]}' is not a tensor): {CONVERT}.")
     return dict(loaded)
@@ -131,4 +137,6 @@ def refuse_unfit(path: Path, tensors: Mapping[str, Tensor]) -> None:
     bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise CannotAsk(f"'{path}' has NaN or Inf in '{bad[0]}'{more}: training diverged; use an earlier checkpoint.")
+        raise CannotAsk(
+            f"'{path}' has NaN or Inf in '{bad[0]}'{more}: training diverged; use an earlier checkpoint."
+        )

@@ -91,7 +91,8 @@ def contrastive_loss(model: nn.Module, images: Tensor, texts: Tensor, belongs: T
     logits = model.logit_scale.exp() * seen @ read.T  # type: ignore[operator]
     to_texts = -(logits.log_softmax(dim=1) * belongs).sum(dim=1) / belongs.sum(dim=1)
     to_images = -(logits.log_softmax(dim=0) * belongs).sum(dim=0) / belongs.sum(dim=0)
-    return (to_texts.mean() + to_images.mean()) / 2
+    loss: Tensor = (to_texts.mean() + to_images.mean()) / 2
+    return loss
 
 
 def draw_batch(corpus: Corpus, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,11 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def train(model: nn.Module, corpus: Corpus, recipe: Recipe, preprocess: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
+        parameter_groups(model, recipe.weight_decay),
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        fused=True,
     )
     per_pass = len(corpus.images) // recipe.batch
     total = per_pass * recipe.passes
@@ -139,7 +144,10 @@ def train(model: nn.Module, corpus: Corpus, recipe: Recipe, preprocess: dict[str
         if step % 50 == 0 or step == total - 1:
             spent = time.monotonic() - started
             left = spent / (step + 1) * (total - step - 1)
-            print(f"step {step}/{total} loss {loss.item():.4f} {spent:.0f} s, {left:.0f} s left", file=sys.stderr)
+            print(
+                f"step {step}/{total} loss {loss.item():.4f} {spent:.0f} s, {left:.0f} s left",
+                file=sys.stderr,
+            )
 
 
 def learning_rate(step: int, total: int, recipe: Recipe) -> float:

@@ -32,7 +32,9 @@ class Linear(Probe):
         absent = set(test.labels.tolist()) - set(train.labels.tolist())
         if absent:
             name = model.task.class_names[min(absent)]
-            raise CannotAsk(f"class '{name}' has test images but no train images: a linear probe cannot know it.")
+            raise CannotAsk(
+                f"class '{name}' has test images but no train images: a linear probe cannot know it."
+            )
         held = torch.from_numpy(dealt(train.labels.numpy(), HELD_OUT))
 
         def score(strength: float) -> float:

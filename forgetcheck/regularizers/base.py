@@ -1,6 +1,5 @@
 """The questions a regularizer answers; every one has a default, so a method states only what it changes."""
 
-from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from forgetcheck.tasks.base import Task
 
 
 @dataclass(frozen=True)
-class Regularizer(ABC):
+class Regularizer:
     """A way of staying near the base. Returns tensors and changes nothing.
 
     The dataclass fields of a subclass are its options: `name:field=value`.

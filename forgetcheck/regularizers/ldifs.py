@@ -24,7 +24,7 @@ class LDIFS(Regularizer):
     Costs one frozen forward per step; the tuned model's single forward serves loss and penalty.
     """
 
-    strength: float = 1.0
+    strength: float = 10.0
     distance: Literal["per-token", "as-published"] = "per-token"
     slices: int = 5  # depths compared, evenly from the first block's input to the last one's output
 
@@ -50,8 +50,10 @@ def token_distance(tuned: Tensor, base: Tensor) -> Tensor:
 
 def published_distance(tuned: Tensor, base: Tensor) -> Tensor:
     """The authors' code: unit norm over dimension 1, which holds tokens here; (n, t, d) -> ()."""
-    return (over_tokens(tuned) - over_tokens(base)).square().mean()
+    apart: Tensor = over_tokens(tuned) - over_tokens(base)
+    return apart.square().mean()
 
 
 def over_tokens(features: Tensor) -> Tensor:
-    return features / (features.norm(dim=1, keepdim=True) + 1e-10)
+    scaled: Tensor = features / (features.norm(dim=1, keepdim=True) + 1e-10)
+    return scaled

@@ -118,7 +118,9 @@ def read_audit(folder: Path) -> Audit:
         answers = tuple(unpack(item, arrays) for item in manifest["questions"])
         provenance = manifest["provenance"]
     except (KeyError, TypeError) as problem:
-        raise CannotAsk(f"audit '{folder}' is incomplete: {problem} is missing; run the audit again.") from None
+        raise CannotAsk(
+            f"audit '{folder}' is incomplete: {problem} is missing; run the audit again."
+        ) from None
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
     return Audit(answers, provenance)
@@ -127,16 +129,22 @@ def read_audit(folder: Path) -> Audit:
 def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.exists():
-        raise CannotAsk(f"no audit at '{folder}': make one with `forgetcheck audit BASE TUNED --out {folder}`.")
+        raise CannotAsk(
+            f"no audit at '{folder}': make one with `forgetcheck audit BASE TUNED --out {folder}`."
+        )
     if not path.is_file():
-        raise CannotAsk(f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again.")
+        raise CannotAsk(
+            f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again."
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
-        raise CannotAsk(f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r}; run the audit again.")
+        raise CannotAsk(
+            f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r}; run the audit again."
+        )
     if manifest.get("complete") is not True:
         raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
     return dict(manifest)
@@ -173,4 +181,3 @@ def unpack(item: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Answers:
 
 def unpack_said(said: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Said:
     return Said(arrays[said["label"]], arrays[said["confidence"]], said["notes"])
-

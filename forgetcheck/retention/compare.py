@@ -115,4 +115,5 @@ def chance(answers: Answers) -> NDArray[np.float64]:
     classes, n = len(answers.class_names), len(answers.labels)
     commonest = np.bincount(answers.labels, minlength=classes).max() / n
     named = np.bincount(answers.base.label, minlength=classes) / n
-    return np.maximum(np.concatenate([[commonest], named]), 1 / classes)
+    rates: NDArray[np.float64] = np.maximum(np.concatenate([[commonest], named]), 1 / classes)
+    return rates

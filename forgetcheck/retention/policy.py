@@ -112,7 +112,9 @@ def read_policy(path: Path) -> Policy:
     unknown = sorted(set(document) - {"policy"})
     if "policy" not in document or unknown:
         found = f"found {', '.join(unknown)}" if unknown else "found nothing"
-        raise CannotAsk(f"{path}: expected one table [policy], {found}; write [policy] and below it max_drop = 0.02.")
+        raise CannotAsk(
+            f"{path}: expected one table [policy], {found}; write [policy] and below it max_drop = 0.02."
+        )
     try:
         return Policy.model_validate(document["policy"])
     except ValidationError as problem:
@@ -121,7 +123,9 @@ def read_policy(path: Path) -> Policy:
 
 def read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CannotAsk(f"no policy file at '{path}': check the path, or leave --policy out for the default limit.")
+        raise CannotAsk(
+            f"no policy file at '{path}': check the path, or leave --policy out for the default limit."
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:

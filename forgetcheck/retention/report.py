@@ -71,11 +71,14 @@ def summarise_probes(findings: list[Finding]) -> Iterator[tuple[str, dict[str, A
         rows = [finding.retention for finding in findings if finding.retention.probe == probe]
         rows = [row for row in rows if not row.target] or rows
         worst = max(rows, key=lambda row: row.drop)
-        yield probe, {
-            "mean_drop": math.fsum(row.drop for row in rows) / len(rows),
-            "worst_drop": worst.drop,
-            "worst_task": worst.task,
-        }
+        yield (
+            probe,
+            {
+                "mean_drop": math.fsum(row.drop for row in rows) / len(rows),
+                "worst_drop": worst.drop,
+                "worst_task": worst.task,
+            },
+        )
 
 
 def as_record(report: Report) -> dict[str, Any]:

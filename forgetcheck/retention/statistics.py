@@ -27,10 +27,10 @@ def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> 
     gain = (np.sqrt(np.maximum(half**2 + 8 * n * gained * drop * (1 - drop), 0)) - half) / (4 * n)
     variance = n * (2 * np.maximum(gain, 0) + drop * (1 - drop))
     distance = lost - gained - n * drop
+    # no variance: the hypothesis fits exactly (0), or is impossible (infinite)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = distance / np.sqrt(np.maximum(variance, 0))
-    # no variance: the hypothesis fits exactly, or is impossible
-    return np.where(distance == 0, 0.0, np.where(variance > 0, statistic, np.sign(distance) * np.inf))
+        statistic: Floats = np.where(distance == 0, 0.0, distance / np.sqrt(np.maximum(variance, 0)))
+        return statistic
 
 
 def interval(
@@ -67,7 +67,7 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
     return at_least(lost, lost + gained, 0.5)
 
 
-def at_least(successes: ArrayLike, trials: ArrayLike, chance: ArrayLike) -> Floats:
+def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) -> Floats:
     """Return the exact binomial P(X >= successes)."""
     successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     tail = bdtrc(np.maximum(successes - 1, 0), trials, chance)

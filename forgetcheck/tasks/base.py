@@ -57,4 +57,5 @@ def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         turn[members] = np.arange(len(members))
-    return turn % every == every - 1
+    held: NDArray[np.bool_] = turn % every == every - 1
+    return held

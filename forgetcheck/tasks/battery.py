@@ -53,7 +53,9 @@ def read_battery(spec: str) -> Battery:
     path = find(spec)
     entries = validate(spec, path)
     if not entries:
-        raise CannotAsk(f"battery '{spec}' has no tasks: nothing would be measured; add a [[task]] to {path}.")
+        raise CannotAsk(
+            f"battery '{spec}' has no tasks: nothing would be measured; add a [[task]] to {path}."
+        )
     tasks: dict[str, Task] = {}
     for entry in entries:
         if entry.name in tasks:
@@ -69,7 +71,9 @@ def find(spec: str) -> Path:
     if path.is_file():
         return path
     if path.suffix == ".toml":
-        raise CannotAsk(f"no battery file at '{spec}': check the path, or use one that ships: {', '.join(names())}.")
+        raise CannotAsk(
+            f"no battery file at '{spec}': check the path, or use one that ships: {', '.join(names())}."
+        )
     raise unknown_name("battery", spec, names(), "forgetcheck list batteries")
 
 

@@ -395,7 +395,10 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "shape": Family(
-        SHAPES, ("a {}", "a picture of a {}"), ("a {0}", "a picture of a {0}", "a {0} coloured {colour}"), draw_shape
+        SHAPES,
+        ("a {}", "a picture of a {}"),
+        ("a {0}", "a picture of a {0}", "a {0} coloured {colour}"),
+        draw_shape,
     ),
     "colour": Family(
         tuple(COLOURS),
@@ -451,9 +454,7 @@ FAMILIES: dict[str, Family] = {
         ("a {0}", "a picture of a {0}", "a {0}, {first} and {second}"),
         draw_relation,
     ),
-    "binding": Family(
-        BINDINGS, ("a {}", "a picture of a {}"), ("a {0}", "a picture of a {0}"), draw_binding
-    ),
+    "binding": Family(BINDINGS, ("a {}", "a picture of a {}"), ("a {0}", "a picture of a {0}"), draw_binding),
 }
 
 

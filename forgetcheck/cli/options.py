@@ -1,0 +1,28 @@
+"""Options that several commands share, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Base = Annotated[
+    str,
+    typer.Argument(
+        help="The checkpoint before tuning: forgetcheck:tiny, a run folder, a .safetensors or .pt file, "
+        "or NAME:TAG of open_clip.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Architecture of a bare weights file, as open_clip names it.", show_default=False),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="TOML file with a [policy] table; failing it exits 1.", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts to show.")]
+Seed = Annotated[int, typer.Option(help="Order of the batches.")]
