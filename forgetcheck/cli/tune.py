@@ -12,9 +12,7 @@ from forgetcheck.files import refuse_existing
 
 
 def tune(
-    base: Annotated[
-        str, typer.Argument(help="The checkpoint to start from, as for `audit`.", show_default=False)
-    ],
+    base: Base,
     on: Annotated[str, typer.Option("--on", help="The task, such as digits.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder to write.", show_default=False)],
     regularizer: Annotated[

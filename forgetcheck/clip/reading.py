@@ -2,6 +2,7 @@
 
 import pickle
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,9 @@ def read_torch(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         refuse_bad_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # what is odd about a file is refused below, in one line
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # torch's own text recommends weights_only=False: never repeat that
         raise CannotAsk(

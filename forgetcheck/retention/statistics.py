@@ -29,8 +29,7 @@ def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> 
     distance = lost - gained - n * drop
     # no variance: the hypothesis fits exactly (0), or is impossible (infinite)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic: Floats = np.where(distance == 0, 0.0, distance / np.sqrt(np.maximum(variance, 0)))
-        return statistic
+        return np.asarray(np.where(distance == 0, 0.0, distance / np.sqrt(np.maximum(variance, 0))))
 
 
 def interval(
@@ -49,7 +48,7 @@ def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float) -> Fl
         middle = (low + high) / 2
         above = score(lost, gained, n, middle) > bound
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def p_more_than(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, limit: ArrayLike) -> Floats:
@@ -58,7 +57,8 @@ def p_more_than(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, limit: ArrayLi
     Exact (McNemar) at a limit of 0, where the changed answers are fair coin flips; else the score test.
     """
     limit = np.asarray(limit, dtype=np.float64)
-    return np.where(limit == 0, mcnemar(lost, gained), ndtr(-score(lost, gained, n, limit)))
+    inexact = ndtr(-score(lost, gained, n, limit))
+    return np.asarray(np.where(limit == 0, mcnemar(lost, gained), inexact))
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
@@ -71,7 +71,7 @@ def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) ->
     """Return the exact binomial P(X >= successes)."""
     successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     tail = bdtrc(np.maximum(successes - 1, 0), trials, chance)
-    return np.where(successes <= 0, 1.0, tail)
+    return np.asarray(np.where(successes <= 0, 1.0, tail))
 
 
 def holm(p: ArrayLike) -> Floats:

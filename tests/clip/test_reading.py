@@ -1,0 +1,148 @@
+"""Reading weights: plain state dicts only, nothing executed, one line of refusal."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from forgetcheck.clip.reading import read_metadata, read_state_dict
+from forgetcheck.errors import CannotAsk
+
+WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
+
+
+def assert_same(found):
+    assert set(found) == set(WEIGHTS)
+    assert all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def refused(path, *words):
+    with pytest.raises(CannotAsk) as caught:
+        read_state_dict(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert path.name in text
+    assert "weights_only" not in text  # torch's own advice would switch the safety off
+    assert all(word in text for word in words), text
+
+
+def test_safetensors_with_any_suffix(tmp_path):
+    save_file(WEIGHTS, tmp_path / "w.pt", {"who": "me"})
+    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert read_metadata(tmp_path / "w.pt") == {"who": "me"}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_files(tmp_path, zipped):
+    torch.save(WEIGHTS, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert read_metadata(tmp_path / "w.pt") == {}
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_training_checkpoints(tmp_path, wrapper, prefix):
+    torch.save(
+        {wrapper: {prefix + name: value for name, value in WEIGHTS.items()}, "epoch": 3}, tmp_path / "w.pt"
+    )
+    assert_same(read_state_dict(tmp_path / "w.pt"))
+
+
+def test_a_prefix_that_not_all_names_share_stays(tmp_path):
+    torch.save({"module.a": WEIGHTS["a"], "b": WEIGHTS["b"]}, tmp_path / "w.pt")
+    assert set(read_state_dict(tmp_path / "w.pt")) == {"module.a", "b"}
+
+
+class Canary:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.path}",))
+
+
+@pytest.mark.parametrize("how", ["torch", "legacy", "pickle"])
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch, how):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # must not lift the safety
+    canary, path = tmp_path / "canary", tmp_path / "evil.pt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps({"a": Canary(canary)}))
+    else:
+        torch.save({"a": Canary(canary)}, path, _use_new_zipfile_serialization=how == "torch")
+    refused(path, "state dict")
+    assert not canary.exists()
+
+
+def test_a_whole_module_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+    refused(tmp_path / "module.pt", "refused", "state_dict()")
+
+
+def test_missing_empty_and_irregular_files(tmp_path):
+    refused(tmp_path / "absent.pt", "no checkpoint")
+    (tmp_path / "empty.pt").touch()
+    refused(tmp_path / "empty.pt", "empty")
+    refused(tmp_path, "not a file")
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
+def test_truncated_files(tmp_path, suffix, share):
+    whole, path = tmp_path / "whole", tmp_path / f"cut.{suffix}"
+    weights = {"a": torch.randn(50, 50)}
+    torch.save(weights, whole) if suffix == "pt" else save_file(weights, whole)
+    content = whole.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    refused(path)
+
+
+def test_a_flipped_bit_in_a_torch_file(tmp_path):
+    path = tmp_path / "flipped.pt"
+    torch.save({"a": torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    refused(path, "damaged")
+
+
+def test_a_compressed_archive(tmp_path):
+    path = tmp_path / "bomb.pt"
+    stored = io.BytesIO()
+    torch.save({"a": torch.zeros(10)}, stored)
+    with zipfile.ZipFile(stored) as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for item in plain.infolist():
+            packed.writestr(item.filename, plain.read(item))
+    refused(path, "compressed")
+
+
+def test_a_text_file(tmp_path):
+    (tmp_path / "notes.pt").write_text("these are not weights")
+    refused(tmp_path / "notes.pt")
+
+
+@pytest.mark.parametrize("content", [[torch.ones(1)], {}, {"a": 1}, {1: torch.ones(1)}, torch.ones(2)])
+def test_files_that_are_no_state_dict(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pt")
+    refused(tmp_path / "odd.pt", "state dict")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(tmp_path, value):
+    save_file({"a": torch.ones(2), "b": torch.tensor([1.0, value])}, tmp_path / "nan.safetensors")
+    refused(tmp_path / "nan.safetensors", "NaN or Inf", "'b'")
+
+
+def test_tensors_larger_than_the_file(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(10**9)}, tmp_path / "stride.pt")
+    refused(tmp_path / "stride.pt", "more data than the file holds")
+
+
+def test_sparse_tensors(tmp_path):
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "sparse.pt")
+    refused(tmp_path / "sparse.pt", "not dense")

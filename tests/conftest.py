@@ -1,0 +1,90 @@
+"""Shared fixtures: a 2-layer CLIP and a 4-stage ResNet CLIP with random weights, and a small battery."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from forgetcheck.clip.checkpoint import CONFIG, WEIGHTS, Checkpoint, find_checkpoint
+from forgetcheck.clip.encoder import Encoder, load_encoder
+
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+TIMM = {
+    "image_size": 32,
+    "timm_model_name": "test_convnext",
+    "timm_model_pretrained": False,
+    "timm_pool": "avg",
+    "timm_proj": "linear",
+}
+PREPROCESS = {
+    "size": 32,
+    "mode": "RGB",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+    "fill_color": 0,
+}
+
+
+def make_config(vision: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model_cfg": {"embed_dim": 16, "vision_cfg": dict(vision), "text_cfg": dict(TEXT)},
+        "preprocess_cfg": dict(PREPROCESS),
+    }
+
+
+def random_encoder(vision: dict[str, Any], seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    encoder = load_encoder(Checkpoint("random", make_config(vision), weights=None), "cpu")
+    with torch.no_grad():  # open_clip starts some ResNet scales at 0, which would hide whole branches
+        for name, weight in encoder.model.named_parameters():
+            if name.endswith("bn3.weight"):
+                weight.fill_(0.7)
+    return encoder
+
+
+def save_folder(folder: Path, encoder: Encoder) -> Path:
+    """Write a folder that open_clip's local-dir: and forgetcheck both read."""
+    folder.mkdir(parents=True)
+    (folder / CONFIG).write_text(json.dumps(encoder.config))
+    save_file({k: v.detach().clone().contiguous() for k, v in encoder.weights.items()}, folder / WEIGHTS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vit() -> Encoder:
+    return random_encoder(VIT)
+
+
+@pytest.fixture(scope="session", params=["vit", "resnet", "timm"])
+def tower(request: pytest.FixtureRequest) -> Encoder:
+    """Each kind of image tower in turn."""
+    return random_encoder({"vit": VIT, "resnet": RESNET, "timm": TIMM}[request.param])
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Encoder:
+    return load_encoder(find_checkpoint("forgetcheck:tiny"), "cpu")
+
+
+@pytest.fixture
+def vit_folder(tmp_path: Path, vit: Encoder) -> Path:
+    return save_folder(tmp_path / "vit", vit)
+
+
+@pytest.fixture
+def small_battery(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text('[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n')
+    return path
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
