@@ -44,7 +44,8 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             yield temporary
             os.chmod(temporary, 0o777 & ~current_umask())
             for file in temporary.rglob("*"):
-                os.chmod(file, 0o666 & ~current_umask())  # safetensors leaves 0600
+                mode = 0o777 if file.is_dir() else 0o666
+                os.chmod(file, mode & ~current_umask())  # safetensors leaves 0600
                 synchronise(file)
             replace_folder(temporary, path)
     finally:
@@ -52,9 +53,9 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text whole or not at all; what UTF-8 cannot hold is escaped with a backslash."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -72,13 +73,12 @@ def replace_folder(fresh: Path, path: Path) -> None:
         os.rename(fresh, path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-    os.rename(path, old / "was")
     try:
+        os.rename(path, old / "was")
         os.rename(fresh, path)
-    except OSError:
-        os.rename(old / "was", path)
-        raise
     finally:
+        if not path.exists():  # also after Ctrl-C; if this fails too, the old folder is kept as it is
+            os.rename(old / "was", path)
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from forgetcheck import __version__
+from forgetcheck.errors import CannotAsk
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow", "safetensors")
 
@@ -27,7 +28,12 @@ def environment() -> dict[str, Any]:
 def timestamp() -> str:
     """UTC, ISO 8601; SOURCE_DATE_EPOCH is honoured for reproducible files."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise CannotAsk(
+            f"SOURCE_DATE_EPOCH={epoch}: expected whole seconds since 1970; correct it or unset it."
+        ) from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -9,7 +9,7 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.report import Report, finding_record
 
 POINTS = ("base", "tuned", "drop", "low", "high", "limit")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,6 @@ class Csv(Exporter):
 
 
 def harmless(text: str) -> str:
-    """Keep a spreadsheet from running a name that looks like a formula."""
+    """Keep a spreadsheet from running a name that looks like a formula, and a reader from a false row end."""
+    text = text.replace("\r", " ")  # Python before 3.13 leaves a lone one unquoted
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forgetcheck.exporters.base import Exporter
+from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Finding
 from forgetcheck.retention.report import Report, summarise
 
-SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"} | {"\n": " ", "\r": " "})
+SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#~&"} | {"\n": " ", "\r": " "})
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Markdown(Exporter):
                     f"- {escaped(probe)}: mean drop **{points(facts['mean_drop'])}**, "
                     f"worst {points(facts['worst_drop'])} on {escaped(facts['worst_task'])}"
                 )
-            yield from ["", *table(report.tasks(checkpoint))]
+            yield from ["", *table(report.tasks(checkpoint)), *doubts(report.tasks(checkpoint))]
             worst = report.worst_concepts(checkpoint, self.top)
             if worst:
                 yield from ["", "<details><summary>Concepts that dropped most</summary>", ""]
-                yield from [*table(worst), "", "</details>"]
+                yield from [*table(worst), *doubts(worst), "", "</details>"]
 
 
 def table(findings: list[Finding]) -> Iterator[str]:
@@ -45,11 +46,25 @@ def table(findings: list[Finding]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---|---:|---|"
     for finding in findings:
         row = finding.retention
-        name = row.task if row.concept is None else f"{row.task} / {row.concept}"
         yield (
-            f"| {escaped(name)} | {escaped(row.probe)} | {100 * row.base:.1f} | {100 * row.tuned:.1f} "
-            f"| {points(row.drop)} | [{points(row.low)}, {points(row.high)}] | {row.n} | {finding.verdict} |"
+            f"| {escaped(question(row))} | {escaped(row.probe)} "
+            f"| {100 * row.base:.1f} | {100 * row.tuned:.1f} | {points(row.drop)} "
+            f"| [{points(row.low)}, {points(row.high)}] | {row.n} | {finding.verdict} |"
         )
+
+
+def doubts(findings: list[Finding]) -> Iterator[str]:
+    """List the warnings of a table's rows below it."""
+    rows = [finding.retention for finding in findings if finding.retention.warnings]
+    for number, row in enumerate(rows):
+        if number == 0:
+            yield ""
+        said = "; ".join(row.warnings)
+        yield f"- {escaped(question(row))}, {escaped(row.probe)}: {escaped(said)}"
+
+
+def question(row: Retention) -> str:
+    return row.task if row.concept is None else f"{row.task} / {row.concept}"
 
 
 def points(fraction: float) -> str:

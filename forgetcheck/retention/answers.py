@@ -66,7 +66,8 @@ def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
     with whole_folder(folder, overwrite) as temporary:
         save_file(arrays, temporary / ARRAYS)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        # a file name that isn't UTF-8 holds surrogates; escaped with a backslash they are JSON again
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

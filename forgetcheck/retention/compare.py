@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Answers
 from forgetcheck.retention.statistics import at_least, interval
 
@@ -54,8 +55,11 @@ class Tally:
 
 def compare(answers: Answers, confidence: float) -> Iterator[Retention]:
     """Yield the whole task first, then each concept that has test samples, in class order."""
+    if len(answers.labels) == 0:
+        raise CannotAsk(f"task '{answers.task}' has no test samples: nothing was measured; check its data.")
     tally = count(answers)
-    low, high = interval(tally.lost, tally.gained, tally.n, confidence)
+    some = np.maximum(tally.n, 1)  # a concept without samples is skipped below, not divided by
+    low, high = interval(tally.lost, tally.gained, some, confidence)
     if answers.identical:
         low, high = np.zeros_like(low), np.zeros_like(high)
     chance_p = at_least(tally.base, tally.n, tally.chance)

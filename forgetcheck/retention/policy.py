@@ -106,14 +106,14 @@ def read_policy(path: Path) -> Policy:
 
     Raises CannotAsk with every problem of the file at once.
     """
-    document = read_toml(path)
+    document, table = read_toml(path), "policy"
     if path.name == "pyproject.toml":
-        document = document.get("tool", {}).get("forgetcheck", {})
+        document, table = inner(inner(document, "tool"), "forgetcheck"), "tool.forgetcheck.policy"
     unknown = sorted(set(document) - {"policy"})
     if "policy" not in document or unknown:
         found = f"found {', '.join(unknown)}" if unknown else "found nothing"
         raise CannotAsk(
-            f"{path}: expected one table [policy], {found}; write [policy] and below it max_drop = 0.02."
+            f"{path}: expected one table [{table}], {found}; write [{table}] and below it max_drop = 0.02."
         )
     try:
         return Policy.model_validate(document["policy"])
@@ -130,6 +130,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+
+
+def inner(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a table of a TOML document, empty if there is none of this name."""
+    found = document.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def describe(error: Any) -> str:

@@ -69,7 +69,7 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
 
 def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) -> Floats:
     """Return the exact binomial P(X >= successes)."""
-    successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.int64)
     tail = bdtrc(np.maximum(successes - 1, 0), trials, chance)
     return np.asarray(np.where(successes <= 0, 1.0, tail))
 

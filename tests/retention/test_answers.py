@@ -1,0 +1,249 @@
+"""An audit on disk: back bit for bit, or one line that says what is wrong with it."""
+
+import errno
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.retention import answers as module
+from forgetcheck.retention.answers import ARRAYS, MANIFEST, Audit, content_key, read_audit, write_audit
+
+
+@pytest.fixture
+def audit(answers):
+    """Two questions of two checkpoints to the same base, with names a person may well choose."""
+    first = answers({"café": (3, 1, 0, 2), "": (4, 0, 1, 0)}, checkpoint="Straße/1", warnings=("few",))
+    second = replace(first, checkpoint="b", tuned=first.base, identical=True, target=True, warnings=())
+    return Audit((first, second), {"device": "cpu", "nested": {"digest": ["a", None, 0.1]}})
+
+
+@pytest.fixture
+def folder(tmp_path, audit):
+    write_audit(tmp_path / "audit", audit)
+    return tmp_path / "audit"
+
+
+def same_array(one, other):
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def same_said(one, other):
+    arrays = same_array(one.label, other.label) and same_array(one.confidence, other.confidence)
+    return arrays and one.notes == other.notes
+
+
+def rest(item):
+    return replace(item, labels=None, base=None, tuned=None)
+
+
+def assert_same(found, expected):
+    assert found.provenance == expected.provenance
+    for here, there in zip(found.answers, expected.answers, strict=True):
+        assert rest(here) == rest(there)
+        assert same_array(here.labels, there.labels)
+        assert same_said(here.base, there.base)
+        assert same_said(here.tuned, there.tuned)
+
+
+def refused(folder, *words):
+    with pytest.raises(CannotAsk) as caught:
+        read_audit(folder)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in (str(folder), *words)), text
+
+
+def edit(folder, **changes):
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+def test_an_audit_comes_back_bit_for_bit(folder, audit):
+    assert_same(read_audit(folder), audit)
+
+
+def test_odd_floats_survive(tmp_path, audit):
+    first = audit.answers[0]
+    odd = np.zeros(len(first.labels), np.float32)
+    odd[:5] = np.nan, np.inf, -0.0, np.float32(1e-45), 0.1
+    strange = replace(audit, answers=(replace(first, base=replace(first.base, confidence=odd)),))
+    write_audit(tmp_path / "audit", strange)
+    assert_same(read_audit(tmp_path / "audit"), strange)
+
+
+def test_a_file_name_that_is_not_utf8_survives(tmp_path, audit):
+    name = b"caf\xe9".decode(errors="surrogateescape")  # as Python reads it from the file system
+    strange = replace(audit, answers=(replace(audit.answers[0], checkpoint=name),))
+    write_audit(tmp_path / "audit", strange)
+    assert_same(read_audit(tmp_path / "audit"), strange)
+
+
+def test_only_the_two_files_are_left(folder):
+    assert sorted(path.name for path in folder.parent.rglob("*")) == [ARRAYS, "audit", MANIFEST]
+
+
+def test_equal_arrays_are_stored_once_under_their_content(folder):
+    arrays = load_file(folder / ARRAYS)
+    assert len(arrays) == 5  # labels, and label and confidence of base and of one tuned model
+    assert all(content_key(array) == key for key, array in arrays.items())
+
+
+def test_content_keys_tell_apart_type_shape_and_values():
+    arrays = [
+        np.zeros(4, np.int32),
+        np.zeros(4, np.float32),
+        np.zeros((2, 2), np.int32),
+        np.zeros(2, np.int64),
+    ]
+    assert len({content_key(array) for array in [*arrays, np.ones(4, np.int32)]}) == 5
+    assert content_key(np.arange(8)[::2]) == content_key(np.array([0, 2, 4, 6]))
+
+
+def test_the_manifest_says_what_it_is(folder):
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["schema"] == "forgetcheck/audit@1"
+    assert manifest["complete"] is True
+
+
+def test_writing_twice_gives_the_same_bytes(folder, audit, tmp_path):
+    write_audit(tmp_path / "again", audit)
+    for name in (MANIFEST, ARRAYS):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_no_folder(tmp_path):
+    refused(tmp_path / "absent", "no audit", "forgetcheck audit")
+
+
+def test_a_folder_without_its_manifest(folder):
+    (folder / MANIFEST).unlink()
+    refused(folder, "not a complete audit", MANIFEST)
+
+
+def test_a_file_in_place_of_the_folder(folder):
+    refused(folder / ARRAYS, "not a complete audit")
+
+
+def test_a_folder_without_its_arrays(folder):
+    (folder / ARRAYS).unlink()
+    refused(folder, "incomplete", ARRAYS)
+
+
+@pytest.mark.parametrize("schema", ["forgetcheck/audit@2", None, 1])
+def test_another_schema(folder, schema):
+    edit(folder, schema=schema)
+    refused(folder, repr(schema), "forgetcheck/audit@1")
+
+
+@pytest.mark.parametrize("complete", [False, None, "yes", 1])
+def test_not_marked_complete(folder, complete):
+    edit(folder, complete=complete)
+    refused(folder, "incomplete")
+
+
+def test_no_questions(folder):
+    edit(folder, questions=[])
+    refused(folder, "nothing was measured")
+
+
+@pytest.mark.parametrize("questions", [None, 3, [3], ["x"], [{}], [{"checkpoint": "a"}]])
+def test_questions_of_another_shape(folder, questions):
+    edit(folder, questions=questions)
+    refused(folder, "incomplete")
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"3", b"{", b'{"schema": "caf\xe9"}'])
+def test_a_manifest_that_is_not_one(folder, text):
+    (folder / MANIFEST).write_bytes(text)
+    refused(folder)
+
+
+def test_an_array_that_is_missing(folder):
+    arrays = load_file(folder / ARRAYS)
+    key, *_ = arrays
+    save_file({name: array for name, array in arrays.items() if name != key}, folder / ARRAYS)
+    refused(folder, key)
+
+
+def test_truncated_arrays(folder):
+    whole = (folder / ARRAYS).read_bytes()
+    for length in range(0, len(whole), 7):
+        (folder / ARRAYS).write_bytes(whole[:length])
+        refused(folder, ARRAYS)
+
+
+def read_damaged(folder, name, place):
+    """Flip one bit of a file, read, and mend it; None if the damage was found out."""
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    try:
+        return read_audit(folder)
+    except CannotAsk:
+        return None
+    finally:
+        (folder / name).write_bytes(whole)
+
+
+def test_one_flipped_bit_in_the_arrays(folder, audit):
+    """It is found out, or it changed nothing that is read (white space in the header)."""
+    size = (folder / ARRAYS).stat().st_size
+    reads = [read_damaged(folder, ARRAYS, place) for place in range(0, size, 3)]
+    silent = [found for found in reads if found is not None]
+    assert len(silent) < 0.05 * len(reads)
+    for found in silent:
+        assert_same(found, audit)
+
+
+def test_one_flipped_bit_in_the_manifest_never_crashes(folder):
+    size = (folder / MANIFEST).stat().st_size
+    reads = [read_damaged(folder, MANIFEST, place) for place in range(0, size, 5)]
+    assert None in reads
+
+
+def failing(problem):
+    def save(arrays, path):
+        path.write_bytes(b"half")
+        raise problem
+
+    return save
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, audit, monkeypatch):
+    monkeypatch.setattr(module, "save_file", failing(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(CannotAsk, match="the disk is full") as caught:
+        write_audit(tmp_path / "audit", audit)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, audit, monkeypatch):
+    monkeypatch.setattr(module, "save_file", failing(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        write_audit(tmp_path / "audit", audit)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_failed_overwrite_keeps_the_old_audit(folder, audit, monkeypatch, problem):
+    monkeypatch.setattr(module, "save_file", failing(problem))
+    with pytest.raises((CannotAsk, KeyboardInterrupt)):
+        write_audit(folder, Audit(audit.answers[:1], {}), overwrite=True)
+    assert_same(read_audit(folder), audit)
+    assert [path.name for path in folder.parent.iterdir()] == ["audit"]
+
+
+def test_an_audit_is_not_overwritten_unasked(folder, audit):
+    with pytest.raises(CannotAsk, match="--overwrite"):
+        write_audit(folder, audit)
+    write_audit(folder, replace(audit, provenance={"second": True}), overwrite=True)
+    assert read_audit(folder).provenance == {"second": True}
+
+
+def test_what_json_cannot_hold_is_our_own_mistake_and_leaves_nothing(tmp_path, audit):
+    with pytest.raises(ValueError, match="JSON"):
+        write_audit(tmp_path / "audit", replace(audit, provenance={"loss": float("nan")}))
+    assert list(tmp_path.iterdir()) == []

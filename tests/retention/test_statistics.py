@@ -1,0 +1,152 @@
+"""The statistics against scipy, published values, and the definitions they are computed from."""
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from forgetcheck.retention.statistics import at_least, holm, interval, mcnemar, p_more_than, score
+
+Z = NormalDist().inv_cdf(0.975)
+CASES = [(0, 0, 10), (1, 0, 44), (0, 5, 5), (5, 0, 5), (9, 1, 50), (16, 6, 161), (400, 380, 10_000)]
+
+
+@st.composite
+def counts(draw):
+    n = draw(st.integers(1, 5000))
+    lost = draw(st.integers(0, n))
+    return lost, draw(st.integers(0, n - lost)), n
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (0, 3), (3, 0), (1, 7), (16, 6), (60, 40), (900, 850)])
+def test_mcnemar_is_the_exact_binomial_test(lost, gained):
+    expected = binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost + gained else 1.0
+    assert mcnemar(lost, gained) == pytest.approx(expected, rel=1e-12)
+
+
+def test_mcnemar_as_published():
+    """Cavo et al. 2012 in Fagerland, Lydersen & Laake: two-sided P = 0.052479."""
+    assert 2 * mcnemar(16, 6) == pytest.approx(0.052479, abs=5e-7)
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize("trials", [1, 2, 30, 1000])
+def test_at_least_is_the_binomial_tail(trials, chance):
+    successes = np.arange(trials + 1)
+    expected = binom.sf(successes - 1, trials, chance)
+    np.testing.assert_allclose(at_least(successes, trials, chance), expected, rtol=1e-9, atol=1e-300)
+
+
+def test_at_least_where_nothing_can_be_told():
+    assert at_least(0, 0, 0.5) == 1.0
+    assert at_least(10, 10, 1.0) == 1.0
+
+
+def naive_holm(values):
+    ranked, adjusted, largest = sorted(range(len(values)), key=values.__getitem__), {}, 0.0
+    for rank, index in enumerate(ranked):
+        largest = max(largest, (len(values) - rank) * values[index])
+        adjusted[index] = min(largest, 1.0)
+    return [adjusted[index] for index in range(len(values))]
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm_is_the_textbook_step_down(values):
+    assert holm(values).tolist() == pytest.approx(naive_holm(values))
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03]).tolist() == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.2]).tolist() == [0.2]
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n", "low", "high"),
+    [
+        (16, 6, 161, 0.0054, 0.1240),  # Cavo et al. 2012, as R's contingencytables tests it
+        (7, 1, 21, 0.026, 0.517),  # Bentur et al. 2009, Fagerland, Lydersen & Laake 2014
+    ],
+)
+def test_interval_as_published(lost, gained, n, low, high):
+    digits = 5e-5 if n == 161 else 5e-4
+    assert [float(end) for end in interval(lost, gained, n)] == pytest.approx([low, high], abs=digits)
+
+
+@pytest.mark.parametrize("n", [1, 20, 50, 100, 10_000])
+def test_interval_without_changes_is_closed_form(n):
+    low, high = interval(0, 0, n)
+    assert high == pytest.approx(Z**2 / (n + Z**2), abs=1e-14)
+    assert low == pytest.approx(-high, abs=1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 5, 600])
+def test_interval_of_a_total_loss_is_closed_form(n):
+    low, high = interval(n, 0, n)
+    assert low == pytest.approx((n - Z**2) / (n + Z**2), abs=1e-14)
+    assert high == 1.0
+
+
+@given(counts())
+def test_interval_contains_the_observed_drop(case):
+    lost, gained, n = case
+    low, high = interval(lost, gained, n)
+    drop = (lost - gained) / n
+    assert -1 <= low <= drop + 1e-15
+    assert drop - 1e-15 <= high <= 1
+
+
+@given(counts(), st.sampled_from([0.8, 0.95, 0.999]))
+def test_interval_ends_where_the_score_rejects(case, confidence):
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    low, high = interval(*case, confidence)
+    assert low == -1 or score(*case, low) == pytest.approx(z, abs=1e-6)
+    assert high == 1 or score(*case, high) == pytest.approx(-z, abs=1e-6)
+
+
+@given(counts())
+def test_interval_mirrors_when_lost_and_gained_swap(case):
+    lost, gained, n = case
+    low, high = interval(lost, gained, n)
+    other_low, other_high = interval(gained, lost, n)
+    assert (other_low, other_high) == pytest.approx((-high, -low), abs=1e-12)
+
+
+@given(counts())
+def test_more_confidence_is_wider(case):
+    narrow, wide = interval(*case, 0.8), interval(*case, 0.99)
+    assert wide[0] <= narrow[0]
+    assert narrow[1] <= wide[1]
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(9, 1), (1, 9), (30, 30)])
+def test_score_of_no_drop_is_mcnemars_statistic(lost, gained):
+    assert score(lost, gained, 100, 0) == pytest.approx((lost - gained) / (lost + gained) ** 0.5)
+
+
+@given(counts(), st.floats(1e-6, 0.99), st.floats(1e-6, 0.99))
+def test_p_more_than_grows_with_the_limit(case, one, other):
+    lenient, strict = p_more_than(*case, max(one, other)), p_more_than(*case, min(one, other))
+    assert 0 <= strict <= lenient + 1e-12
+    assert lenient <= 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_p_more_than_zero_is_exact(case):
+    assert p_more_than(*case, 0) == mcnemar(*case[:2])
+
+
+def test_p_more_than_agrees_with_the_interval():
+    low, high = interval(30, 12, 400)
+    assert p_more_than(30, 12, 400, low) == pytest.approx(0.025, abs=1e-9)
+    assert p_more_than(30, 12, 400, high) == pytest.approx(0.975, abs=1e-9)
+
+
+def test_many_at_once_equal_one_at_a_time():
+    lost, gained, n = np.array(CASES).T
+    low, high = interval(lost, gained, n)
+    assert list(zip(low, high, strict=True)) == [interval(*case) for case in CASES]
+    for limit in (0, 0.02):
+        assert p_more_than(lost, gained, n, limit).tolist() == [p_more_than(*case, limit) for case in CASES]

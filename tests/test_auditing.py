@@ -1,0 +1,139 @@
+"""audit(): the truth tests. A model against itself forgets exactly nothing; a scrambled one is caught."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from forgetcheck import catalog
+from forgetcheck.auditing import PROBES, audit, distinct_names, refuse_mismatch
+from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
+from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.errors import CannotAsk
+from forgetcheck.retention.policy import Policy, Verdict
+from forgetcheck.retention.report import make_report
+from forgetcheck.tasks.battery import Battery
+
+TINY = find_checkpoint("forgetcheck:tiny")
+SMALL = Battery("small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")})
+
+
+def changed(tmp_path, name, change):
+    """Save tiny with changed weights as a bare file and find it again."""
+    weights = {k: v.detach().clone() for k, v in load_encoder(TINY, "cpu").weights.items()}
+    change(weights)
+    save_file(weights, tmp_path / f"{name}.safetensors")
+    return find_checkpoint(str(tmp_path / f"{name}.safetensors"), like=TINY)
+
+
+def scramble(weights):
+    generator = torch.Generator().manual_seed(0)
+    for name in weights:
+        if name.startswith("visual."):
+            weights[name] = torch.randn(weights[name].shape, generator=generator) * 0.02
+
+
+def move_text(weights):
+    weights["text_projection"] = weights["text_projection"].flip(0)
+
+
+def test_a_model_against_itself_forgets_exactly_nothing():
+    report = make_report(audit(TINY, [TINY], SMALL, device="cpu"), Policy())
+    assert report.passed
+    assert {f.verdict for f in report.findings} == {Verdict.RETAINED}
+    assert all((f.retention.drop, f.retention.low, f.retention.high) == (0, 0, 0) for f in report.findings)
+
+
+def test_the_same_weights_without_the_shortcut_also_forget_nothing():
+    answers = audit(TINY, [TINY], SMALL, device="cpu").answers
+    assert answers
+    for item in answers:
+        assert np.array_equal(item.base.label, item.tuned.label)
+        assert np.array_equal(item.base.confidence, item.tuned.confidence)
+
+
+def test_a_scrambled_image_tower_is_caught(tmp_path):
+    report = make_report(
+        audit(TINY, [changed(tmp_path, "scrambled", scramble)], SMALL, device="cpu"), Policy()
+    )
+    assert not report.passed
+    assert {f.verdict for f in report.tasks()} == {Verdict.FORGOT}
+
+
+def test_a_base_at_chance_never_knew(tmp_path):
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    report = make_report(audit(scrambled, [scrambled, TINY], SMALL, ["zero-shot"], device="cpu"), Policy())
+    gained = [f.verdict for f in report.tasks("tiny")]
+    assert set(gained) == {Verdict.GAINED}
+    other = changed(tmp_path, "other", lambda w: (scramble(w), move_text(w)))
+    lost = make_report(audit(scrambled, [other], SMALL, ["zero-shot"], device="cpu"), Policy())
+    assert Verdict.NEVER_KNEW in {f.verdict for f in lost.tasks()}
+
+
+def test_a_moved_text_tower_is_asked_about_separately(tmp_path):
+    answers = audit(TINY, [changed(tmp_path, "text", move_text), TINY], SMALL, PROBES, device="cpu").answers
+    asked = {(a.checkpoint, a.probe): a for a in answers if a.task == "shape"}
+    assert ("text", "zero-shot:text=base") in asked
+    assert ("tiny", "zero-shot:text=base") not in asked  # the same text towers: nothing to ask
+    own, borrowed, linear = (asked["text", probe] for probe in PROBES)
+    assert (own.tuned.label != own.labels).mean() > 0.3
+    assert np.array_equal(borrowed.tuned.label, borrowed.base.label)
+    assert (own.identical, borrowed.identical, linear.identical) == (False, True, True)
+
+
+def test_several_checkpoints_share_one_base_and_one_order(tmp_path, monkeypatch):
+    import forgetcheck.auditing as module
+
+    seen = []
+    original = module.encode_task
+    monkeypatch.setattr(
+        module, "encode_task", lambda *args: seen.append([e.name for e in args[2]]) or original(*args)
+    )
+    answers = audit(TINY, [TINY, changed(tmp_path, "scrambled", scramble)], SMALL, device="cpu").answers
+    assert seen == [["tiny", "tiny", "scrambled"]] * 2
+    shapes = [a for a in answers if a.task == "shape" and a.probe == "linear"]
+    assert shapes[0].base is shapes[1].base
+    assert np.array_equal(shapes[0].labels, shapes[1].labels)
+
+
+def test_the_choice_of_the_linear_probe_is_recorded():
+    (answers,) = audit(
+        TINY, [TINY], Battery("one", {"size": SMALL.tasks["size"]}), ["linear"], device="cpu"
+    ).answers
+    notes = answers.base.notes
+    assert notes["strength"] in {float(s) for s in notes["held_out_accuracy"]}
+    assert notes["converged"]
+    assert notes["gradient"] <= 1e-5
+
+
+def test_a_probe_that_did_not_converge_warns(monkeypatch):
+    monkeypatch.setattr("forgetcheck.clip.heads.MAX_ITERATIONS", 2)
+    (answers,) = audit(
+        TINY, [TINY], Battery("one", {"size": SMALL.tasks["size"]}), ["linear"], device="cpu"
+    ).answers
+    assert "short of its tolerance" in answers.warnings[0]
+
+
+def test_models_that_differ_in_more_than_weights_are_refused():
+    other = {**TINY.config, "model_cfg": {**TINY.config["model_cfg"], "quick_gelu": True}}
+    with pytest.raises(CannotAsk, match=r"quick_gelu: None against True"):
+        audit(TINY, [replace(TINY, config=other)], SMALL)
+    brighter = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": [0, 0, 0]}}
+    with pytest.raises(CannotAsk, match="preprocess_cfg"):
+        refuse_mismatch(TINY, "x", replace(TINY, config=brighter))
+    as_tuple = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": (0.5,) * 3}}
+    refuse_mismatch(TINY, "x", replace(TINY, config=as_tuple))
+
+
+def test_nothing_to_ask_is_refused():
+    with pytest.raises(CannotAsk, match="no tuned checkpoint"):
+        audit(TINY, [], SMALL)
+    with pytest.raises(CannotAsk, match="nothing was measured"):
+        audit(TINY, [TINY], SMALL, ["zero-shot:text=base"], device="cpu")
+
+
+def test_checkpoints_of_one_name_are_numbered():
+    make = lambda name: Checkpoint(name, {}, None)  # noqa: E731
+    assert distinct_names([make("a"), make("b"), make("a")]) == ["a-1", "b", "a-2"]

@@ -1,0 +1,215 @@
+"""Files and folders appear whole or not at all, and a refusal says why."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.files import refuse_existing, whole_file, whole_folder, write_text
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+PROBLEMS = [RuntimeError("mine"), KeyboardInterrupt(), SystemExit(1), FULL]
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002])
+def mask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def break_off(writing, problem):
+    """Fail in the middle of writing a file or a folder."""
+    with writing as temporary:
+        (temporary / "a.txt" if temporary.is_dir() else temporary).write_text("half")
+        raise problem
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_takes_its_place_at_the_end(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with whole_file(path) as temporary:
+        assert temporary.parent == path.parent  # so that the last step is a rename
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert names(tmp_path) == ["a.txt", "new"]
+
+
+def test_a_file_replaces_the_one_before(tmp_path):
+    write_text(tmp_path / "a.txt", "one")
+    write_text(tmp_path / "a.txt", "two\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"two\n"
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_file_that_fails_leaves_the_old_one(tmp_path, problem):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises((type(problem), CannotAsk)):
+        break_off(whole_file(tmp_path / "a.txt"), problem)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_text_is_utf8_and_what_is_not_is_escaped(tmp_path):
+    write_text(tmp_path / "a.txt", "é 🦊 caf\udce9\n")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "é 🦊 caf\\udce9\n"
+
+
+def test_a_folder_takes_its_place_at_the_end(tmp_path):
+    path = tmp_path / "runs" / "one"
+    with whole_folder(path) as temporary:
+        assert temporary.parent == path.parent
+        (temporary / "a.txt").write_text("whole")
+        assert not path.exists()
+    assert names(tmp_path) == ["a.txt", "one", "runs"]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_folder_that_fails_leaves_nothing(tmp_path, problem):
+    with pytest.raises((type(problem), CannotAsk)):
+        break_off(whole_folder(tmp_path / "one"), problem)
+    assert names(tmp_path) == []
+
+
+def test_an_existing_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.txt").write_text("old")
+    with pytest.raises(CannotAsk, match=r"already exists.*--overwrite"), whole_folder(tmp_path / "one"):
+        pytest.fail("the block must not run")
+    assert names(tmp_path) == ["a.txt", "one"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_is_never_replaced_by_a_folder(tmp_path, overwrite):
+    (tmp_path / "one").write_text("mine")
+    with pytest.raises(CannotAsk, match="is a file, not a folder"):
+        refuse_existing(tmp_path / "one", overwrite)
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path):
+    (tmp_path / "one").mkdir()
+    with whole_folder(tmp_path / "one") as temporary:
+        (temporary / "a.txt").write_text("new")
+    assert names(tmp_path) == ["a.txt", "one"]
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder that is in the way of a new one."""
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    return path
+
+
+def overwrite(path):
+    with whole_folder(path, overwrite=True) as temporary:
+        (temporary / "new.txt").write_text("new")
+
+
+def test_overwriting_replaces_the_whole_folder(old):
+    overwrite(old)
+    assert names(old.parent) == ["new.txt", "one"]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_overwriting_that_fails_keeps_the_old_folder(old, problem):
+    with pytest.raises((type(problem), CannotAsk)):
+        break_off(whole_folder(old, overwrite=True), problem)
+    assert names(old.parent) == ["old.txt", "one"]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("problem", [PermissionError(errno.EACCES, "no"), KeyboardInterrupt()])
+def test_a_failing_rename_keeps_the_old_folder(old, monkeypatch, problem, at):
+    rename, calls = os.rename, []
+
+    def flaky(source, target):
+        calls.append(source)
+        if len(calls) == at:
+            raise problem
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", flaky)
+    with pytest.raises((CannotAsk, KeyboardInterrupt)):
+        overwrite(old)
+    assert names(old.parent) == ["old.txt", "one"]
+
+
+def test_the_old_folder_is_never_deleted_when_it_cannot_be_put_back(old, monkeypatch):
+    rename, calls = os.rename, []
+
+    def failing_from_the_second(source, target):
+        calls.append(source)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing_from_the_second)
+    with pytest.raises(CannotAsk, match="Input/output error"):
+        overwrite(old)
+    assert "old.txt" in names(old.parent)
+
+
+def test_modes_follow_the_umask(tmp_path, mask):
+    write_text(tmp_path / "a.txt", "text")
+    with whole_folder(tmp_path / "one") as temporary:
+        (temporary / "deeper").mkdir()
+        (temporary / "deeper" / "b.txt").touch(0o600)  # as safetensors leaves its files
+    assert mode(tmp_path / "a.txt") == 0o666 & ~mask
+    assert mode(tmp_path / "one") == 0o777 & ~mask
+    assert mode(tmp_path / "one" / "deeper") == 0o777 & ~mask
+    assert mode(tmp_path / "one" / "deeper" / "b.txt") == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (FULL, "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+        (
+            Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "the disk is full",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "no permission"),
+        (OSError(errno.EROFS, "Read-only file system"), "no permission"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error."),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_one_line(tmp_path, problem, words):
+    path = tmp_path / "one"
+    for writing in (whole_file(path), whole_folder(path)):
+        with pytest.raises(CannotAsk) as caught, writing:
+            raise problem
+        assert str(caught.value).startswith(f"cannot write '{path}': {words}")
+        assert "\n" not in str(caught.value)
+        assert caught.value.__cause__ is problem
+
+
+def test_a_parent_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CannotAsk, match="cannot write"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+    with pytest.raises(CannotAsk, match="cannot write"), whole_folder(tmp_path / "file" / "one"):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_is_really_full(tmp_path):
+    def writing():
+        with whole_file(tmp_path / "a.txt"), open("/dev/full", "w") as full:
+            full.write("text")
+
+    with pytest.raises(CannotAsk, match="the disk is full"):
+        writing()
+    assert names(tmp_path) == []
