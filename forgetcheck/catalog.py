@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -124,7 +125,10 @@ def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
 def convert(where: str, hint: Any, text: str) -> Any:
     """Read option text as the type of its field."""
     try:
-        return TypeAdapter(hint).validate_python(text)
+        value = TypeAdapter(hint).validate_python(text)
     except ValidationError as problem:
         said = problem.errors(include_url=False)[0]["msg"]
         raise CannotAsk(f"{where}={text}: {said[0].lower()}{said[1:]}.") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CannotAsk(f"{where}={text}: input should be a finite number.")
+    return value

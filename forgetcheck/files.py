@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -90,10 +91,12 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as problem:
         raise CannotAsk(cannot_write(path, problem)) from problem
     except Exception as problem:
-        # safetensors reports a full disk in its own exception, as text
-        if "No space left" in str(problem) or "os error 28" in str(problem):
-            raise CannotAsk(cannot_write(path, OSError(errno.ENOSPC, "no space left"))) from problem
-        raise
+        # safetensors reports the operating system's refusal in an exception of its own, as text
+        found = re.search(r"os error (\d+)", str(problem))
+        if found is None:
+            raise
+        number = int(found.group(1))
+        raise CannotAsk(cannot_write(path, OSError(number, os.strerror(number)))) from problem
 
 
 def cannot_write(path: Path, problem: OSError) -> str:

@@ -143,3 +143,9 @@ def test_underscores_and_hyphens_are_the_same_in_options():
 
 def test_a_value_may_hold_an_equals_sign_and_a_colon():
     assert list(catalog.parse_options("x", "path=C:/a=b")) == [("path", "C:/a=b")]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_options_are_finite(value):
+    with pytest.raises(CannotAsk, match="finite"):
+        catalog.build("regularizers", f"l2sp:strength={value}")

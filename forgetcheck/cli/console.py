@@ -16,7 +16,7 @@ from forgetcheck.retention.policy import Finding, Verdict
 from forgetcheck.retention.report import Report, summarise
 
 Callback = Callable[..., None]
-QUIET_SECONDS = 15.0  # between lines of progress where there is no terminal
+QUIET_SECONDS = float(os.environ.get("FORGETCHECK_QUIET_SECONDS", 15))  # between lines of progress
 STYLES = {
     Verdict.FORGOT: "bold red",
     Verdict.UNSURE: "yellow",

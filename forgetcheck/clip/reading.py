@@ -76,9 +76,10 @@ def read_torch(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         refuse_bad_archive(path)
     try:
-        with warnings.catch_warnings():  # what is odd about a file is refused below, in one line
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # an open file: given a path, torch chooses its reader by the suffix
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about a file is refused below, in one line
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # torch's own text recommends weights_only=False: never repeat that
         raise CannotAsk(

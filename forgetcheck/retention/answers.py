@@ -118,10 +118,15 @@ def read_audit(folder: Path) -> Audit:
     try:
         answers = tuple(unpack(item, arrays) for item in manifest["questions"])
         provenance = manifest["provenance"]
+        misfit = next((item for item in answers if not fits(item)), None)
     except (KeyError, TypeError) as problem:
         raise CannotAsk(
             f"audit '{folder}' is incomplete: {problem} is missing; run the audit again."
         ) from None
+    if misfit is not None:
+        raise CannotAsk(
+            f"audit '{folder}' is damaged at {misfit.task} / {misfit.probe}; run the audit again."
+        )
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
     return Audit(answers, provenance)
@@ -163,6 +168,15 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     if damaged:
         raise CannotAsk(f"'{path}' is damaged (array {damaged[0]}); run `forgetcheck audit` again.")
     return arrays
+
+
+def fits(item: Answers) -> bool:
+    """Whether every model answered every sample, with a class that exists."""
+    arrays = (item.labels, item.base.label, item.tuned.label)
+    others = (item.base.confidence, item.tuned.confidence)
+    shapes = {array.shape for array in (*arrays, *others)}
+    inside = all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
+    return shapes == {(len(item.labels),)} and inside
 
 
 def unpack(item: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Answers:

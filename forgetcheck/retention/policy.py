@@ -42,6 +42,7 @@ class Finding:
     retention: Retention
     limit: float
     p: float  # of "the drop is at most the limit"; small speaks for forgetting
+    p_adjusted: float  # what the verdict goes by: for a concept, adjusted for how many were tried
     verdict: Verdict
     gated: bool  # counts for passing: whole tasks do, single concepts inform
 
@@ -54,7 +55,7 @@ def judge(rows: Sequence[Retention], policy: Policy) -> list[Finding]:
     raw = [p_value(row, policy) for row in rows]
     shown = adjusted(rows, raw)
     return [
-        Finding(row, policy.max_drop, p, verdict(row, decisive, policy), gated=row.concept is None)
+        Finding(row, policy.max_drop, p, decisive, verdict(row, decisive, policy), gated=row.concept is None)
         for row, p, decisive in zip(rows, raw, shown, strict=True)
     ]
 

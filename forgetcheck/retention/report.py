@@ -107,6 +107,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "low": row.low,
         "high": row.high,
         "p": finding.p,
+        "p_adjusted": finding.p_adjusted,
         "limit": finding.limit,
         "verdict": finding.verdict.value,
         "gated": finding.gated,

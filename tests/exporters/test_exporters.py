@@ -69,7 +69,7 @@ def fixed_report():
         (row(None, 400, 4, 200, (-0.55, -0.43), 0.25, task="digits", target=True), 1.0, Verdict.GAINED),
         (row(None, 200, 0, 0, (0.0, 0.0), 0.9, checkpoint="ldifs", identical=True), 1.0, Verdict.RETAINED),
     ]
-    findings = tuple(Finding(r, 0.02, p, verdict, r.concept is None) for r, p, verdict in rows)
+    findings = tuple(Finding(r, 0.02, p, p, verdict, r.concept is None) for r, p, verdict in rows)
     return Report(findings, Policy(), {"base": {"name": "forgetcheck:tiny"}, "device": "cpu"})
 
 

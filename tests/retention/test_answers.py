@@ -247,3 +247,16 @@ def test_what_json_cannot_hold_is_our_own_mistake_and_leaves_nothing(tmp_path, a
     with pytest.raises(ValueError, match="JSON"):
         write_audit(tmp_path / "audit", replace(audit, provenance={"loss": float("nan")}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["shorter", "unknown class", "negative class"])
+def test_answers_that_do_not_fit_each_other_are_refused(tmp_path, answers, change):
+    item = answers({"a": (3, 1, 0, 0), "b": (3, 0, 1, 0)})
+    label = item.tuned.label
+    label = (
+        label[:-1] if change == "shorter" else np.where(label == 0, 2 if "unknown" in change else -1, label)
+    )
+    broken = replace(item, tuned=replace(item.tuned, label=label.astype(np.int32)))
+    write_audit(tmp_path / "a", Audit((broken,), {}))
+    with pytest.raises(CannotAsk, match="damaged at shape / zero-shot"):
+        read_audit(tmp_path / "a")

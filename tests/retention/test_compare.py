@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
@@ -75,6 +76,12 @@ def test_answering_dog_to_everything_is_not_knowing_dogs(answers):
     _, cat, dog = compare(answers({"cat": (0, 0, 0, 50), "dog": (50, 0, 0, 0)}), 0.95)
     assert cat.chance_p == 1.0
     assert dog.chance_p == 1.0
+
+
+def test_chance_is_never_less_than_one_in_all_classes(answers):
+    """The base hardly ever says 'dog': right for 3 of 10 is still no better than a coin."""
+    _, _, dog = compare(answers({"cat": (100, 0, 0, 0), "dog": (3, 0, 0, 7)}), 0.95)
+    assert dog.chance_p == pytest.approx(binom.sf(2, 10, 0.5))
 
 
 def test_a_good_base_is_better_than_chance(answers):

@@ -14,8 +14,9 @@ def verdicts(report):
     return [finding.verdict for finding in report.findings]
 
 
-def test_a_model_against_itself_forgets_nothing(answers, judged):
-    report = judged(answers({"cat": (20, 0, 0, 5), "dog": (3, 0, 0, 2)}, identical=True), max_drop=0)
+@pytest.mark.parametrize("limit", [0, 0.02])
+def test_a_model_against_itself_forgets_nothing(answers, judged, limit):
+    report = judged(answers({"cat": (20, 0, 0, 5), "dog": (3, 0, 0, 2)}, identical=True), max_drop=limit)
     assert set(verdicts(report)) == {Verdict.RETAINED}
     assert {finding.p for finding in report.findings} == {1.0}
     assert report.passed
@@ -85,6 +86,18 @@ def test_a_limit_of_zero_is_tested_exactly(answers, judged):
     report = judged(answers({"cat": (100, 6, 0, 0), "dog": (100, 0, 0, 0)}), max_drop=0)
     assert [finding.p for finding in report.findings] == pytest.approx([1 / 64, 1 / 64, 1.0])
     assert report.findings[0].verdict is Verdict.FORGOT
+
+
+@pytest.mark.parametrize(
+    ("lost", "confidence", "expected"),
+    [(5, 0.95, "unsure"), (6, 0.95, "forgot"), (5, 0.9, "forgot"), (6, 0.99, "unsure")],
+)
+def test_forgetting_is_claimed_at_half_the_doubt_of_the_interval(answers, judged, lost, confidence, expected):
+    """1/32 is more than the 0.025 that a 95 % interval leaves on one side, 1/64 is less."""
+    report = judged(
+        answers({"cat": (50, lost, 0, 0), "dog": (50, 0, 0, 0)}), max_drop=0, confidence=confidence
+    )
+    assert report.findings[0].verdict == expected
 
 
 def test_findings_keep_the_order_and_the_limit(answers, judged):

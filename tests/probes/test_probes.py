@@ -1,0 +1,73 @@
+"""The contract of every probe, found by itself, and what each one says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from forgetcheck import catalog
+from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
+from forgetcheck.errors import CannotAsk
+from forgetcheck.probes.head import Head
+from forgetcheck.probes.linear import Linear
+from forgetcheck.probes.zero_shot import ZeroShot
+from forgetcheck.tasks.drawn import Drawn
+
+
+@pytest.fixture(scope="session")
+def seen(tiny) -> EncodedTask:
+    (found,) = encode_task("size", Drawn("size"), [tiny], ("train", "test"))
+    return found
+
+
+@pytest.mark.parametrize("name", catalog.names("probes"))
+def test_a_probe_answers_every_sample_the_same_way_twice(name, seen):
+    probe = catalog.build("probes", name)
+    first, again = probe.answer(seen, seen), probe.answer(seen, seen)
+    assert first.label.shape == first.confidence.shape == (600,)
+    assert first.label.dtype == np.int32
+    assert first.confidence.min() > 0
+    assert first.confidence.max() <= 1
+    assert np.array_equal(first.label, again.label)
+    assert np.array_equal(first.confidence, again.confidence)
+
+
+def test_zero_shot_is_the_nearest_prompt_with_the_models_own_scale(seen, tiny):
+    said = ZeroShot().answer(seen, seen)
+    cosines = seen.splits["test"].embeddings @ seen.prompts.T
+    assert np.array_equal(said.label, cosines.argmax(1).numpy())
+    expected = (tiny.scale * cosines).softmax(1).max(1).values
+    assert said.confidence == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_a_head_is_used_where_there_is_one(seen):
+    tuned = replace(seen, head=torch.randn(4, 128, generator=torch.Generator().manual_seed(0)))
+    assert Head().applies(tuned, seen)
+    assert not Head().applies(seen, seen)
+    zero_shot = ZeroShot().answer(seen, seen)
+    assert np.array_equal(Head().answer(seen, seen).label, zero_shot.label)
+    assert not np.array_equal(Head().answer(tuned, seen).label, zero_shot.label)
+
+
+def test_the_linear_probe_never_looks_at_test_labels(seen):
+    test = seen.splits["test"]
+    shuffled = replace(seen, splits={**seen.splits, "test": replace(test, labels=test.labels.flip(0))})
+    assert np.array_equal(Linear().answer(seen, seen).label, Linear().answer(shuffled, seen).label)
+
+
+def test_the_linear_probe_prefers_the_stronger_of_equals():
+    """Two far clusters: every strength is perfect, so the strongest must win."""
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 20)
+    part = EncodedSplit(rows, torch.tensor([0, 1] * 20))
+    task = EncodedTask(Drawn("binding"), None, {"train": part, "test": part})
+    said = Linear().answer(task, task)
+    assert said.notes["strength"] == 1e-1
+    assert np.array_equal(said.label, [0, 1] * 20)
+
+
+def test_a_class_that_train_lacks_is_refused(seen):
+    train = seen.splits["train"]
+    few = EncodedSplit(train.embeddings[train.labels != 2], train.labels[train.labels != 2])
+    with pytest.raises(CannotAsk, match="class 'large'"):
+        Linear().answer(replace(seen, splits={**seen.splits, "train": few}), seen)
