@@ -13,7 +13,6 @@ import statistics
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from forgetcheck import catalog
 from forgetcheck.clip.checkpoint import find_checkpoint

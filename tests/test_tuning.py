@@ -1,5 +1,6 @@
 """tune(): learns, repeats itself bit for bit, moves only what may move, stops at a NaN."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     rates = [learning_rate(step, 1000, schedule) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == rates[100] == rates[99] == 1.0  # the warm-up is at most a tenth of all steps
-    assert all(now >= later for now, later in zip(rates[100:], rates[101:], strict=False))
+    assert all(now >= later for now, later in itertools.pairwise(rates[100:]))
     assert rates[-1] < 1e-5
 
 

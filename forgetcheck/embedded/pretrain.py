@@ -5,8 +5,10 @@ and library versions the weights come out bit for bit the same.
 """
 
 import argparse
+import hashlib
 import json
 import math
+import os
 import platform
 import sys
 import time
@@ -184,6 +186,37 @@ def zero_shot(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], stre
     return accuracies
 
 
+def render_card(card: dict[str, Any]) -> str:
+    """Write down for people what card.json says for programs."""
+    recipe = ", ".join(f"{name} {value}" for name, value in card["recipe"].items())
+    versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
+    rows = [f"| {name} | {100 * value:.1f} |" for name, value in card["zero_shot_test_accuracy"].items()]
+    return "\n".join(
+        [
+            "# forgetcheck:tiny",
+            "",
+            "A CLIP in a stock open_clip architecture (open_clip_config.json), trained from scratch on",
+            "drawn pictures and their captions. It is for showing and testing forgetcheck, not for use.",
+            "fp16; embedding rows of tokens that no caption uses are zero; contexts are 16 tokens.",
+            "",
+            "Made by `python -m forgetcheck.embedded.pretrain`. On one machine and these versions the",
+            f"weights come out the same, bit for bit. It took {card['seconds']} s on one core.",
+            "",
+            f"Recipe: {recipe}.",
+            f"Versions: {versions}.",
+            f"SHA-256 of the weights file: `{card['sha256']}`.",
+            "",
+            "Zero-shot accuracy on 600 test pictures per family, which no training has seen:",
+            "",
+            "| family | % |",
+            "|---|---:|",
+            *rows,
+            f"| **mean** | **{100 * card['mean']:.1f}** |",
+            "",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE)
@@ -210,11 +243,13 @@ def main() -> None:
     model.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
     accuracies = zero_shot(model.eval(), tokenizer, config["preprocess_cfg"], "test")
     out.mkdir(parents=True, exist_ok=True)
-    save_file(weights, out / WEIGHTS)
+    save_file(weights, out / WEIGHTS, {"format": "pt"})
+    os.chmod(out / WEIGHTS, 0o644)  # safetensors leaves 0600
     card = {
         "recipe": asdict(recipe),
         "zero_shot_test_accuracy": accuracies,
         "mean": sum(accuracies.values()) / len(accuracies),
+        "sha256": hashlib.sha256((out / WEIGHTS).read_bytes()).hexdigest(),
         "seconds": round(time.monotonic() - started),
         "versions": {
             "python": platform.python_version(),
@@ -223,7 +258,8 @@ def main() -> None:
         },
     }
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    print(json.dumps(card, indent=2))
+    (out / "CARD.md").write_text(render_card(card))
+    print(render_card(card))
 
 
 if __name__ == "__main__":

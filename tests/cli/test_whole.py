@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, process):
         "import resource, signal, sys;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
-        f"sys.argv = ['forgetcheck', 'tune', '{TINY}', '--on', 'digits', '--out', 'run', '--epochs', '1', '--quiet'];"
+        f"sys.argv = 'forgetcheck tune {TINY} --on digits --out run --epochs 1 --quiet'.split();"
         "from forgetcheck.cli.main import main; main()"
     )
     done = process(code=code)

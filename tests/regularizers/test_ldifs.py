@@ -21,8 +21,15 @@ class Pass:
 
 @pytest.mark.parametrize(
     ("blocks", "slices", "depths"),
-    [(12, 5, (0, 3, 6, 9, 12)), (24, 5, (0, 6, 12, 18, 24)), (4, 5, (0, 1, 2, 3, 4)), (2, 5, (0, 1, 2)), (12, 2, (0, 12)), (12, 1, (0,))],
-)  # fmt: skip
+    [
+        (12, 5, (0, 3, 6, 9, 12)),
+        (24, 5, (0, 6, 12, 18, 24)),
+        (4, 5, (0, 1, 2, 3, 4)),
+        (2, 5, (0, 1, 2)),
+        (12, 2, (0, 12)),
+        (12, 1, (0,)),
+    ],
+)
 def test_depths_cover_the_whole_tower(blocks, slices, depths):
     assert LDIFS(slices=slices).depths(Tower(blocks)) == depths
 

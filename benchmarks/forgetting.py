@@ -1,0 +1,73 @@
+"""The claim of the demo over seeds, on test answers: forgetting and target accuracy per method.
+
+    python benchmarks/forgetting.py --seeds 0 1 2 --out docs/results
+
+The schedule and the strengths are fixed beforehand by benchmarks/choose_schedule.py. Writes one CSV row per
+method and seed, and prints the table of docs/results.md.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from forgetcheck import catalog
+from forgetcheck.auditing import audit
+from forgetcheck.clip.checkpoint import find_checkpoint
+from forgetcheck.clip.run_folder import write_run
+from forgetcheck.retention.policy import Policy, Verdict
+from forgetcheck.retention.report import make_report
+from forgetcheck.tasks.battery import read_battery
+from forgetcheck.tuning import Named, schedule_for, tune
+
+BASE, TARGET, NEAR = "forgetcheck:tiny", "digits", "digit"
+
+
+def measure(spec: str, seed: int, folder: Path) -> dict[str, object]:
+    """Tune and audit once; drops in points, averaged over the families other than digit."""
+    base = find_checkpoint(BASE)
+    task = Named(TARGET, catalog.build("tasks", TARGET))
+    run = tune(base, task, Named(spec, catalog.build("regularizers", spec)), schedule_for(base, seed=seed))
+    write_run(folder / "run", run, overwrite=True)
+    report = make_report(audit(base, [find_checkpoint(str(folder / "run"))], read_battery("drawn")), Policy())
+    rows = [finding for finding in report.tasks() if finding.retention.task != NEAR]
+    head = next(f.retention for f in rows if f.retention.probe == "head")
+    drops = {
+        probe: [f.retention.drop for f in rows if f.retention.probe == probe]
+        for probe in ("zero-shot", "linear")
+    }
+    return {
+        "method": spec,
+        "seed": seed,
+        "digits_before": 100 * head.base,
+        "digits_after": 100 * head.tuned,
+        "zero_shot_drop": 100 * sum(drops["zero-shot"]) / len(drops["zero-shot"]),
+        "linear_drop": 100 * sum(drops["linear"]) / len(drops["linear"]),
+        "tasks_forgot": sum(f.verdict is Verdict.FORGOT for f in rows),
+        "tune_seconds": run.facts["seconds"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in options.seeds:
+        for spec in options.methods:
+            started = time.monotonic()
+            rows.append(measure(spec, seed, Path("/tmp/forgetcheck-forgetting")))
+            print(rows[-1], f"{time.monotonic() - started:.0f} s", flush=True)
+    frame = pd.DataFrame(rows)
+    frame.round(3).to_csv(options.out / "forgetting.csv", index=False)
+    print(frame.groupby("method", sort=False).mean().drop(columns="seed").round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
