@@ -58,10 +58,7 @@ def audit(
         )
         for name, checkpoint in zip(names, tuned, strict=True)
     ]
-    answers = [
-        *ask_battery(anchor, candidates, battery, asked, progress),
-        *ask_targets(anchor, candidates, progress),
-    ]
+    answers = list(ask_all(anchor, plan(candidates, battery, asked), progress))
     if not answers:
         raise CannotAsk(
             "none of the probes applies to these checkpoints: nothing was measured; choose other --probe."
@@ -69,31 +66,59 @@ def audit(
     return Audit(tuple(answers), describe(base, anchor, candidates, battery, probes))
 
 
-def ask_battery(
-    base: Encoder,
-    candidates: Sequence[Candidate],
-    battery: Battery,
-    probes: Mapping[str, Probe],
-    progress: Progress,
-) -> Iterator[Answers]:
-    parts = needed_parts(probes.values())
-    encoders = [base, *(candidate.encoder for candidate in candidates)]
-    for name, task in battery.tasks.items():
-        anchor, *others = encode_task(name, task, encoders, parts, progress)
-        for spec, probe in probes.items():
-            yield from ask(name, spec, probe, anchor, list(zip(candidates, others, strict=True)), progress)
+@dataclass(frozen=True)
+class Job:
+    """One task to be embedded once, for these candidates and by these probes."""
+
+    name: str
+    task: Task
+    candidates: Sequence[Candidate]
+    probes: Mapping[str, Probe]
+
+    @property
+    def parts(self) -> tuple[SplitName, ...]:
+        every: tuple[SplitName, ...] = ("train", "test")
+        return tuple(part for part in every if any(part in probe.parts for probe in self.probes.values()))
+
+    @property
+    def images(self) -> int:
+        return sum(len(self.task.split(part)) for part in self.parts)
 
 
-def ask_targets(base: Encoder, candidates: Sequence[Candidate], progress: Progress) -> Iterator[Answers]:
-    """Ask each run folder about the task it was tuned on, with its own head."""
-    probe: Probe = catalog.build("probes", TARGET_PROBE)
+def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
+    """Put the battery to everybody, then each target task to those tuned on it, with their own heads."""
+    head = {TARGET_PROBE: catalog.build("probes", TARGET_PROBE)}
     targets = {source_of(c.checkpoint): c.target for c in candidates if c.target is not None}
-    for spec, task in targets.items():
-        members = [candidate for candidate in candidates if candidate.target == task]
-        encoders = [base, *(candidate.encoder for candidate in members)]
-        anchor, *others = encode_task(spec, task, encoders, probe.parts, progress)
-        headed = [with_head(candidate, seen) for candidate, seen in zip(members, others, strict=True)]
-        yield from ask(spec, TARGET_PROBE, probe, anchor, headed, progress)
+    return [
+        *(Job(name, task, candidates, probes) for name, task in battery.tasks.items()),
+        *(
+            Job(source, task, [c for c in candidates if c.target == task], head)
+            for source, task in targets.items()
+        ),
+    ]
+
+
+def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress) -> Iterator[Answers]:
+    """Do every job. Progress counts images over all of them, so that the time left is that of the audit."""
+    total, done = sum(job.images for job in jobs), 0
+    for job in jobs:
+        encoders = [base, *(candidate.encoder for candidate in job.candidates)]
+        anchor, *others = encode_task(
+            job.name, job.task, encoders, job.parts, portion(progress, job.name, done, total)
+        )
+        seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
+        for spec, probe in job.probes.items():
+            yield from ask(job.name, spec, probe, anchor, seen)
+        done += job.images
+
+
+def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
+    """Report the progress of one job as part of the whole audit."""
+
+    def report(stage: str, done: int, total_of_job: int, note: str = "") -> None:
+        progress("auditing", before + done, total, name)
+
+    return report
 
 
 def ask(
@@ -102,16 +127,14 @@ def ask(
     probe: Probe,
     base: EncodedTask,
     tuned: Sequence[tuple[Candidate, EncodedTask]],
-    progress: Progress,
 ) -> Iterator[Answers]:
     """Put one question to the base once, and to every candidate it applies to."""
     able = [(candidate, seen) for candidate, seen in tuned if probe.applies(seen, base)]
     if not able:
         return
     answered = probe.answer(base, base)
-    for number, (candidate, seen) in enumerate(able, start=1):
+    for candidate, seen in able:
         reply = probe.answer(seen, base)
-        progress(f"asking {task}", number, len(able), spec)
         yield Answers(
             checkpoint=candidate.name,
             task=task,
@@ -132,14 +155,12 @@ def doubts(who: str, reply: Said) -> list[str]:
     return [f"the {who} probe stopped at gradient {reply.notes['gradient']:.1e}, short of its tolerance"]
 
 
-def needed_parts(probes: Any) -> tuple[SplitName, ...]:
-    parts: tuple[SplitName, ...] = ("train", "test")
-    return tuple(part for part in parts if any(part in probe.parts for probe in probes))
-
-
 def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
+    """Add the fine-tuned head where this is the task it was tuned on."""
     path = candidate.checkpoint.head
-    return candidate, (seen if path is None else replace(seen, head=read_head(path)))
+    if path is None or candidate.target != seen.task:
+        return candidate, seen
+    return candidate, replace(seen, head=read_head(path))
 
 
 def source_of(checkpoint: Checkpoint) -> str:

@@ -91,7 +91,9 @@ def bars() -> Iterator[Callback]:
         stages: dict[str, TaskID] = {}
 
         def callback(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage not in stages:
+            if (
+                stage not in stages or done < progress.tasks[0].completed
+            ):  # another stage, or the next of its kind
                 for old in stages.values():
                     progress.remove_task(old)
                 stages.clear()
@@ -123,10 +125,11 @@ def show_report(report: Report, top: int) -> None:
     """Print the tables of a report: per checkpoint its tasks, then its worst concepts."""
     summary = summarise(report)
     for checkpoint in report.checkpoints:
-        show(task_table(printable(checkpoint), report.tasks(checkpoint)))
+        level = report.policy.confidence
+        show(task_table(printable(checkpoint), report.tasks(checkpoint), level))
         concepts = report.worst_concepts(checkpoint, top)
         if concepts:
-            show(concept_table("concepts that dropped most", concepts))
+            show(concept_table("concepts that dropped most", concepts, level))
         for probe, facts in summary[checkpoint].items():
             mean, worst = points(facts["mean_drop"]), points(facts["worst_drop"])
             show(f"{probe}: mean drop {mean}, worst {worst} ({printable(facts['worst_task'])})")
@@ -135,29 +138,29 @@ def show_report(report: Report, top: int) -> None:
         show("")
 
 
-def task_table(title: str, findings: list[Finding]) -> Table:
-    table = empty_table(title, "task")
+def task_table(title: str, findings: list[Finding], level: float) -> Table:
+    table = empty_table(title, "task", level)
     for finding in findings:
         row = finding.retention
         table.add_row(Text(printable(row.task)), *cells(finding))
     return table
 
 
-def concept_table(title: str, findings: list[Finding]) -> Table:
-    table = empty_table(title, "concept")
+def concept_table(title: str, findings: list[Finding], level: float) -> Table:
+    table = empty_table(title, "concept", level)
     for finding in findings:
         row = finding.retention
         table.add_row(Text(printable(f"{row.task} / {row.concept}")), *cells(finding))
     return table
 
 
-def empty_table(title: str, first: str) -> Table:
+def empty_table(title: str, first: str, level: float) -> Table:
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column(first, overflow="fold", min_width=8)
     table.add_column("probe", overflow="fold")
     for name in ("base", "tuned", "drop"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("95 % interval", no_wrap=True)
+    table.add_column(f"{100 * level:g} % interval", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     return table

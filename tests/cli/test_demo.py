@@ -1,0 +1,27 @@
+"""The demo shows the paper's phenomenon, honestly, from an empty folder."""
+
+import json
+
+from forgetcheck.cli.demo import NEAR_TARGET
+
+
+def test_the_demo_shows_forgetting_and_its_cure(run, tmp_path):
+    """The claim itself, one seed; three seeds are in docs/results.md."""
+    done = run("demo", "--quiet")
+    assert done.code == 0, done.err
+    folder = tmp_path / "forgetcheck-demo"
+    assert {path.name for path in folder.iterdir()} == {"cross-entropy", "ldifs", "audit"}
+    record = json.loads(run("report", folder / "audit", "--as", "json").out)
+    drops, digits = {}, {}
+    for name in ("cross-entropy", "ldifs"):
+        rows = [f for f in record["findings"] if f["checkpoint"] == name and f["concept"] is None]
+        others = [f["drop"] for f in rows if f["probe"] == "zero-shot" and f["task"] != NEAR_TARGET]
+        assert len(others) >= 9
+        drops[name] = sum(others) / len(others)
+        digits[name] = next(f["tuned"] for f in rows if f["probe"] == "head")
+    assert drops["cross-entropy"] >= 0.10
+    assert drops["ldifs"] <= 0.25 * drops["cross-entropy"]
+    assert digits["ldifs"] >= digits["cross-entropy"] - 0.02
+    assert f"{100 * drops['cross-entropy']:.1f} points" in done.out  # what it says is what was measured
+    assert f"{100 * digits['ldifs']:.1f} %" in done.out
+    assert done.out.strip().splitlines()[-1].count(". ") == 1  # two sentences

@@ -1,0 +1,48 @@
+"""The README keeps its word: every command in it runs, every link leads somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_every_forgetcheck_command_runs_in_order(tmp_path):
+    (policy,) = blocks("toml")
+    (tmp_path / "policy.toml").write_text(policy)
+    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("forgetcheck ")]
+    assert len(commands) >= 5
+    for command in commands:
+        words = [sys.executable, "-m", *shlex.split(command, comments=True)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        allowed = (0, 1) if "--policy" in words else (0,)
+        assert done.returncode in allowed, (command, done.stderr)
+    assert (tmp_path / "report.md").read_text().startswith("# forgetcheck")
+    (python,) = blocks("python")
+    subprocess.run([sys.executable, "-c", python], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_set_up_takes_one_command_each():
+    """The first block installs and runs the demo; the marked one installs and runs the tests."""
+    demo, test = (block.strip() for block in blocks("bash") if "pip install" in block)
+    assert demo.count("\n") == test.count("\n") == 0
+    assert demo.endswith("forgetcheck demo")
+    assert "pytest" in test
+    assert f"<!-- test command -->\n```bash\n{test}\n```" in README
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
