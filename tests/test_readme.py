@@ -19,7 +19,8 @@ def blocks(language: str) -> list[str]:
 def test_every_forgetcheck_command_runs_in_order(tmp_path):
     (policy,) = blocks("toml")
     (tmp_path / "policy.toml").write_text(policy)
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("forgetcheck ")]
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("forgetcheck ")]
     assert len(commands) >= 5
     for command in commands:
         words = [sys.executable, "-m", *shlex.split(command, comments=True)]

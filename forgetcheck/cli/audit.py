@@ -14,7 +14,9 @@ from forgetcheck.tasks.battery import read_battery
 
 def audit(
     base: Base,
-    tuned: Annotated[list[str], typer.Argument(help="Checkpoints after tuning.", show_default=False)],
+    tuned: Annotated[
+        list[str], typer.Argument(metavar="TUNED", help="Checkpoints after tuning.", show_default=False)
+    ],
     battery: Annotated[str, typer.Option(help="A shipped battery or a TOML file.")] = "drawn",
     out: Annotated[Path, typer.Option(help="Folder for the answers.")] = Path("audit"),
     probe: Annotated[

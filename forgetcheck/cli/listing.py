@@ -15,7 +15,7 @@ KINDS = (*catalog.BASES, "batteries")
 
 def listing(
     kind: Annotated[
-        str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.", show_default=False)
+        str | None, typer.Argument(metavar="KIND", help=f"One of: {', '.join(KINDS)}.", show_default=False)
     ] = None,
 ) -> None:
     """List regularizers, probes, tasks, exporters and batteries, with their options."""

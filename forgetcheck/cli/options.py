@@ -8,6 +8,7 @@ import typer
 Base = Annotated[
     str,
     typer.Argument(
+        metavar="BASE",
         help="The checkpoint before tuning: forgetcheck:tiny, a run folder, a .safetensors or .pt file, "
         "or NAME:TAG of open_clip.",
         show_default=False,

@@ -16,14 +16,15 @@ def tune(
     on: Annotated[str, typer.Option("--on", help="The task, such as digits.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder to write.", show_default=False)],
     regularizer: Annotated[
-        str, typer.Option(help="How to stay near the base, such as ldifs:strength=5.")
+        str,
+        typer.Option(
+            help="How to stay near the base, such as ldifs:strength=5; see `forgetcheck list regularizers`."
+        ),
     ] = "ldifs",
     model: Model = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the task.", show_default="10")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="128")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of AdamW.", show_default="1e-5, or the checkpoint's own")
-    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's peak.", show_default="1e-5")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's decay.", show_default="0.1")] = None,
     warmup_steps: Annotated[
         int | None, typer.Option(help="Linear warm-up, at most a tenth of all steps.", show_default="500")
@@ -33,7 +34,11 @@ def tune(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune the image tower and a zero-shot initialised head; write a run folder."""
+    """Fine-tune the image tower and a zero-shot initialised head; write a run folder.
+
+    The schedule's defaults are the protocol of arXiv:2308.13320, unless the checkpoint recommends its own,
+    as forgetcheck:tiny does.
+    """
     refuse_existing(out, overwrite)
     task = catalog.build("tasks", on)
 

@@ -20,11 +20,11 @@ class LDIFS(Regularizer):
     length over its channels, so a strength means the same for any image size and tower.
     `as-published` is what the authors' code computes: no final embedding, channels scaled to unit
     length over the tokens, and means in place of sums, which makes the value about t times smaller
-    (t tokens); their strength is 10. docs/methods.md tells the two apart.
+    (t tokens); the paper's strength for it is 10. docs/methods.md tells the two apart.
     Costs one frozen forward per step; the tuned model's single forward serves loss and penalty.
     """
 
-    strength: float = 10.0
+    strength: float = 2.0
     distance: Literal["per-token", "as-published"] = "per-token"
     slices: int = 5  # depths compared, evenly from the first block's input to the last one's output
 

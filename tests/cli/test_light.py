@@ -52,7 +52,7 @@ def test_list_shows_every_extension_and_its_options(run):
     shown = run("list").out
     for kind in catalog.BASES:
         assert all(name in shown for name in catalog.names(kind))
-    assert "strength=10.0" in shown
+    assert "strength=2.0" in shown
     assert "drawn" in run("list", "batteries").out
 
 
