@@ -44,7 +44,7 @@ def measure(spec: str, seed: int, folder: Path) -> dict[str, object]:
         "digits_after": 100 * head.tuned,
         "zero_shot_drop": 100 * sum(drops["zero-shot"]) / len(drops["zero-shot"]),
         "linear_drop": 100 * sum(drops["linear"]) / len(drops["linear"]),
-        "tasks_forgot": sum(f.verdict is Verdict.FORGOT for f in rows),
+        "questions_forgot": sum(f.verdict is Verdict.FORGOT for f in rows),
         "tune_seconds": run.facts["seconds"],
     }
 

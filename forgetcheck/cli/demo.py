@@ -43,7 +43,7 @@ def demo(
         console.print_line(f"{checkpoint} forgot {len(lost)} concepts{': ' if lost else ''}{listed}{more}.")
     console.show("")
     console.print_line(conclusion(report))
-    console.print_note(f"\neverything is in {out}; look closer with `forgetcheck report {out / 'audit'}`.")
+    console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / 'audit'}`.")
 
 
 def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
