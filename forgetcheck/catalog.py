@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from forgetcheck.errors import CannotAsk, unknown_name
+
+# Types for options with bounds: the text of the command line is checked against them
+NonNegative = Annotated[float, Field(ge=0)]
+SmallCount = Annotated[int, Field(ge=1, le=100)]
 
 HERE = Path(__file__).parent
 BASES = {"regularizers": "Regularizer", "probes": "Probe", "tasks": "Task", "exporters": "Exporter"}
@@ -83,7 +87,7 @@ def build(kind: str, spec: str) -> Any:
     if name not in names(kind):
         raise unknown_name(SINGULAR[kind], name, names(kind), see)
     found = load_class(kind, name)
-    hints = get_type_hints(found)
+    hints = get_type_hints(found, include_extras=True)
     known = [field.name.replace("_", "-") for field in fields(found)]
     values = {}
     for key, text in parse_options(spec, rest):

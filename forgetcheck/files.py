@@ -60,12 +60,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output folder that would replace something, before any work is done."""
+    """Refuse an output folder that would replace something or can't be written, before any work is done."""
     if not path.exists() or (path.is_dir() and (overwrite or not any(path.iterdir()))):
-        return
+        with explained(path), tempfile.TemporaryFile(dir=nearest_folder(path)):
+            return
     if path.is_dir():
         raise CannotAsk(f"'{path}' already exists: choose another --out, or pass --overwrite to replace it.")
     raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return the closest parent that exists: where a folder of that name would begin."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
 
 
 def replace_folder(fresh: Path, path: Path) -> None:

@@ -38,8 +38,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise CannotAsk(f"{name.replace('_', '-')} is {getattr(self, name)}: it must be above 0.")
+        for name in ("weight_decay", "warmup_steps", "seed"):
+            if not 0 <= getattr(self, name) < 2**63:
+                raise CannotAsk(
+                    f"{name.replace('_', '-')} is {getattr(self, name)}: it must be from 0 to 2**63 - 1."
+                )
 
 
 def schedule_for(checkpoint: Checkpoint, **asked: Any) -> Schedule:

@@ -145,7 +145,7 @@ def test_a_value_may_hold_an_equals_sign_and_a_colon():
     assert list(catalog.parse_options("x", "path=C:/a=b")) == [("path", "C:/a=b")]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_options_are_finite(value):
-    with pytest.raises(CannotAsk, match="finite"):
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+def test_options_are_finite_and_within_bounds(value):
+    with pytest.raises(CannotAsk, match=rf"l2sp:strength={value}: input should be (a finite|greater)"):
         catalog.build("regularizers", f"l2sp:strength={value}")

@@ -93,6 +93,21 @@ def test_impossible_schedules_are_refused(name):
         Schedule(**{name: 0})
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"seed": -1},
+        {"seed": 2**70},
+        {"weight_decay": -0.1},
+        {"warmup_steps": -5},
+        {"learning_rate": float("inf")},
+    ],
+)
+def test_odd_schedules_are_refused(odd):
+    with pytest.raises(CannotAsk, match=next(iter(odd)).replace("_", "-")):
+        Schedule(**odd)
+
+
 def test_the_learning_rate_warms_up_and_falls_to_zero():
     schedule = Schedule(learning_rate=1.0, warmup_steps=500)
     rates = [learning_rate(step, 1000, schedule) for step in range(1000)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from forgetcheck.catalog import NonNegative
 from forgetcheck.clip.forward_pass import ForwardPass
 from forgetcheck.regularizers.base import Regularizer
 
@@ -17,7 +18,7 @@ class L2SP(Regularizer):
     it would pull to zero what the penalty pulls to the base.
     """
 
-    strength: float = 0.5
+    strength: NonNegative = 0.5
 
     def weight_decay(self, asked: float) -> float:
         return 0.0

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from forgetcheck.catalog import NonNegative, SmallCount
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.forward_pass import ForwardPass
 from forgetcheck.regularizers.base import Regularizer
@@ -24,9 +25,9 @@ class LDIFS(Regularizer):
     Costs one frozen forward per step; the tuned model's single forward serves loss and penalty.
     """
 
-    strength: float = 2.0
+    strength: NonNegative = 2.0
     distance: Literal["per-token", "as-published"] = "per-token"
-    slices: int = 5  # depths compared, evenly from the first block's input to the last one's output
+    slices: SmallCount = 5  # depths compared, evenly from the first block's input to the last one's output
 
     def depths(self, encoder: Encoder) -> tuple[int, ...]:
         steps = max(self.slices - 1, 1)

@@ -39,6 +39,17 @@ def weights():
         ),
         (["tune", TINY, "--on", "digits", "--epochs", "0", "--out", "r"], ["epochs is 0"]),
         (["tune", TINY, "--on", "digits", "--device", "cuda:9", "--out", "r"], ["--device cpu"]),
+        (["tune", TINY, "--on", "digits", "--regularizer", "ldifs:slices=0", "--out", "r"], ["slices=0"]),
+        (
+            ["tune", TINY, "--on", "digits", "--regularizer", "ldifs:slices=1000000000", "--out", "r"],
+            ["slices"],
+        ),
+        (
+            ["tune", TINY, "--on", "digits", "--regularizer", "l2sp:strength=-1", "--out", "r"],
+            ["strength=-1"],
+        ),
+        (["tune", TINY, "--on", "digits", "--out", "/proc/r"], ["cannot write '/proc/r'"]),
+        (["audit", TINY, TINY, "--out", "/dev/null/r"], ["cannot write '/dev/null/r'"]),
         (["audit", TINY, "nowhere", "--out", "r"], ["no checkpoint at 'nowhere'"]),
         (["audit", TINY, TINY, "--battery", "drwn", "--out", "r"], ["did you mean 'drawn'?"]),
         (["audit", TINY, TINY, "--battery", "none.toml", "--out", "r"], ["no battery file"]),
