@@ -9,7 +9,7 @@ check:  ## lint, format, types, layers
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 
 test:  ## every test, with coverage
-	$(PYTHON) -m pytest --cov --cov-fail-under=90
+	$(PYTHON) -m pytest -n 2 --cov --cov-fail-under=90
 
 demo:  ## the phenomenon and its cure, about a minute
 	$(PYTHON) -m forgetcheck demo --overwrite

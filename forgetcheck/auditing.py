@@ -160,7 +160,10 @@ def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, Encod
     path = candidate.checkpoint.head
     if path is None or candidate.target != seen.task:
         return candidate, seen
-    return candidate, replace(seen, head=read_head(path))
+    head, expected = read_head(path), (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
+    if head.shape != expected:
+        raise CannotAsk(f"the head '{path}' is {tuple(head.shape)}, not {expected}: tune again.")
+    return candidate, replace(seen, head=head)
 
 
 def source_of(checkpoint: Checkpoint) -> str:
@@ -170,7 +173,12 @@ def source_of(checkpoint: Checkpoint) -> str:
 
 def target_of(checkpoint: Checkpoint) -> Task | None:
     source = source_of(checkpoint)
-    task: Task | None = catalog.build("tasks", source) if source else None
+    if not source:
+        return None
+    task: Task = catalog.build("tasks", source)
+    recorded = checkpoint.run["task"].get("class_names")
+    if recorded != list(task.class_names):  # the rows of the head would be other classes
+        raise CannotAsk(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
     return task
 
 

@@ -1,6 +1,8 @@
-"""Write files and folders whole or not at all."""
+"""Write files and folders whole or not at all; read JSON that somebody else may have written."""
 
 import errno
+import json
+import math
 import os
 import re
 import shutil
@@ -8,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from forgetcheck.errors import CannotAsk
 
@@ -57,6 +60,27 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all; what UTF-8 cannot hold is escaped with a backslash."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """Read a JSON object. Raises ValueError for anything else, such as NaN, which JSON doesn't know."""
+    try:
+        value = json.loads(text, parse_constant=not_json, parse_float=finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def not_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def finite(text: str) -> float:
+    """Read a number; 1e999 would become infinity, which no writer of ours can write down again."""
+    value = float(text)
+    return value if math.isfinite(value) else not_json(text)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

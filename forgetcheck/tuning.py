@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -52,7 +52,15 @@ def schedule_for(checkpoint: Checkpoint, **asked: Any) -> Schedule:
 
     A checkpoint far from the usual size can recommend a schedule in its config, as forgetcheck:tiny does.
     """
-    return Schedule(**{**checkpoint.config.get("schedule", {}), **asked})
+    recorded = checkpoint.config.get("schedule", {})
+    kinds = {each.name: type(each.default) for each in fields(Schedule)}
+    if not isinstance(recorded, Mapping) or any(
+        type(value) not in {kinds.get(name), int} or name not in kinds for name, value in recorded.items()
+    ):
+        raise CannotAsk(
+            f"the schedule in the config of '{checkpoint.name}' is damaged ({recorded!r:.80}): correct it."
+        )
+    return Schedule(**{**recorded, **asked})
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ def order(count: int, schedule: Schedule) -> Iterator[tuple[Tensor, bool]]:
     """Yield the indices of every batch of every epoch, and whether it ends its epoch."""
     generator = torch.Generator().manual_seed(schedule.seed)
     for _ in range(schedule.epochs):
-        parts = torch.randperm(count, generator=generator).split(schedule.batch_size)
+        parts = torch.randperm(count, generator=generator).split(min(schedule.batch_size, count))
         for part in parts:
             yield part, part is parts[-1]
 

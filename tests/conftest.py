@@ -1,10 +1,13 @@
 """Shared fixtures: a 2-layer CLIP and a 4-stage ResNet CLIP with random weights, and a small battery."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and child processes share two cores: before torch
 import torch
 from safetensors.torch import save_file
 

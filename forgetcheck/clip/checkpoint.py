@@ -1,6 +1,5 @@
 """Checkpoint: what the weights are, where they are and how to see through them. A value, not a model."""
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from forgetcheck.clip.reading import read_metadata
 from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.files import parse_json
 
 TINY = "forgetcheck:tiny"
 TINY_FOLDER = Path(__file__).parent.parent / "embedded" / "tiny"
@@ -18,6 +18,8 @@ HEAD = "head.safetensors"
 RUN = "tune.json"
 RUN_SCHEMA = "forgetcheck/tune@1"
 HEADER = "open_clip_config"  # key of our safetensors header
+MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
+TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}  # all that open_clip's own configs use, and more
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ def find_checkpoint(text: str, model: str | None = None, like: Checkpoint | None
     architecture takes it from `model`, else from `like`, the other checkpoint of the pair.
     Raises CannotAsk when nothing fits.
     """
+    if model is not None:
+        architecture(model)  # a name that nothing knows is refused, also where it isn't needed
+    if not text:
+        raise CannotAsk("a checkpoint's name is empty: is a variable of your script unset?")
     path = Path(text)
     if text == TINY:
         return Checkpoint("tiny", read_config(TINY_FOLDER / CONFIG), TINY_FOLDER / WEIGHTS)
@@ -82,6 +88,10 @@ def read_run(path: Path) -> dict[str, Any]:
         )
     if run.get("complete") is not True:
         raise CannotAsk(f"run '{path.parent}' is incomplete; run `forgetcheck tune` again.")
+    task = run.get("task")
+    source = task.get("source") if isinstance(task, dict) else None
+    if not isinstance(source, str) or not source:
+        raise CannotAsk(f"'{path}' doesn't say the task it was tuned on (task.source); tune again.")
     return run
 
 
@@ -91,7 +101,7 @@ def file_config(path: Path, model: str | None, like: Checkpoint | None) -> Mappi
         return architecture(model)
     recorded = read_metadata(path).get(HEADER)
     if recorded:
-        return dict(json.loads(recorded))
+        return checked_config(f"the {HEADER} header of '{path}'", recorded)
     if like:
         return like.config
     raise CannotAsk(
@@ -138,18 +148,51 @@ def tagged_checkpoint(text: str) -> Checkpoint:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+    return checked_config(f"'{path}'", read_text(path))
+
+
+def checked_config(where: str, text: str) -> dict[str, Any]:
+    """Read a config and refuse what open_clip would trip over, run or fetch."""
+    try:
+        config = parse_json(text)
+    except ValueError as problem:
+        raise CannotAsk(f"cannot read {where}: {problem}.") from None
     if "model_cfg" not in config:
-        raise CannotAsk(f"'{path}' has no model_cfg: it is no config of open_clip.")
+        raise CannotAsk(f"{where} has no model_cfg: it is no config of open_clip.")
     config.setdefault("preprocess_cfg", {})
+    model = config["model_cfg"]
+    parts = {"model_cfg": model, "preprocess_cfg": config["preprocess_cfg"]}
+    if isinstance(model, dict):
+        parts |= {name: model.get(name) for name in ("vision_cfg", "text_cfg")}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise CannotAsk(f"{where}: {name} is no table: it is no config of open_clip.")
+    refuse_extravagant(where, parts["vision_cfg"], parts["text_cfg"])
     return config
+
+
+def refuse_extravagant(where: str, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
+    """A config is as untrusted as weights: it may not fill the memory, run code or call somebody."""
+    for tower in (vision, text):
+        layers = tower.get("layers", 0)
+        if isinstance(layers, int) and layers > MAX_LAYERS:
+            raise CannotAsk(f"{where}: {layers} layers are more than the {MAX_LAYERS} that are read.")
+    unknown = sorted(set(text.get("tokenizer_kwargs") or {}) - TOKENIZER_OPTIONS)
+    if unknown:  # handed on to transformers, where trust_remote_code would execute what it finds
+        raise CannotAsk(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
+    if ":" in str(vision.get("timm_model_name", "")):
+        raise CannotAsk(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path))
+    except ValueError as problem:
+        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {problem}.") from None
-    if not isinstance(value, dict):
-        raise CannotAsk(f"cannot read '{path}': expected a JSON object, found {type(value).__name__}.")
-    return value

@@ -96,4 +96,6 @@ def embed(name: str, encoder: Encoder, images: Tensor) -> Tensor:
         embeddings = encoder.see(images).cpu()
     if not bool(torch.isfinite(embeddings).all()):
         raise CannotAsk(f"'{encoder.name}' gives NaN or Inf on task '{name}': its weights are unusable.")
+    if not bool(embeddings.any(dim=1).all()):  # zero has no direction: every class would be as near
+        raise CannotAsk(f"'{encoder.name}' gives zeros on task '{name}': its weights are unusable.")
     return embeddings

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -183,11 +184,22 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
-            return model, open_clip.get_tokenizer(source), preprocess
-        except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, OSError) as problem:
+            tokenizer = open_clip.get_tokenizer(source)
+            try_out(model.eval(), tokenizer, preprocess)
+            return model, tokenizer, preprocess
+        except MemoryError:
+            raise
+        except Exception as problem:  # whatever a config makes open_clip trip over, from any line of it
             raise CannotAsk(
                 f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}."
             ) from None
+
+
+def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
+    """Send one blank image and one word through: a config can be odd where building doesn't notice."""
+    with torch.no_grad():
+        model.encode_image(preprocess(Image.new("RGB", (64, 64)))[None])  # type: ignore[operator]
+        model.encode_text(tokenizer(["a"]))  # type: ignore[operator]
 
 
 def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
@@ -211,6 +223,11 @@ def fill(model: nn.Module, path: Path) -> None:
     problems = [f"'{name}' is missing" for name in own if name not in tensors]
     problems += [f"'{name}' is unknown" for name in tensors if name not in own]
     problems += [
+        f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
+    problems += [
         f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
@@ -231,8 +248,8 @@ def choose_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
-        torch.zeros(1, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.zeros(1, device=place).item()  # the meta device has room for everything and holds nothing
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise CannotAsk(
             f"device '{device}' is not available here: use --device cpu, or leave it out."
         ) from None
@@ -261,6 +278,8 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about a config is refused, in one line
+            yield
     finally:
         logging.disable(before)

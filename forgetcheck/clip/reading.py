@@ -16,6 +16,7 @@ from forgetcheck.errors import CannotAsk
 
 MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what weights are stored in
 PREFIXES = ("module.", "_orig_mod.")
 CONVERT = (
     "save it as a plain state dict: `safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
@@ -134,9 +135,17 @@ def refuse_unfit(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse what cannot be weights: sparse, quantised, larger than stored, or not finite."""
     room = path.stat().st_size
     for name, value in tensors.items():
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        if (
+            value.layout != torch.strided
+            or value.is_quantized
+            or value.is_nested
+            or value.device.type != "cpu"
+        ):
             raise CannotAsk(f"'{path}': tensor '{name}' is not dense; {CONVERT}.")
-        if value.numel() * value.element_size() > room:
+        if value.dtype not in FLOATS and (value.is_floating_point() or value.is_complex()):
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CannotAsk(f"'{path}': tensor '{name}' is {kind}: save it as float32 or float16.")
+        if value.numel() * value.element_size() > min(room, value.untyped_storage().nbytes()):
             raise CannotAsk(f"'{path}': tensor '{name}' claims more data than the file holds; save it again.")
     bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if bad:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from forgetcheck.clip.checkpoint import CONFIG, HEAD, HEADER, RUN, RUN_SCHEMA, WEIGHTS
+from forgetcheck.clip.reading import FLOATS
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import whole_folder
 
@@ -45,11 +47,14 @@ def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
 
 
 def read_head(path: Path) -> Tensor:
-    """Return the head of a run folder (c, d)."""
+    """Return the head of a run folder (c, d), float32."""
     try:
-        return load_file(path)["weight"]
+        weight = load_file(path)["weight"]
     except (OSError, SafetensorError, KeyError) as problem:
         raise CannotAsk(f"cannot read the head '{path}': {problem}; tune again.") from None
+    if weight.dtype not in FLOATS or weight.ndim != 2 or not bool(torch.isfinite(weight).all()):
+        raise CannotAsk(f"the head '{path}' is damaged: expected a matrix of finite numbers; tune again.")
+    return weight.float()
 
 
 def plain(value: Tensor) -> Tensor:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import SplitName
 
@@ -35,6 +37,8 @@ class Probe(ABC):
 def said(logits: Tensor, notes: Mapping[str, Any] | None = None) -> Said:
     """Turn logits (n, c), float32 or better, into predictions with their confidence."""
     confidence, label = logits.softmax(dim=1).max(dim=1)
+    if not bool(torch.isfinite(confidence).all()):  # or the first class would win, quietly
+        raise CannotAsk("the logits became NaN or Inf: the logit_scale or the head of a model is unusable.")
     return Said(
         label=label.numpy().astype(np.int32),
         confidence=confidence.numpy().astype(np.float32),

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import whole_folder
+from forgetcheck.files import parse_json, whole_folder
 
 SCHEMA = "forgetcheck/audit@1"
 MANIFEST = "audit.json"
@@ -51,6 +52,42 @@ class Audit:
 
     answers: tuple[Answers, ...]
     provenance: Mapping[str, Any]
+
+
+class SaidRecord(BaseModel):
+    """What the manifest holds of a Said: the keys of its arrays."""
+
+    model_config = ConfigDict(strict=True)
+
+    label: str
+    confidence: str
+    notes: dict[str, Any]
+
+
+class QuestionRecord(BaseModel):
+    """What the manifest holds of one question."""
+
+    model_config = ConfigDict(strict=True)
+
+    checkpoint: str
+    task: str
+    probe: str
+    class_names: list[str]
+    identical: bool
+    target: bool
+    warnings: list[str]
+    labels: str
+    base: SaidRecord
+    tuned: SaidRecord
+
+
+class AuditRecord(BaseModel):
+    """The manifest. Whoever wrote it, nothing of another type gets past here."""
+
+    model_config = ConfigDict(strict=True)
+
+    questions: list[QuestionRecord]
+    provenance: dict[str, Any]
 
 
 def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
@@ -116,20 +153,26 @@ def read_audit(folder: Path) -> Audit:
     manifest = read_manifest(folder)
     arrays = read_arrays(folder)
     try:
-        answers = tuple(unpack(item, arrays) for item in manifest["questions"])
-        provenance = manifest["provenance"]
-        misfit = next((item for item in answers if not fits(item)), None)
-    except (KeyError, TypeError) as problem:
+        record = AuditRecord.model_validate(manifest)
+        answers = tuple(unpack(item, arrays) for item in record.questions)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CannotAsk(
+            f"audit '{folder}' is damaged at {place} ({first['msg'].lower()}); run the audit again."
+        ) from None
+    except KeyError as problem:
         raise CannotAsk(
             f"audit '{folder}' is incomplete: {problem} is missing; run the audit again."
         ) from None
+    misfit = next((item for item in answers if not fits(item)), None) or repeated(answers)
     if misfit is not None:
         raise CannotAsk(
             f"audit '{folder}' is damaged at {misfit.task} / {misfit.probe}; run the audit again."
         )
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
-    return Audit(answers, provenance)
+    return Audit(answers, record.provenance)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -143,17 +186,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again."
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
-    found = manifest.get("schema") if isinstance(manifest, dict) else None
+    found = manifest.get("schema")
     if found != SCHEMA:
         raise CannotAsk(
             f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r}; run the audit again."
         )
     if manifest.get("complete") is not True:
         raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
-    return dict(manifest)
+    return manifest
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
@@ -162,7 +205,7 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         raise CannotAsk(f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again.")
     try:
         arrays = load_file(path)
-    except (OSError, SafetensorError) as problem:
+    except (OSError, SafetensorError, TypeError, AttributeError) as problem:  # or no type of numpy
         raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
     damaged = [key for key, array in arrays.items() if content_key(array) != key]
     if damaged:
@@ -175,24 +218,37 @@ def fits(item: Answers) -> bool:
     arrays = (item.labels, item.base.label, item.tuned.label)
     others = (item.base.confidence, item.tuned.confidence)
     shapes = {array.shape for array in (*arrays, *others)}
-    inside = all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
-    return shapes == {(len(item.labels),)} and inside
+    kinds = [array.dtype.kind for array in (*arrays, *others)]
+    if kinds != ["i", "i", "i", "f", "f"] or shapes != {(item.labels.size,)}:
+        return False
+    return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
 
 
-def unpack(item: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Answers:
+def repeated(answers: Sequence[Answers]) -> Answers | None:
+    """Return a question that is asked twice, and would count twice."""
+    seen = set()
+    for item in answers:
+        key = (item.checkpoint, item.task, item.probe)
+        if key in seen:
+            return item
+        seen.add(key)
+    return None
+
+
+def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
     return Answers(
-        checkpoint=item["checkpoint"],
-        task=item["task"],
-        probe=item["probe"],
-        class_names=tuple(item["class_names"]),
-        labels=arrays[item["labels"]],
-        base=unpack_said(item["base"], arrays),
-        tuned=unpack_said(item["tuned"], arrays),
-        identical=item["identical"],
-        target=item["target"],
-        warnings=tuple(item["warnings"]),
+        checkpoint=item.checkpoint,
+        task=item.task,
+        probe=item.probe,
+        class_names=tuple(item.class_names),
+        labels=arrays[item.labels],
+        base=unpack_said(item.base, arrays),
+        tuned=unpack_said(item.tuned, arrays),
+        identical=item.identical,
+        target=item.target,
+        warnings=tuple(item.warnings),
     )
 
 
-def unpack_said(said: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Said:
-    return Said(arrays[said["label"]], arrays[said["confidence"]], said["notes"])
+def unpack_said(said: SaidRecord, arrays: dict[str, NDArray[Any]]) -> Said:
+    return Said(arrays[said.label], arrays[said.confidence], said.notes)
