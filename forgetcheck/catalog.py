@@ -14,6 +14,8 @@ from forgetcheck.errors import CannotAsk, unknown_name
 
 # Types for options with bounds: the text of the command line is checked against them
 NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Digits = Annotated[int, Field(ge=0, le=16)]
 SmallCount = Annotated[int, Field(ge=1, le=100)]
 
 HERE = Path(__file__).parent

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,14 @@ from forgetcheck.errors import CannotAsk
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; take its place only if the block succeeds."""
+    """Yield a temporary name beside `path`; take its place only if the block succeeds.
+
+    A link is followed to its file. Refuses devices and pipes, whose place a file would take.
+    """
     with explained(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         os.close(handle)
@@ -73,6 +80,14 @@ def parse_json(text: str) -> dict[str, Any]:
     return value
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def not_json(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON number")
 
@@ -85,12 +100,24 @@ def finite(text: str) -> float:
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse an output folder that would replace something or can't be written, before any work is done."""
-    if not path.exists() or (path.is_dir() and (overwrite or not any(path.iterdir()))):
-        with explained(path), tempfile.TemporaryFile(dir=nearest_folder(path)):
+    if path.name in ("", "..") or (path.is_symlink() and not found(path)):
+        raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another --out.")
+    if not found(path) or (path.is_dir() and (overwrite or not any(path.iterdir()))):
+        with explained(path), partial_folder(nearest_folder(path), path.name):
             return
     if path.is_dir():
         raise CannotAsk(f"'{path}' already exists: choose another --out, or pass --overwrite to replace it.")
     raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+
+
+def found(path: Path) -> bool:
+    with explained(path):  # a name can be too long to ask for
+        return path.exists()
+
+
+def partial_folder(parent: Path, name: str) -> "tempfile.TemporaryDirectory[str]":
+    """Make a folder as whole_folder will: what the system has against it shows before the work."""
+    return tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=".partial")
 
 
 def nearest_folder(path: Path) -> Path:

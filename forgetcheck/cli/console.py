@@ -11,12 +11,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import silent
 from forgetcheck.retention.policy import Finding, Verdict
 from forgetcheck.retention.report import Report, summarise
 
 Callback = Callable[..., None]
-QUIET_SECONDS = float(os.environ.get("FORGETCHECK_QUIET_SECONDS", 15))  # between lines of progress
+QUIET_SECONDS = 15  # between lines of progress
 STYLES = {
     Verdict.FORGOT: "bold red",
     Verdict.UNSURE: "yellow",
@@ -26,13 +27,29 @@ STYLES = {
 }
 
 
+class Patient(Console):
+    """Rich leaves the program with exit code 1 when a reader goes away; here 1 means something else."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls this while it handles the BrokenPipeError
+
+
+def open_streams() -> None:
+    """What is said to a closed stdout or stderr (`>&-`), which is None here, goes nowhere, as was asked."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
 def make_console(stderr: bool = False) -> Console:
     """A console that never breaks on names: no markup, no emoji, no highlighting."""
     stream = sys.stderr if stderr else sys.stdout
     with suppress(AttributeError, ValueError):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     width = None if stream.isatty() or "COLUMNS" in os.environ else 100
-    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+    console = Patient(file=stream, markup=False, emoji=False, highlight=False, width=width)
+    console.width = console.width or 100  # COLUMNS=0 would print nothing at all
+    return console
 
 
 def show(*parts: object) -> None:
@@ -49,7 +66,9 @@ def print_line(text: str) -> None:
 
 
 def print_document(text: str) -> None:
-    """Write text as it is, for machines."""
+    """Write text as it is, for machines; what the stream cannot hold is escaped, as in a file."""
+    with suppress(AttributeError, ValueError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -58,7 +77,7 @@ def print_document(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    make_console(stderr=True).print(Text(f"forgetcheck: {printable(text)}"), soft_wrap=True)
+    print_note(f"forgetcheck: {text}")
 
 
 def printable(text: str) -> str:
@@ -103,14 +122,24 @@ def bars() -> Iterator[Callback]:
         yield callback
 
 
+def quiet_seconds() -> float:
+    text = os.environ.get("FORGETCHECK_QUIET_SECONDS", "")
+    try:
+        return float(text or QUIET_SECONDS)
+    except ValueError:
+        raise CannotAsk(
+            f"FORGETCHECK_QUIET_SECONDS={text}: expected seconds; correct it or unset it."
+        ) from None
+
+
 def lines() -> Callback:
     """Return a callback that prints one line per finished stage and one every so often within it."""
-    said = time.monotonic()
+    said, pause = time.monotonic(), quiet_seconds()
 
     def callback(stage: str, done: int, total: int, note: str = "") -> None:
         nonlocal said
         now = time.monotonic()
-        if now - said >= QUIET_SECONDS:
+        if now - said >= pause:
             said = now
             print_note(f"{stage}: {done} of {total} {note}".rstrip())
 
@@ -118,7 +147,9 @@ def lines() -> Callback:
 
 
 def print_note(text: str) -> None:
-    make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)
+    """Print to stderr; one that is full or gone may not change the exit code."""
+    with suppress(OSError):
+        make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)
 
 
 def show_report(report: Report, top: int) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +18,7 @@ from forgetcheck.cli import audit, console, demo, listing, report, tune
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer doesn't export it
 EPILOG = "Exit codes: 0 done, policy met. 1 the policy failed. 2 could not ask or write. 3 our bug."
 
 app = typer.Typer(
@@ -54,9 +55,13 @@ def root(
 
 def main() -> NoReturn:
     """Run a command and map what it raises to the exit codes above."""
+    console.open_streams()
     signal.signal(signal.SIGTERM, stop)
     try:
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as mistake:
+        show_usage(mistake)
+        raise SystemExit(2) from None
     except ForgetcheckError as refusal:
         console.print_error(str(refusal))
         raise SystemExit(refusal.exit_code) from None
@@ -64,6 +69,10 @@ def main() -> NoReturn:
         console.print_error(
             "out of memory: use a smaller model, --batch-size or battery, or a larger machine."
         )
+        raise SystemExit(2) from None
+    except OSError as problem:  # of a name, a disk or a terminal: nothing that we could have got right
+        where = f" '{problem.filename}'" if problem.filename else ""
+        console.print_error(f"the system refused{where}: {problem.strerror or problem}; check the path.")
         raise SystemExit(2) from None
     except SystemExit as leaving:
         # typer itself exits 1 for an aborted prompt; here 1 means "the policy failed" only
@@ -77,7 +86,16 @@ def main() -> NoReturn:
         else:
             console.print_error("set FORGETCHECK_DEBUG=1 to see where it happened.")
         raise SystemExit(OUR_BUG) from problem
-    raise SystemExit(0)
+    raise SystemExit(code if isinstance(code, int) else 0)  # typer returns 130 for Ctrl-C
+
+
+def show_usage(mistake: Any) -> None:
+    """Say in one line what typer says in four; without any word, show the help."""
+    if len(sys.argv) == 1:
+        mistake.show()
+        return
+    see = f" See `{mistake.ctx.command_path} --help`." if mistake.ctx else ""
+    console.print_error(" ".join(mistake.format_message().split()) + see)
 
 
 def stop(_signal: int, _frame: FrameType | None) -> NoReturn:

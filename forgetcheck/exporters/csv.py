@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.report import Report, finding_record
 
@@ -16,7 +17,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 class Csv(Exporter):
     """Accuracies and drops in percentage points; `delta` = tuned - base, as papers print it."""
 
-    decimals: int = 4
+    decimals: Digits = 4
 
     def render(self, report: Report) -> str:
         frame = pd.DataFrame([self.row(record) for record in map(finding_record, report.findings)])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from forgetcheck.catalog import Count
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Finding
@@ -15,7 +16,7 @@ SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#~&"} | {"\n
 class Markdown(Exporter):
     """Fits a pull request comment; names are data and cannot inject markup."""
 
-    top: int = 10  # worst concepts per checkpoint
+    top: Count = 10  # worst concepts per checkpoint
 
     def render(self, report: Report) -> str:
         return "\n".join(self.lines(report)) + "\n"

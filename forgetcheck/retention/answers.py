@@ -159,7 +159,8 @@ def read_audit(folder: Path) -> Audit:
         first = problem.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise CannotAsk(
-            f"audit '{folder}' is damaged at {place} ({first['msg'].lower()}); run the audit again."
+            f"audit '{folder}' is incomplete or damaged at {place} ({first['msg'].lower()}); "
+            "run the audit again."
         ) from None
     except KeyError as problem:
         raise CannotAsk(

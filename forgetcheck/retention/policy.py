@@ -1,6 +1,5 @@
 """How much may be lost, and the verdict on each question under that policy."""
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgetcheck.errors import CannotAsk
+from forgetcheck.files import read_toml
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.statistics import holm, p_more_than
 
@@ -22,7 +22,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     max_drop: float = Field(default=0.02, ge=0, lt=1)  # of any task, as a fraction
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)  # of the two-sided interval
+    confidence: float = Field(default=0.95, gt=0.5, le=0.999999)  # of the two-sided interval
 
 
 class Verdict(StrEnum):
@@ -107,7 +107,7 @@ def read_policy(path: Path) -> Policy:
 
     Raises CannotAsk with every problem of the file at once.
     """
-    document, table = read_toml(path), "policy"
+    document, table = document_of(path), "policy"
     if path.name == "pyproject.toml":
         document, table = inner(inner(document, "tool"), "forgetcheck"), "tool.forgetcheck.policy"
     unknown = sorted(set(document) - {"policy"})
@@ -122,14 +122,14 @@ def read_policy(path: Path) -> Policy:
         raise CannotAsk(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def document_of(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CannotAsk(
             f"no policy file at '{path}': check the path, or leave --policy out for the default limit."
         )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        return read_toml(path)
+    except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {problem}.") from None
 
 

@@ -1,6 +1,5 @@
 """A battery: a named list of tasks, read from TOML."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.files import read_toml
 from forgetcheck.tasks.base import Task
 
 HERE = Path(__file__).parent / "batteries"
@@ -79,12 +79,11 @@ def find(spec: str) -> Path:
 
 def validate(spec: str, path: Path) -> list[TaskEntry]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return BatteryFile.model_validate(document).task
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise CannotAsk(f"cannot read battery '{spec}': {problem}.") from None
+        return BatteryFile.model_validate(read_toml(path)).task
     except ValidationError as problem:
         raise CannotAsk(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
+    except (OSError, ValueError) as problem:
+        raise CannotAsk(f"cannot read battery '{spec}': {problem}.") from None
 
 
 def describe(error: Any) -> str:
