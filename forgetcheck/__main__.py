@@ -1,6 +1,6 @@
 """`python -m forgetcheck`."""
 
-from forgetcheck.cli.main import main
+from forgetcheck.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -54,7 +54,7 @@ def audit(
     anchor = load_encoder(base, device)
     candidates = [
         Candidate(
-            name, checkpoint, replace_name(load_encoder(checkpoint, device), name), target_of(checkpoint)
+            name, checkpoint, replace(load_encoder(checkpoint, device), name=name), target_of(checkpoint)
         )
         for name, checkpoint in zip(names, tuned, strict=True)
     ]
@@ -180,10 +180,6 @@ def target_of(checkpoint: Checkpoint) -> Task | None:
     if recorded != list(task.class_names):  # the rows of the head would be other classes
         raise CannotAsk(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
     return task
-
-
-def replace_name(encoder: Encoder, name: str) -> Encoder:
-    return replace(encoder, name=name)
 
 
 def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:

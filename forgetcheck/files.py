@@ -1,19 +1,19 @@
-"""Write files and folders whole or not at all; read JSON that somebody else may have written."""
+"""Write files and folders whole or not at all."""
 
 import errno
-import json
-import math
 import os
 import re
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
 from forgetcheck.errors import CannotAsk
+
+RUN_MANIFEST = "tune.json"
+AUDIT_MANIFEST = "audit.json"
+OURS = (RUN_MANIFEST, AUDIT_MANIFEST)  # a folder that holds one was written by us, and may be replaced by us
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; take its place only if the block succeeds.
 
-    Refuses a `path` that exists, unless `overwrite` is set and it is a folder.
+    Refuses a `path` that exists, unless it is empty, or `overwrite` is set and a run or an audit is in it.
     """
     refuse_existing(path, overwrite)
     with explained(path):
@@ -69,45 +69,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def parse_json(text: str) -> dict[str, Any]:
-    """Read a JSON object. Raises ValueError for anything else, such as NaN, which JSON doesn't know."""
-    try:
-        value = json.loads(text, parse_constant=not_json, parse_float=finite)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
-    return value
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def not_json(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
-
-
-def finite(text: str) -> float:
-    """Read a number; 1e999 would become infinity, which no writer of ours can write down again."""
-    value = float(text)
-    return value if math.isfinite(value) else not_json(text)
-
-
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse an output folder that would replace something or can't be written, before any work is done."""
-    if path.name in ("", "..") or (path.is_symlink() and not found(path)):
+    if path.name in ("", "..") or (not found(path) and path.is_symlink()):
         raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another --out.")
-    if not found(path) or (path.is_dir() and (overwrite or not any(path.iterdir()))):
-        with explained(path), partial_folder(nearest_folder(path), path.name):
-            return
-    if path.is_dir():
-        raise CannotAsk(f"'{path}' already exists: choose another --out, or pass --overwrite to replace it.")
-    raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+    if found(path) and not path.is_dir():
+        raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+    if found(path) and any(path.iterdir()):
+        if not overwrite:
+            raise CannotAsk(
+                f"'{path}' already exists: choose another --out, or pass --overwrite to replace it."
+            )
+        if not any((path / name).is_file() for name in OURS):
+            raise CannotAsk(f"'{path}' holds neither a run nor an audit, so --overwrite won't replace it.")
+    with explained(path), partial_folder(nearest_folder(path), path.name):
+        return
 
 
 def found(path: Path) -> bool:
@@ -149,10 +125,10 @@ def explained(path: Path) -> Iterator[None]:
         raise CannotAsk(cannot_write(path, problem)) from problem
     except Exception as problem:
         # safetensors reports the operating system's refusal in an exception of its own, as text
-        found = re.search(r"os error (\d+)", str(problem))
-        if found is None:
+        named = re.search(r"os error (\d+)", str(problem))
+        if named is None:
             raise
-        number = int(found.group(1))
+        number = int(named.group(1))
         raise CannotAsk(cannot_write(path, OSError(number, os.strerror(number)))) from problem
 
 

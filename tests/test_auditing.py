@@ -11,6 +11,7 @@ from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, refuse_mismatch
 from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
 from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy, Verdict
 from forgetcheck.retention.report import make_report
@@ -137,3 +138,39 @@ def test_nothing_to_ask_is_refused():
 def test_checkpoints_of_one_name_are_numbered():
     make = lambda name: Checkpoint(name, {}, None)  # noqa: E731
     assert distinct_names([make("a"), make("b"), make("a")]) == ["a-1", "b", "a-2"]
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """Write tiny as a run folder that was tuned on the shapes."""
+    task = catalog.build("tasks", "drawn:family=shape")
+    facts = {
+        "base": {"digest": ""},
+        "task": {"source": "drawn:family=shape", "class_names": list(task.class_names)},
+    }
+    weights = load_encoder(TINY, "cpu").weights
+    write_run(tmp_path / "run", Run(TINY.config, weights, torch.ones(len(task.class_names), 128), [], facts))
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [
+        (torch.ones(3, 128), "not \\(7, 128\\)"),
+        (torch.ones(7, 5), "not \\(7, 128\\)"),
+        (torch.ones(7), "damaged"),
+        (torch.ones(7, 128, dtype=torch.int32), "damaged"),
+        (torch.full((7, 128), torch.nan), "damaged"),
+    ],
+)
+def test_a_head_that_does_not_fit_its_task_is_refused(tuned, head, hint):
+    save_file({"weight": head}, tuned / "head.safetensors")
+    with pytest.raises(CannotAsk, match=hint):
+        audit(TINY, [find_checkpoint(str(tuned))], SMALL, ["zero-shot"], "cpu")
+
+
+def test_a_run_tuned_on_other_classes_is_refused(tuned):
+    text = (tuned / "tune.json").read_text()
+    (tuned / "tune.json").write_text(text.replace("circle", "disc"))
+    with pytest.raises(CannotAsk, match="other classes"):
+        audit(TINY, [find_checkpoint(str(tuned))], SMALL, ["zero-shot"], "cpu")

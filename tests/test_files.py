@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -108,13 +109,22 @@ def old(tmp_path):
     """A folder that is in the way of a new one."""
     path = tmp_path / "one"
     path.mkdir()
-    (path / "old.txt").write_text("old")
+    (path / "audit.json").write_text("old")
     return path
 
 
 def overwrite(path):
     with whole_folder(path, overwrite=True) as temporary:
         (temporary / "new.txt").write_text("new")
+
+
+def test_overwriting_spares_what_is_not_ours(tmp_path):
+    """`--overwrite --out ~/project` must not delete a project."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "thesis.tex").write_text("years")
+    with pytest.raises(CannotAsk, match="neither a run nor an audit"):
+        overwrite(tmp_path / "project")
+    assert names(tmp_path) == ["project", "thesis.tex"]
 
 
 def test_overwriting_replaces_the_whole_folder(old):
@@ -126,7 +136,7 @@ def test_overwriting_replaces_the_whole_folder(old):
 def test_overwriting_that_fails_keeps_the_old_folder(old, problem):
     with pytest.raises((type(problem), CannotAsk)):
         break_off(whole_folder(old, overwrite=True), problem)
-    assert names(old.parent) == ["old.txt", "one"]
+    assert names(old.parent) == ["audit.json", "one"]
 
 
 @pytest.mark.parametrize("at", [1, 2])
@@ -143,7 +153,7 @@ def test_a_failing_rename_keeps_the_old_folder(old, monkeypatch, problem, at):
     monkeypatch.setattr(os, "rename", flaky)
     with pytest.raises((CannotAsk, KeyboardInterrupt)):
         overwrite(old)
-    assert names(old.parent) == ["old.txt", "one"]
+    assert names(old.parent) == ["audit.json", "one"]
 
 
 def test_the_old_folder_is_never_deleted_when_it_cannot_be_put_back(old, monkeypatch):
@@ -158,7 +168,7 @@ def test_the_old_folder_is_never_deleted_when_it_cannot_be_put_back(old, monkeyp
     monkeypatch.setattr(os, "rename", failing_from_the_second)
     with pytest.raises(CannotAsk, match="Input/output error"):
         overwrite(old)
-    assert "old.txt" in names(old.parent)
+    assert "audit.json" in names(old.parent)
 
 
 def test_modes_follow_the_umask(tmp_path, mask):
@@ -213,3 +223,32 @@ def test_a_disk_that_is_really_full(tmp_path):
     with pytest.raises(CannotAsk, match="the disk is full"):
         writing()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_what_is_no_plain_file_keeps_its_place(tmp_path, kind):
+    path = tmp_path / "pipe" if kind == "fifo" else Path(os.devnull)
+    if kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(CannotAsk, match="is a device"):
+        write_text(path, "text")
+    assert not path.is_file()
+
+
+def test_a_link_is_followed_to_its_file(tmp_path):
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "link").symlink_to("there")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "there").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "x/..", "dangling", "x" * 250, "x" * 5000, "/".join(["y" * 99] * 99)]
+)
+def test_names_that_could_not_be_written_are_refused_before_the_work(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dangling").symlink_to("nothing")
+    with pytest.raises(CannotAsk):
+        refuse_existing(Path(name), overwrite=True)
+    assert names(tmp_path) == ["dangling"]

@@ -129,3 +129,26 @@ def test_a_checkpoint_can_recommend_a_schedule():
     assert schedule_for(TINY).learning_rate == TINY.config["schedule"]["learning_rate"]
     assert schedule_for(TINY, learning_rate=1.0).learning_rate == 1.0
     assert schedule_for(replace(TINY, config={})) == Schedule()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [1],
+        None,
+        "x",
+        {"foo": 1},
+        {"learning_rate": "x"},
+        {"batch_size": 1.5},
+        {"epochs": True},
+        {"seed": None},
+    ],
+)
+def test_a_schedule_in_a_config_can_be_damaged(odd):
+    with pytest.raises(CannotAsk, match="is damaged"):
+        schedule_for(replace(TINY, config={**TINY.config, "schedule": odd}))
+
+
+def test_a_batch_may_be_larger_than_all_there_is():
+    batches = list(order(5, Schedule(epochs=2, batch_size=2**62)))
+    assert [len(chosen) for chosen, _ in batches] == [5, 5]

@@ -19,6 +19,7 @@ from forgetcheck.tasks.battery import read_battery
 BASE = "forgetcheck:tiny"
 TARGET = "digits"
 NEAR_TARGET = "digit"  # drawn digits: near the target, so not counted as "other" concepts
+AUDIT = "audit"
 METHODS = ("cross-entropy", "ldifs")  # each its own name and spec
 
 
@@ -31,7 +32,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Tune a tiny CLIP on real scans of digits, twice, and see what it forgets."""
-    refuse_existing(out, overwrite)
+    for name in (*METHODS, AUDIT):
+        refuse_existing(out / name, overwrite)
     console.print_note(f"tuning {BASE} on {TARGET} with {' and '.join(METHODS)}, then auditing both ...")
     report = run(out, seed, overwrite, quiet)
     console.show(method_table(report))
@@ -43,7 +45,7 @@ def demo(
         console.print_line(f"{checkpoint} forgot {len(lost)} concepts{': ' if lost else ''}{listed}{more}.")
     console.show("")
     console.print_line(conclusion(report))
-    console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / 'audit'}`.")
+    console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / AUDIT}`.")
 
 
 def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
@@ -61,7 +63,7 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
             write_run(out / name, tuning.tune(base, task, method, schedule, progress=progress), overwrite)
         tuned = [find_checkpoint(str(out / name)) for name in METHODS]
         answers = auditing.audit(base, tuned, read_battery("drawn"), progress=progress)
-    write_audit(out / "audit", answers, overwrite)
+    write_audit(out / AUDIT, answers, overwrite)
     return make_report(answers, Policy())
 
 

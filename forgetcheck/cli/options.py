@@ -23,7 +23,7 @@ PolicyFile = Annotated[
     typer.Option("--policy", help="TOML file with a [policy] table; failing it exits 1.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or audit that --out holds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts to show.")]
 Seed = Annotated[int, typer.Option(help="Order of the batches.")]

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck.clip.reading import read_metadata
+from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk, unknown_name
-from forgetcheck.files import parse_json
+from forgetcheck.files import RUN_MANIFEST
 
 TINY = "forgetcheck:tiny"
 TINY_FOLDER = Path(__file__).parent.parent / "embedded" / "tiny"
 WEIGHTS = "open_clip_model.safetensors"  # the name open_clip's own local-dir: loader prefers
 CONFIG = "open_clip_config.json"
 HEAD = "head.safetensors"
-RUN = "tune.json"
 RUN_SCHEMA = "forgetcheck/tune@1"
 HEADER = "open_clip_config"  # key of our safetensors header
 MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
@@ -75,7 +75,7 @@ def folder_checkpoint(folder: Path) -> Checkpoint:
         name=folder.resolve().name,
         config=read_config(folder / CONFIG),
         weights=folder / WEIGHTS,
-        run=read_run(folder / RUN) if (folder / RUN).is_file() else {},
+        run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from forgetcheck.errors import CannotAsk
 
-MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what weights are stored in
 PREFIXES = ("module.", "_orig_mod.")

@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from forgetcheck.clip.checkpoint import CONFIG, HEAD, HEADER, RUN, RUN_SCHEMA, WEIGHTS
+from forgetcheck.clip.checkpoint import CONFIG, HEAD, HEADER, RUN_SCHEMA, WEIGHTS
 from forgetcheck.clip.reading import FLOATS
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import whole_folder
+from forgetcheck.files import RUN_MANIFEST, whole_folder
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
         (temporary / CONFIG).write_text(config + "\n", encoding="utf-8")
         pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False, lineterminator="\n")
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (temporary / RUN).write_text(text + "\n", encoding="utf-8")
+        (temporary / RUN_MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def read_head(path: Path) -> Tensor:

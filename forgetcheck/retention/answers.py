@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import parse_json, whole_folder
+from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
+from forgetcheck.files import whole_folder
 
 SCHEMA = "forgetcheck/audit@1"
-MANIFEST = "audit.json"
 ARRAYS = "answers.safetensors"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forgetcheck.documents import read_toml
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import read_toml
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.statistics import holm, p_more_than
 

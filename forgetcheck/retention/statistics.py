@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc, ndtr
 
 Floats = NDArray[np.float64]
-BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18 * 2
+BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
 
 
 def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Floats:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgetcheck import catalog
+from forgetcheck.documents import read_toml
 from forgetcheck.errors import CannotAsk, unknown_name
-from forgetcheck.files import read_toml
 from forgetcheck.tasks.base import Task
 
 HERE = Path(__file__).parent / "batteries"

@@ -2,11 +2,15 @@
 
 import json
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from forgetcheck import __version__, catalog
+from forgetcheck.cli import console
+from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
 
 LIGHT = [["--help"], ["--version"], ["list"], ["tune", "--help"], ["audit", "--help"], ["report", "a"],
@@ -78,9 +82,6 @@ def test_completion_is_offered(process):
 
 
 def test_a_reader_that_goes_away_is_no_error(process, audit, tmp_path):
-    import subprocess
-    import sys
-
     command = f"{sys.executable} -m forgetcheck report a --as json | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -106,3 +107,38 @@ def test_the_json_is_one_document(run, audit):
     record = json.loads(run("report", "a", "--as", "json").out)
     assert record["passed"] is False
     assert record["findings"][0]["verdict"] == "forgot"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("report a >&-", 0),
+        ("report a 2>&-", 0),
+        ("report a --as json >&- 2>&-", 0),
+        ("report nowhere 2>&-", 2),
+        ("report a | true; exit ${PIPESTATUS[0]}", 0),
+        ("report a >/dev/full", 2),
+        ("report nowhere 2>/dev/full", 2),
+    ],
+)
+def test_streams_that_are_closed_or_full_never_look_like_a_failed_policy(audit, tmp_path, line, code):
+    command = ["bash", "-c", f"{sys.executable} -m forgetcheck {line}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_a_document_survives_an_ascii_pipe(process, audit):
+    done = process("report", "a", "--as", "markdown", PYTHONIOENCODING="ascii")
+    assert done.code == 0, done.err
+    assert "\\u2212" in done.out
+
+
+def test_columns_of_zero_still_show_the_table(process, audit):
+    assert "zero-shot" in process("report", "a", COLUMNS="0").out
+
+
+def test_a_pause_that_is_no_number(monkeypatch):
+    monkeypatch.setenv("FORGETCHECK_QUIET_SECONDS", "soon")
+    with pytest.raises(CannotAsk, match="expected seconds"):
+        console.quiet_seconds()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from forgetcheck import catalog
 from forgetcheck.clip.checkpoint import find_checkpoint
 from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.errors import CannotAsk
 
 TINY = "forgetcheck:tiny"
 
@@ -145,3 +147,31 @@ def test_a_hostile_name_cannot_repaint_the_terminal(run):
     done = run("report", "\x1b[31mred\nforgetcheck: fake")
     assert "\x1b" not in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], ["No such command 'fly'", "forgetcheck --help"]),
+        (["audit", TINY], ["Missing argument 'TUNED'", "forgetcheck audit --help"]),
+        (["audit", TINY, TINY, "--nope"], ["No such option: --nope"]),
+        (["tune", TINY, "--on", "digits", "--out", "r", "--epochs", "x"], ["--epochs"]),
+        (["report", "a\0"], ["null byte"]),
+        (["report", "x" * 5000], ["File name too long"]),
+        (["audit", "x" * 5000, TINY, "--out", "r"], ["File name too long"]),
+        (["audit", TINY, TINY, "--policy", "x" * 5000, "--out", "r"], ["File name too long"]),
+    ],
+)
+def test_usage_and_names_beyond_the_system_take_one_line(run, tmp_path, arguments, words):
+    done = run(*arguments)
+    done.refusal(*words)
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "option", ["json:indent=-5", "json:indent=1000000000", "csv:decimals=99", "markdown:top=-1"]
+)
+def test_documents_with_odd_options(option):
+    with pytest.raises(CannotAsk, match="input should be"):
+        catalog.build("exporters", option)

@@ -17,6 +17,7 @@ from forgetcheck.clip.checkpoint import find_checkpoint
 from forgetcheck.clip.encoder import load_encoder
 
 TINY = "forgetcheck:tiny"
+TUNE = [sys.executable, "-m", "forgetcheck", "tune", TINY, "--on", "digits", "--out", "run", "--epochs"]
 QUICK = ["--epochs", "1", "--batch-size", "64", "--device", "cpu", "--quiet"]
 
 
@@ -114,19 +115,7 @@ def test_outputs_are_never_replaced_by_accident(tuned, run):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_leaves_nothing_behind(tmp_path, sent, code):
-    command = [
-        sys.executable,
-        "-m",
-        "forgetcheck",
-        "tune",
-        TINY,
-        "--on",
-        "digits",
-        "--epochs",
-        "500",
-        "--out",
-        "run",
-    ]
+    command = [*TUNE, "500"]
     with subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, env={**os.environ, "FORGETCHECK_QUIET_SECONDS": "0"}
     ) as child:
@@ -157,19 +146,7 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path):
     import pty
 
     leader, follower = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "forgetcheck",
-        "tune",
-        TINY,
-        "--on",
-        "digits",
-        "--epochs",
-        "2",
-        "--out",
-        "run",
-    ]
+    command = [*TUNE, "2"]
     with subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -101,3 +101,54 @@ def test_a_config_that_is_none(vit_folder):
     (vit_folder / "open_clip_config.json").write_text("{")
     with pytest.raises(CannotAsk, match="cannot read"):
         find_checkpoint(str(vit_folder))
+
+
+ODD_CONFIGS = [
+    ("[]", "expected a JSON object"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"model_cfg": NaN}', "NaN"),
+    ("{}", "has no model_cfg"),
+    ('{"model_cfg": 3}', "model_cfg is no table"),
+    ('{"model_cfg": {}, "preprocess_cfg": null}', "preprocess_cfg is no table"),
+    ('{"model_cfg": {"vision_cfg": []}}', "vision_cfg is no table"),
+    ('{"model_cfg": {"vision_cfg": {}}}', "text_cfg is no table"),
+    ('{"model_cfg": {"vision_cfg": {"layers": 1000000}, "text_cfg": {}}}', "1000000 layers"),
+    ('{"model_cfg": {"vision_cfg": {"timm_model_name": "hf-hub:a/b"}, "text_cfg": {}}}', "not an address"),
+    (
+        '{"model_cfg": {"vision_cfg": {}, "text_cfg": {"tokenizer_kwargs": {"trust_remote_code": true}}}}',
+        "may not hold 'trust_remote_code'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "hint"), ODD_CONFIGS)
+@pytest.mark.parametrize("place", ["folder", "header"])
+def test_configs_that_open_clip_would_trip_over(tmp_path, vit_folder, place, text, hint):
+    path = vit_folder
+    if place == "folder":
+        (vit_folder / "open_clip_config.json").write_text(text)
+    else:
+        path = tmp_path / "w.safetensors"
+        save_file({"a": torch.ones(1)}, path, {"open_clip_config": text})
+    with pytest.raises(CannotAsk, match=hint):
+        find_checkpoint(str(path))
+
+
+@pytest.mark.parametrize("task", [None, 3, {}, {"source": ""}, {"source": 3}])
+def test_a_run_that_does_not_say_its_task(vit_folder, task):
+    run = {"schema": "forgetcheck/tune@1", "complete": True, "task": task}
+    (vit_folder / "tune.json").write_text(json.dumps(run))
+    with pytest.raises(CannotAsk, match=r"task\.source"):
+        find_checkpoint(str(vit_folder))
+
+
+def test_an_empty_name_is_not_the_current_folder(vit_folder, monkeypatch):
+    monkeypatch.chdir(vit_folder)
+    with pytest.raises(CannotAsk, match="is empty"):
+        find_checkpoint("")
+
+
+@pytest.mark.parametrize("model", ["", "ViT-B-23", "hf-hub:a/b"])
+def test_an_unknown_model_is_refused_where_it_is_not_needed(model):
+    with pytest.raises(CannotAsk, match="unknown model"):
+        find_checkpoint("forgetcheck:tiny", model)

@@ -79,3 +79,11 @@ def test_embeddings_that_are_not_finite_are_refused(vit):
         broken.weights["visual.proj"].fill_(float("inf"))
     with pytest.raises(CannotAsk, match="NaN or Inf"):
         encode_task("shape", Counted([]), [broken], ("test",))
+
+
+def test_embeddings_without_a_direction_are_refused(vit):
+    blank = vit.twin()
+    with torch.no_grad():
+        blank.model.visual.proj.zero_()
+    with pytest.raises(CannotAsk, match="gives zeros on task 'shape'"):
+        encode_task("shape", Counted([]), [blank], ("test",))

@@ -6,7 +6,8 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import RESNET, VIT, random_encoder, save_folder
+from conftest import RESNET, VIT, make_config, random_encoder, save_folder
+from safetensors.torch import load_file, save_file
 
 from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
 from forgetcheck.clip.encoder import choose_device, digest, load_encoder
@@ -144,3 +145,41 @@ def test_a_tag_loads_through_open_clip(tmp_path, monkeypatch, vit, images):
     loaded = load_encoder(find_checkpoint("test-vit:mine"), "cpu")
     assert F.cosine_similarity(loaded.see(images), vit.see(images)).min() > 0.99999
     assert loaded.digests == vit.digests
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("preprocess_cfg", "mean", "x"),
+        ("preprocess_cfg", "mean", [0.5, 0.5, 0.5, 0.5]),
+        ("preprocess_cfg", "std", [0, 0, 0]),
+        ("vision_cfg", "patch_size", 0),
+        ("vision_cfg", "width", 0),
+        ("vision_cfg", "image_size", -32),
+        ("vision_cfg", "layers", [1, 2]),
+        ("vision_cfg", "timm_model_name", 3),
+        ("text_cfg", "vocab_size", 5),
+        ("text_cfg", "tokenizer_kwargs", 3),
+    ],
+)
+def test_a_config_is_tried_before_it_is_believed(part, key, value):
+    config = make_config(VIT)
+    (config if part == "preprocess_cfg" else config["model_cfg"])[part][key] = value
+    with pytest.raises(CannotAsk, match="cannot build"):
+        load_encoder(Checkpoint("odd", config, weights=None), "cpu")
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool])
+def test_weights_without_fractions_are_refused(vit_folder, kind):
+    path = vit_folder / "open_clip_model.safetensors"
+    weights = load_file(path)
+    weights["visual.proj"] = weights["visual.proj"].to(kind)
+    save_file(weights, path)
+    with pytest.raises(CannotAsk, match=r"'visual\.proj' holds (int64|bool)"):
+        load_encoder(find_checkpoint(str(vit_folder)), "cpu")
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "privateuseone", "", "cpu:-1"])
+def test_devices_that_cannot_compute_are_refused(device):
+    with pytest.raises(CannotAsk, match="not available"):
+        choose_device(device)

@@ -146,3 +146,20 @@ def test_tensors_larger_than_the_file(tmp_path):
 def test_sparse_tensors(tmp_path):
     torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "sparse.pt")
     refused(tmp_path / "sparse.pt", "not dense")
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
+def test_number_types_that_weights_are_not_stored_in(tmp_path, kind):
+    torch.save({"a": torch.ones(3).to(kind)}, tmp_path / "odd.pt")
+    refused(tmp_path / "odd.pt", str(kind).removeprefix("torch."), "float32")
+
+
+@pytest.mark.filterwarnings("ignore")  # torch calls them a prototype
+def test_nested_tensors(tmp_path):
+    torch.save({"a": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}, tmp_path / "nested.pt")
+    refused(tmp_path / "nested.pt", "not dense")
+
+
+def test_a_number_repeated_without_being_stored(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(100)}, tmp_path / "stride.pt")
+    refused(tmp_path / "stride.pt", "more data than the file holds")

@@ -9,6 +9,7 @@ import torch
 from forgetcheck import catalog
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
 from forgetcheck.errors import CannotAsk
+from forgetcheck.probes.base import said
 from forgetcheck.probes.head import Head
 from forgetcheck.probes.linear import Linear
 from forgetcheck.probes.zero_shot import ZeroShot
@@ -71,3 +72,9 @@ def test_a_class_that_train_lacks_is_refused(seen):
     few = EncodedSplit(train.embeddings[train.labels != 2], train.labels[train.labels != 2])
     with pytest.raises(CannotAsk, match="class 'large'"):
         Linear().answer(replace(seen, splits={**seen.splits, "train": few}), seen)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_do_not_elect_the_first_class(value):
+    with pytest.raises(CannotAsk, match="NaN or Inf"):
+        said(torch.tensor([[0.0, 1.0], [value, 0.0]]))

@@ -260,3 +260,52 @@ def test_answers_that_do_not_fit_each_other_are_refused(tmp_path, answers, chang
     write_audit(tmp_path / "a", Audit((broken,), {}))
     with pytest.raises(CannotAsk, match="damaged at shape / zero-shot"):
         read_audit(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("checkpoint", odd) for odd in (None, 3, [], {})),
+        *(("class_names", odd) for odd in ("abcd", None, [1, 2], {"a": 1})),
+        *(("identical", odd) for odd in (None, "no", 1)),
+        *(("warnings", odd) for odd in ("abc", [1], None)),
+        *(("labels", odd) for odd in (None, [], {})),
+        *(("tuned", odd) for odd in (None, "x", [], {"label": 3})),
+    ],
+)
+def test_a_question_with_values_of_another_type(folder, key, value):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["questions"][0][key] = value
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    refused(folder, f"damaged at questions.0.{key}")
+
+
+@pytest.mark.parametrize("provenance", [None, 3, "x", ["x"]])
+def test_a_provenance_of_another_type(folder, provenance):
+    edit(folder, provenance=provenance)
+    refused(folder, "damaged at provenance")
+
+
+def test_numbers_that_json_does_not_know(folder):
+    edit(folder, provenance={"a": float("nan")})
+    refused(folder, "NaN")
+
+
+def test_a_question_that_is_asked_twice(folder):
+    questions = json.loads((folder / MANIFEST).read_text())["questions"]
+    edit(folder, questions=[*questions, questions[0]])
+    refused(folder, "damaged at")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.bool_, np.uint8])
+def test_labels_that_are_no_whole_numbers(tmp_path, audit, kind):
+    first = audit.answers[0]
+    write_audit(tmp_path / "odd", replace(audit, answers=(replace(first, labels=first.labels.astype(kind)),)))
+    refused(tmp_path / "odd", "damaged at")
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
+def test_arrays_that_numpy_does_not_know(folder, dtype):
+    head = json.dumps({"a": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    (folder / ARRAYS).write_bytes(len(head).to_bytes(8, "little") + head)
+    refused(folder)
