@@ -13,8 +13,8 @@ from rich.text import Text
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import silent
-from forgetcheck.retention.policy import Finding, Verdict
 from forgetcheck.retention.report import Report, summarise
+from forgetcheck.retention.verdict import Finding, Verdict
 
 Callback = Callable[..., None]
 QUIET_SECONDS = 15  # between lines of progress

@@ -12,8 +12,9 @@ from forgetcheck.cli import console
 from forgetcheck.cli.options import Overwrite, Quiet, Seed
 from forgetcheck.files import refuse_existing
 from forgetcheck.retention.answers import write_audit
-from forgetcheck.retention.policy import Finding, Policy, Verdict
+from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
+from forgetcheck.retention.verdict import Finding, Verdict
 from forgetcheck.tasks.battery import read_battery
 
 BASE = "forgetcheck:tiny"

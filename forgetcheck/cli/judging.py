@@ -7,8 +7,9 @@ from forgetcheck.cli import console
 from forgetcheck.errors import PolicyFailed
 from forgetcheck.files import write_text
 from forgetcheck.retention.answers import Audit
-from forgetcheck.retention.policy import Policy, Verdict, read_policy
+from forgetcheck.retention.policy import Policy, read_policy
 from forgetcheck.retention.report import Report, make_report
+from forgetcheck.retention.wording import sentence
 
 
 def policy_of(path: Path | None) -> Policy:
@@ -29,16 +30,6 @@ def show_audit(audit: Audit, policy: Policy, exporter: str | None, out: Path | N
         write_text(out, document)
         console.print_note(f"wrote {out}")
     return report
-
-
-def sentence(report: Report) -> str:
-    """Say the verdict in one line."""
-    tasks = report.tasks()
-    count = {verdict: sum(finding.verdict is verdict for finding in tasks) for verdict in Verdict}
-    limit = f"{100 * report.policy.max_drop:g}"
-    parts = [f"{number} {verdict.value}" for verdict, number in count.items() if number]
-    state = "passed" if report.passed else "NOT passed"
-    return f"{state}: of {len(tasks)} questions with a limit of {limit} points, {', '.join(parts)}."
 
 
 def gate(report: Report, policy: Path | None) -> None:

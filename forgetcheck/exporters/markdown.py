@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from forgetcheck.catalog import Count
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.policy import Finding
 from forgetcheck.retention.report import Report, summarise
+from forgetcheck.retention.verdict import Finding
 
 SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#~&"} | {"\n": " ", "\r": " "})
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from forgetcheck.files import whole_folder
 
 SCHEMA = "forgetcheck/audit@1"
 ARRAYS = "answers.safetensors"
+GALLERY = "gallery"
+PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,36 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Unasked:
+    """A question that could not be put, and why."""
+
+    checkpoint: str
+    task: str
+    probe: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A sample that the base got right and the tuned model gets wrong, to look at."""
+
+    checkpoint: str
+    task: str
+    probe: str
+    sample: str  # its id in the task
+    concept: str  # the truth, and what the base said
+    said: str  # what the tuned model said
+    image: bytes  # a thumbnail, PNG or JPEG
+
+
+@dataclass(frozen=True)
 class Audit:
     """All answers of an audit, and where they come from."""
 
     answers: tuple[Answers, ...]
     provenance: Mapping[str, Any]
+    unasked: tuple[Unasked, ...] = ()
+    gallery: tuple[Lost, ...] = ()
 
 
 class SaidRecord(BaseModel):
@@ -82,6 +109,31 @@ class QuestionRecord(BaseModel):
     tuned: SaidRecord
 
 
+class UnaskedRecord(BaseModel):
+    """What the manifest holds of a question that could not be asked."""
+
+    model_config = ConfigDict(strict=True)
+
+    checkpoint: str
+    task: str
+    probe: str
+    why: str
+
+
+class LostRecord(BaseModel):
+    """What the manifest holds of a sample of the gallery: all but its picture, which is a file."""
+
+    model_config = ConfigDict(strict=True)
+
+    checkpoint: str
+    task: str
+    probe: str
+    sample: str
+    concept: str
+    said: str
+    image: str
+
+
 class AuditRecord(BaseModel):
     """The manifest. Whoever wrote it, nothing of another type gets past here."""
 
@@ -89,6 +141,8 @@ class AuditRecord(BaseModel):
 
     questions: list[QuestionRecord]
     provenance: dict[str, Any]
+    unasked: list[UnaskedRecord] = []
+    gallery: list[LostRecord] = []
 
 
 def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
@@ -99,13 +153,26 @@ def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
         "schema": SCHEMA,
         "complete": True,
         "questions": questions,
+        "unasked": [asdict(item) for item in audit.unasked],
+        "gallery": [{**asdict(item), "image": picture_name(item.image)} for item in audit.gallery],
         "provenance": audit.provenance,
     }
     with whole_folder(folder, overwrite) as temporary:
         save_file(arrays, temporary / ARRAYS)
+        for item in audit.gallery:
+            (temporary / GALLERY).mkdir(exist_ok=True)
+            (temporary / GALLERY / picture_name(item.image)).write_bytes(item.image)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         # a file name that isn't UTF-8 holds surrogates; escaped with a backslash they are JSON again
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def picture_name(image: bytes) -> str:
+    """Name a picture by its content; raises KeyError for what isn't a PNG or a JPEG."""
+    ending = next((ending for start, ending in PICTURES.items() if image.startswith(start)), None)
+    if ending is None:
+        raise KeyError("a picture of the gallery")
+    return f"{hashlib.sha256(image).hexdigest()[:32]}.{ending}"
 
 
 def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -156,6 +223,7 @@ def read_audit(folder: Path) -> Audit:
     try:
         record = AuditRecord.model_validate(manifest)
         answers = tuple(unpack(item, arrays) for item in record.questions)
+        gallery = tuple(unpack_lost(item, folder / GALLERY) for item in record.gallery)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -174,7 +242,8 @@ def read_audit(folder: Path) -> Audit:
         )
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
-    return Audit(answers, record.provenance)
+    unasked = tuple(Unasked(**item.model_dump()) for item in record.unasked)
+    return Audit(answers, record.provenance, unasked, gallery)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -250,6 +319,17 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
         target=item.target,
         warnings=tuple(item.warnings),
     )
+
+
+def unpack_lost(item: LostRecord, folder: Path) -> Lost:
+    """Read the picture; raises KeyError if it is missing, or another than was written."""
+    try:
+        image = (folder / Path(item.image).name).read_bytes()
+    except OSError:
+        raise KeyError(f"{GALLERY}/{item.image}") from None
+    if picture_name(image) != item.image:
+        raise KeyError(f"{GALLERY}/{item.image} as it was written")
+    return Lost(**{**item.model_dump(), "image": image})
 
 
 def unpack_said(said: SaidRecord, arrays: dict[str, NDArray[Any]]) -> Said:

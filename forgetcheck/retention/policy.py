@@ -1,105 +1,171 @@
-"""How much may be lost, and the verdict on each question under that policy."""
+"""How much may be lost: the limits a person sets, and which questions each of them catches."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from forgetcheck.documents import read_toml
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.statistics import holm, p_more_than
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Accuracy = Annotated[float, Field(ge=0, le=1)]
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+FILES = ("forgetcheck.toml", "pyproject.toml")  # looked for in the working folder, in this order
+
+
+class Rule(BaseModel):
+    """Limits for the questions that a pattern catches: `task`, or `task/class` for concepts of it.
+
+    `*` stands for anything. Of several rules that catch a question, the last decides, key by key.
+    """
+
+    model_config = STRICT
+
+    match: Annotated[str, Field(min_length=1)]
+    probe: Annotated[str, Field(min_length=1)] = "*"
+    max_drop: Share | None = None  # gates what it catches
+    weight: Annotated[float, Field(gt=0, le=1e6)] | None = None  # in the mean drop; 1 if not given
+    ignore: bool | None = None  # reported, but neither gates nor counts in the mean; false takes it back
+    must_forget: bool | None = None  # knowledge that must not survive
+    max_accuracy: Accuracy | None = None  # what counts as forgotten, with must_forget
+    reason: str = ""  # why this limit; shown with it
+
+    @model_validator(mode="after")
+    def says_something(self) -> Self:
+        effects = (self.max_drop, self.weight, self.ignore, self.must_forget)
+        if all(effect is None for effect in effects):
+            raise ValueError("says nothing: give max_drop, weight, ignore or must_forget")
+        if bool(self.must_forget) != (self.max_accuracy is not None):
+            raise ValueError("must_forget = true and max_accuracy go together")
+        if self.must_forget and (self.max_drop is not None or self.ignore):
+            raise ValueError("must_forget excludes max_drop and ignore")
+        if self.ignore and self.max_drop is not None:
+            raise ValueError("ignore excludes max_drop")
+        return self
+
+    @property
+    def gates(self) -> bool:
+        """Whether the gate needs something to be caught: a limit on nothing would pass quietly."""
+        return self.max_drop is not None or bool(self.must_forget)
+
+    def catches(self, row: Retention) -> bool:
+        """Whether this rule speaks of a question. To ignore a task is to ignore its concepts."""
+        if not like(self.probe, row.probe):
+            return False
+        if row.concept is None:
+            return like(self.match, row.task)
+        if self.ignore is not None and like(self.match, row.task):
+            return True
+        slashes = [place for place, mark in enumerate(self.match) if mark == "/"]
+        return any(
+            like(self.match[:place], row.task) and like(self.match[place + 1 :], row.concept)
+            for place in slashes  # a name may hold slashes of its own
+        )
+
+
+@lru_cache(maxsize=1000)
+def pattern(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+
+
+@lru_cache(maxsize=100_000)
+def like(text: str, name: str) -> bool:
+    """Whether a name matches a pattern, in which `*` stands for anything and all else for itself."""
+    return pattern(text).fullmatch(name) is not None
 
 
 class Policy(BaseModel):
-    """The limits. Read from the `[policy]` table of a TOML file; unknown keys are refused."""
+    """The limits, as fractions. Read from a TOML file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = STRICT
 
-    max_drop: float = Field(default=0.02, ge=0, lt=1)  # of any task, as a fraction
-    confidence: float = Field(default=0.95, gt=0.5, le=0.999999)  # of the two-sided interval
+    max_drop: Share = 0.02  # of any task
+    max_mean_drop: Share | None = None  # of the tasks of a checkpoint and probe, by weight
+    min_target_accuracy: Accuracy | None = None  # of the tuned model on the task it was tuned on
+    max_target_drop: Share | None = None  # there, instead of max_drop
+    target: str | None = None  # that task, for a checkpoint that doesn't record it
+    when_unsure: Literal["warn", "fail"] = "warn"
+    confidence: Annotated[float, Field(gt=0.5, le=0.999999)] = 0.95  # of the two-sided intervals
+    concepts: list[Rule] = []
 
+    @property
+    def level(self) -> float:
+        """Of each one-sided claim: what a two-sided interval leaves on one side."""
+        return (1 - self.confidence) / 2
 
-class Verdict(StrEnum):
-    """What the evidence says of one question."""
-
-    RETAINED = "retained"  # shown to be within the limit
-    FORGOT = "forgot"  # shown to exceed the limit
-    UNSURE = "unsure"  # the evidence does not tell
-    NEVER_KNEW = "never knew"  # the base is not better than chance: nothing to forget
-    GAINED = "gained"  # retained, and shown to be better than the base
+    def names_target(self, task: str) -> bool:
+        return self.target is not None and like(self.target, task)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A retention, the limit it is held against and the verdict."""
+class Limit:
+    """What a policy says of one question, all rules taken together."""
 
-    retention: Retention
-    limit: float
-    p: float  # of "the drop is at most the limit"; small speaks for forgetting
-    p_adjusted: float  # what the verdict goes by: for a concept, adjusted for how many were tried
-    verdict: Verdict
-    gated: bool  # counts for passing: whole tasks do, single concepts inform
+    max_drop: float
+    gated: bool
+    ignored: bool = False
+    weight: float = 1.0
+    max_accuracy: float | None = None  # given: this must be forgotten
+    reason: str = ""
 
 
-def judge(rows: Sequence[Retention], policy: Policy) -> list[Finding]:
-    """Give the verdict on every row, in the order given.
+def limits_of(rows: Sequence[Retention], policy: Policy) -> list[Limit]:
+    """Return what the policy says of each row, in order."""
 
-    Concepts are many, so their p-values are adjusted (Holm) within a checkpoint and probe.
-    """
-    raw = [p_value(row, policy) for row in rows]
-    shown = adjusted(rows, raw)
+    @cache
+    def combined(whole: bool, target: bool, caught: tuple[int, ...]) -> Limit:
+        return limit_of(whole, target, policy, [policy.concepts[number] for number in caught])
+
     return [
-        Finding(row, policy.max_drop, p, decisive, verdict(row, decisive, policy), gated=row.concept is None)
-        for row, p, decisive in zip(rows, raw, shown, strict=True)
+        combined(
+            row.concept is None,
+            row.target,
+            tuple(number for number, rule in enumerate(policy.concepts) if rule.catches(row)),
+        )
+        for row in rows
     ]
 
 
-def p_value(row: Retention, policy: Policy) -> float:
-    if row.identical:
-        return 1.0
-    return float(p_more_than(row.lost, row.gained, row.n, policy.max_drop))
+def limit_of(whole: bool, target: bool, policy: Policy, rules: Sequence[Rule]) -> Limit:
+    """Combine the rules that catch a question; the last that gives a key decides it."""
+    said: dict[str, Any] = {}
+    for rule in rules:
+        said |= rule.model_dump(exclude_none=True, exclude_defaults=True)
+    default = policy.max_drop
+    if target and policy.max_target_drop is not None:
+        default = policy.max_target_drop
+    ignored, must_forget = bool(said.get("ignore")), bool(said.get("must_forget"))
+    return Limit(
+        max_drop=said.get("max_drop", default),
+        gated=not ignored and not must_forget and (whole or "max_drop" in said),
+        ignored=ignored,
+        weight=said.get("weight", 1.0),
+        max_accuracy=said["max_accuracy"] if must_forget and not ignored else None,
+        reason=said.get("reason", ""),
+    )
 
 
-def adjusted(rows: Sequence[Retention], raw: Sequence[float]) -> list[float]:
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        if row.concept is not None:
-            groups[row.checkpoint, row.probe].append(number)
-    result = list(raw)
-    for members in groups.values():
-        for number, p in zip(members, holm([raw[m] for m in members]), strict=True):
-            result[number] = float(p)
-    return result
+def catches_nothing(rows: Sequence[Retention], policy: Policy) -> Iterator[Rule]:
+    """Yield the rules that speak of no question that was asked."""
+    for rule in policy.concepts:
+        if not any(rule.catches(row) for row in rows):
+            yield rule
 
 
-def verdict(row: Retention, p: float, policy: Policy) -> Verdict:
-    """Decide one row from its interval and its decisive p-value.
-
-    The interval leaves alpha/2 on each side, so each one-sided claim is made at that level.
-    """
-    alpha = (1 - policy.confidence) / 2
-    if row.identical:
-        return Verdict.RETAINED
-    if row.high < 0:
-        return Verdict.GAINED
-    if row.chance_p > 1 - policy.confidence:
-        return Verdict.NEVER_KNEW
-    if p < alpha:
-        return Verdict.FORGOT
-    return Verdict.RETAINED if row.high <= policy.max_drop else Verdict.UNSURE
-
-
-def passed(findings: Iterable[Finding]) -> bool:
-    """Say whether no gated question was forgotten and at least one was measured."""
-    gated = [finding.verdict for finding in findings if finding.gated]
-    measured = any(verdict is not Verdict.NEVER_KNEW for verdict in gated)
-    return measured and Verdict.FORGOT not in gated
+def find_policy(folder: Path) -> Path | None:
+    """Return the policy file of a folder: forgetcheck.toml, or a pyproject.toml that holds one."""
+    for name in FILES:
+        path = folder / name
+        if path.is_file() and (name != "pyproject.toml" or "policy" in tables(path, document_of(path))):
+            return path
+    return None
 
 
 def read_policy(path: Path) -> Policy:
@@ -107,9 +173,8 @@ def read_policy(path: Path) -> Policy:
 
     Raises CannotAsk with every problem of the file at once.
     """
-    document, table = document_of(path), "policy"
-    if path.name == "pyproject.toml":
-        document, table = inner(inner(document, "tool"), "forgetcheck"), "tool.forgetcheck.policy"
+    document = tables(path, document_of(path))
+    table = "tool.forgetcheck.policy" if path.name == "pyproject.toml" else "policy"
     unknown = sorted(set(document) - {"policy"})
     if "policy" not in document or unknown:
         found = f"found {', '.join(unknown)}" if unknown else "found nothing"
@@ -133,6 +198,13 @@ def document_of(path: Path) -> dict[str, Any]:
         raise CannotAsk(f"cannot read '{path}': {problem}.") from None
 
 
+def tables(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a document that is ours: all of it, but of a pyproject.toml one table."""
+    if path.name != "pyproject.toml":
+        return document
+    return inner(inner(document, "tool"), "forgetcheck")
+
+
 def inner(document: dict[str, Any], key: str) -> dict[str, Any]:
     """Return a table of a TOML document, empty if there is none of this name."""
     found = document.get(key)
@@ -141,9 +213,14 @@ def inner(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 def describe(error: Any) -> str:
     """Put one of pydantic's problems into half a line: the key, what is wrong, the way out."""
-    key = ".".join(["policy", *(str(part) for part in error["loc"])])
+    place = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
+    key = "policy" + "".join(place)
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][-1]), Policy.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(Policy.model_fields)}"
+        known = list(Rule.model_fields if len(error["loc"]) > 1 else Policy.model_fields)
+        near = get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
         return f"{key}: unknown key, {hint}"
-    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("value_error", "missing"):
+        return f"{key}: {said[0].lower()}{said[1:]}"
+    return f"{key}: {said[0].lower()}{said[1:]}, found {error['input']!r}"

@@ -1,13 +1,14 @@
 """Report: all findings, policy and provenance. What every exporter reads."""
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from forgetcheck.retention.answers import Audit
-from forgetcheck.retention.compare import compare
-from forgetcheck.retention.policy import Finding, Policy, judge, passed
+from forgetcheck.retention.answers import Audit, Lost, Unasked
+from forgetcheck.retention.compare import Retention, compare
+from forgetcheck.retention.gate import Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.policy import Policy
+from forgetcheck.retention.verdict import Finding
 
 SCHEMA = "forgetcheck/report@1"
 
@@ -17,24 +18,48 @@ class Report:
     """An audit judged under a policy."""
 
     findings: tuple[Finding, ...]
+    means: tuple[Mean, ...]
+    checks: tuple[Check, ...]
     policy: Policy
     provenance: Mapping[str, Any]
+    unasked: tuple[Unasked, ...] = ()
+    gallery: tuple[Lost, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return passed(self.findings)
+        return passed(self.checks, self.policy)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(finding.retention.checkpoint for finding in self.findings))
 
-    def tasks(self, checkpoint: str | None = None) -> list[Finding]:
-        """Return the whole-task findings, of one checkpoint or of all."""
+    @property
+    def probes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(finding.retention.probe for finding in self.findings))
+
+    def tasks(self, checkpoint: str | None = None, probe: str | None = None) -> list[Finding]:
+        """Return the whole-task findings, of one checkpoint and probe or of all."""
         return [
             finding
             for finding in self.findings
-            if finding.retention.concept is None and checkpoint in (None, finding.retention.checkpoint)
+            if finding.retention.concept is None
+            and checkpoint in (None, finding.retention.checkpoint)
+            and probe in (None, finding.retention.probe)
         ]
+
+    def means_of(self, checkpoint: str) -> list[Mean]:
+        return [mean for mean in self.means if mean.checkpoint == checkpoint]
+
+    def target(self, checkpoint: str) -> Finding | None:
+        """Return what was gained on the task it was tuned on, by its own head if it has one."""
+        found = [finding for finding in self.tasks(checkpoint) if finding.retention.target]
+        heads = [finding for finding in found if finding.retention.probe == "head"]
+        return next(iter(heads or found), None)
+
+    def failures(self, *outcomes: Outcome) -> list[Check]:
+        """Return the demands with these outcomes (FAILED if none is given), worst first."""
+        found = [check for check in self.checks if check.outcome in (outcomes or (Outcome.FAILED,))]
+        return sorted(found, key=lambda check: -abs(check.value - check.limit))
 
     def worst_concepts(self, checkpoint: str, count: int) -> list[Finding]:
         """Return the concepts whose drop is surest to be large: by lower bound, then by drop."""
@@ -50,35 +75,35 @@ class Report:
 
 def make_report(audit: Audit, policy: Policy) -> Report:
     """Compare and judge every question of an audit."""
-    rows = [row for answers in audit.answers for row in compare(answers, policy.confidence)]
-    return Report(tuple(judge(rows, policy)), policy, audit.provenance)
+    rows = mark_targets(compare(audit.answers, policy.confidence), policy)
+    found = judge(rows, policy, audit.unasked)
+    return Report(
+        found.findings, found.means, found.checks, policy, audit.provenance, audit.unasked, audit.gallery
+    )
+
+
+def mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
+    """Mark what the policy says a checkpoint was tuned on, where the checkpoint itself doesn't."""
+    return [row if row.target else replace(row, target=policy.names_target(row.task)) for row in rows]
 
 
 def summarise(report: Report) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return checkpoint -> probe -> mean drop, worst drop and the task it is on.
-
-    As in the paper, the task a checkpoint was tuned on does not count as forgetting, unless a
-    probe was put to nothing else (the checkpoint's own head).
-    """
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for checkpoint in report.checkpoints:
-        summary[checkpoint] = dict(summarise_probes(report.tasks(checkpoint)))
-    return summary
-
-
-def summarise_probes(findings: list[Finding]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for probe in dict.fromkeys(finding.retention.probe for finding in findings):
-        rows = [finding.retention for finding in findings if finding.retention.probe == probe]
-        rows = [row for row in rows if not row.target] or rows
-        worst = max(rows, key=lambda row: row.drop)
-        yield (
-            probe,
-            {
-                "mean_drop": math.fsum(row.drop for row in rows) / len(rows),
-                "worst_drop": worst.drop,
-                "worst_task": worst.task,
-            },
-        )
+    """Return checkpoint -> probe -> mean drop with its interval, worst drop and the task it is on."""
+    return {
+        checkpoint: {
+            mean.probe: {
+                "tasks": mean.tasks,
+                "mean_drop": mean.drop,
+                "low": mean.low,
+                "high": mean.high,
+                "delta": -mean.drop + 0.0,  # as papers print it; no -0.0
+                "worst_drop": mean.worst.drop,
+                "worst_task": mean.worst.task,
+            }
+            for mean in report.means_of(checkpoint)
+        }
+        for checkpoint in report.checkpoints
+    }
 
 
 def as_record(report: Report) -> dict[str, Any]:
@@ -87,14 +112,23 @@ def as_record(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "passed": report.passed,
         "policy": report.policy.model_dump(),
+        "checks": [check_record(check) for check in report.checks],
         "findings": [finding_record(finding) for finding in report.findings],
         "summary": summarise(report),
+        "unasked": [asdict(item) for item in report.unasked],
         "provenance": dict(report.provenance),
     }
 
 
+def check_record(check: Check) -> dict[str, Any]:
+    """Return a check as JSON values; what was not measured is null."""
+    values = {**asdict(check), "outcome": check.outcome.value}
+    return {key: None if value != value else value for key, value in values.items()}
+
+
 def finding_record(finding: Finding) -> dict[str, Any]:
     row = finding.retention
+    base_error, tuned_error = row.calibration or (None, None)
     return {
         "checkpoint": row.checkpoint,
         "task": row.task,
@@ -108,11 +142,18 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "high": row.high,
         "p": finding.p,
         "p_adjusted": finding.p_adjusted,
+        "tried": finding.tried,
         "limit": finding.limit,
+        "detectable": finding.detectable,
         "verdict": finding.verdict.value,
         "gated": finding.gated,
+        "must_forget": finding.must_forget,
         "target": row.target,
         "lost": row.lost,
         "gained": row.gained,
+        "base_ece": base_error,
+        "tuned_ece": tuned_error,
+        "confused": [list(pair) for pair in row.confused],
+        "reason": finding.reason,
         "warnings": list(row.warnings),
     }

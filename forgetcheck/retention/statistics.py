@@ -9,9 +9,10 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, ndtr
+from scipy.special import bdtrc, betaincinv, ndtr
 
 Floats = NDArray[np.float64]
+ECE_BINS = 15  # as in arXiv:2308.13320
 BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
 
 
@@ -74,11 +75,21 @@ def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) ->
     return np.asarray(np.where(successes <= 0, 1.0, tail))
 
 
-def holm(p: ArrayLike) -> Floats:
-    """Adjust p-values so that the smallest of many (m,) is not over-believed (Holm 1979)."""
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+def share_interval(successes: ArrayLike, trials: ArrayLike, confidence: float) -> tuple[Floats, Floats]:
+    """Return the exact interval (low, high) of a share, such as an accuracy (Clopper & Pearson 1934)."""
+    k, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    return low, high
+
+
+def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:
+    """Return the expected calibration error over equal bins of confidence (Guo et al. 2017, eq. 5).
+
+    confidence (n,) in [0, 1], right (n,) flags; 0 is a model whose confidence is its accuracy.
+    """
+    confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))

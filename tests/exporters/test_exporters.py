@@ -13,8 +13,9 @@ from markdown_it import MarkdownIt
 
 from forgetcheck import catalog
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.policy import Finding, Policy, Verdict
+from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.verdict import Finding, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPORTERS = catalog.names("exporters")
