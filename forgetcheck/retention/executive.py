@@ -38,13 +38,13 @@ SAID: dict[str, dict[Language, str]] = {
         "ja": "学習対象の {task} の正解率は {base} から {tuned} に変化",
     },
     "lost": {
-        "en": "{drop} points were lost on average over {tasks} other tasks "
-        "[{low} to {high}, {probe}], most on {worst} ({worst_drop})",
+        "en": "the other tasks ({tasks}) lost {drop} points on average "
+        "[{low} to {high}, {probe}], most of all {worst} ({worst_drop})",
         "ja": "他の {tasks} タスクで平均 {drop} ポイント低下 [{low}〜{high}、{probe}]、"
         "最大は {worst} の {worst_drop}",
     },
     "kept": {
-        "en": "nothing was lost on average over {tasks} other tasks "
+        "en": "the other tasks ({tasks}) lost nothing on average "
         "({drop} points [{low} to {high}], {probe})",
         "ja": "他の {tasks} タスクで平均の低下なし（{drop} ポイント [{low}〜{high}]、{probe}）",
     },
