@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from forgetcheck import catalog, provenance
+from forgetcheck import catalog, gallery, provenance
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task
 from forgetcheck.clip.encoder import Encoder, load_encoder
@@ -15,7 +15,7 @@ from forgetcheck.clip.run_folder import read_head
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.answers import Answers, Audit, Said
+from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
 from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.battery import Battery, summary
 
@@ -40,10 +40,13 @@ def audit(
     probes: Sequence[str] = PROBES,
     device: str = "auto",
     progress: Progress = silent,
+    pictures: int = 0,
 ) -> Audit:
     """Ask base and every tuned checkpoint the same questions; the base is embedded once.
 
-    Raises CannotAsk when a checkpoint cannot be compared with the base, or nothing can be asked.
+    A question that can't be asked is recorded with the reason. At most `pictures` lost samples per
+    checkpoint are kept to look at. Raises CannotAsk when a checkpoint cannot be compared with the
+    base, or no question could be asked.
     """
     if not tuned:
         raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
@@ -58,12 +61,16 @@ def audit(
         )
         for name, checkpoint in zip(names, tuned, strict=True)
     ]
-    answers = list(ask_all(anchor, plan(candidates, battery, asked), progress))
+    jobs = plan(candidates, battery, asked)
+    found = list(ask_all(anchor, jobs, progress))
+    answers = tuple(item for item in found if isinstance(item, Answers))
+    unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
-        raise CannotAsk(
-            "none of the probes applies to these checkpoints: nothing was measured; choose other --probe."
-        )
-    return Audit(tuple(answers), describe(base, anchor, candidates, battery, probes))
+        why = unasked[0].why if unasked else "none of the probes applies to these checkpoints."
+        raise CannotAsk(f"nothing was measured: {why}")
+    tasks = {job.name: job.task for job in jobs}
+    lost = gallery.collect(answers, tasks, pictures)
+    return Audit(answers, describe(base, anchor, candidates, battery, probes), unasked, lost)
 
 
 @dataclass(frozen=True)
@@ -98,18 +105,30 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
     ]
 
 
-def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress) -> Iterator[Answers]:
+def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress) -> Iterator[Answers | Unasked]:
     """Do every job. Progress counts images over all of them, so that the time left is that of the audit."""
     total, done = sum(job.images for job in jobs), 0
     for job in jobs:
-        encoders = [base, *(candidate.encoder for candidate in job.candidates)]
-        anchor, *others = encode_task(
-            job.name, job.task, encoders, job.parts, portion(progress, job.name, done, total)
-        )
-        seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
-        for spec, probe in job.probes.items():
-            yield from ask(job.name, spec, probe, anchor, seen)
+        yield from do(base, job, portion(progress, job.name, done, total))
         done += job.images
+
+
+def do(base: Encoder, job: Job, progress: Progress) -> Iterator[Answers | Unasked]:
+    """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
+    encoders = [base, *(candidate.encoder for candidate in job.candidates)]
+    try:
+        anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress)
+        refused = ""
+    except CannotAsk as problem:
+        anchor, *others = (EncodedTask(job.task, encoder, {}) for encoder in encoders)
+        refused = str(problem)
+    seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
+    for spec, probe in job.probes.items():
+        able = [pair for pair in seen if probe.applies(pair[1], anchor)]
+        if refused:
+            yield from (Unasked(candidate.name, job.name, spec, refused) for candidate, _ in able)
+        elif able:
+            yield from ask(job.name, spec, probe, anchor, able)
 
 
 def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
@@ -127,14 +146,19 @@ def ask(
     probe: Probe,
     base: EncodedTask,
     tuned: Sequence[tuple[Candidate, EncodedTask]],
-) -> Iterator[Answers]:
-    """Put one question to the base once, and to every candidate it applies to."""
-    able = [(candidate, seen) for candidate, seen in tuned if probe.applies(seen, base)]
-    if not able:
+) -> Iterator[Answers | Unasked]:
+    """Put one question to the base once, and to every candidate."""
+    try:
+        answered = probe.answer(base, base)
+    except CannotAsk as problem:
+        yield from (Unasked(candidate.name, task, spec, str(problem)) for candidate, _ in tuned)
         return
-    answered = probe.answer(base, base)
-    for candidate, seen in able:
-        reply = probe.answer(seen, base)
+    for candidate, seen in tuned:
+        try:
+            reply = probe.answer(seen, base)
+        except CannotAsk as problem:
+            yield Unasked(candidate.name, task, spec, str(problem))
+            continue
         yield Answers(
             checkpoint=candidate.name,
             task=task,
@@ -160,9 +184,11 @@ def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, Encod
     path = candidate.checkpoint.head
     if path is None or candidate.target != seen.task:
         return candidate, seen
-    head, expected = read_head(path), (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
-    if head.shape != expected:
-        raise CannotAsk(f"the head '{path}' is {tuple(head.shape)}, not {expected}: tune again.")
+    head = read_head(path)
+    if "test" in seen.splits:
+        expected = (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
+        if head.shape != expected:
+            raise CannotAsk(f"the head '{path}' is {tuple(head.shape)}, not {expected}: tune again.")
     return candidate, replace(seen, head=head)
 
 

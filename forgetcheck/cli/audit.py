@@ -6,8 +6,20 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.cli.judging import gate, policy_of, show_audit
-from forgetcheck.cli.options import Base, Device, Model, Overwrite, PolicyFile, Quiet, Top
+from forgetcheck.cli.judging import conclude, prepare
+from forgetcheck.cli.options import (
+    As,
+    Base,
+    Device,
+    Gallery,
+    Languages,
+    Model,
+    Overwrite,
+    PolicyFile,
+    Quiet,
+    Top,
+)
+from forgetcheck.errors import CannotAsk
 from forgetcheck.files import refuse_existing
 from forgetcheck.tasks.battery import read_battery
 
@@ -24,13 +36,20 @@ def audit(
     ] = None,
     model: Model = None,
     policy: PolicyFile = None,
+    exporters: As = None,
+    language: Languages = None,
+    gallery: Gallery = 24,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     top: Top = 10,
 ) -> None:
     """Ask base and tuned checkpoints the same questions, keep the answers and judge them."""
-    limits, tasks = policy_of(policy), read_battery(battery)
+    judging = prepare(policy, exporters or [], None, language, top, quiet)
+    homeless = [document for document in judging.documents if document.path is None]
+    if homeless:
+        raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
+    tasks = read_battery(battery)
     refuse_existing(out, overwrite)
 
     from forgetcheck import auditing
@@ -40,8 +59,7 @@ def audit(
     before = find_checkpoint(base, model)
     after = [find_checkpoint(name, model, like=before) for name in tuned]
     with console.progress_shown(quiet) as progress:
-        answers = auditing.audit(before, after, tasks, probe or auditing.PROBES, device, progress)
+        answers = auditing.audit(before, after, tasks, probe or auditing.PROBES, device, progress, gallery)
     write_audit(out, answers, overwrite)
-    judged = show_audit(answers, limits, None, None, top)
     console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
-    gate(judged, policy)
+    conclude(answers, judging, tabled=True)

@@ -1,4 +1,4 @@
-"""Tables, progress and messages on a terminal. Results go to stdout, the rest to stderr."""
+"""Streams, progress and messages on a terminal. Results go to stdout, the rest to stderr."""
 
 import os
 import sys
@@ -8,23 +8,14 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import silent
-from forgetcheck.retention.report import Report, summarise
-from forgetcheck.retention.verdict import Finding, Verdict
 
 Callback = Callable[..., None]
+WIDTH = 80  # of a table that goes to a file or a pipe
 QUIET_SECONDS = 15  # between lines of progress
-STYLES = {
-    Verdict.FORGOT: "bold red",
-    Verdict.UNSURE: "yellow",
-    Verdict.RETAINED: "green",
-    Verdict.GAINED: "green",
-    Verdict.NEVER_KNEW: "dim",
-}
 
 
 class Patient(Console):
@@ -46,9 +37,9 @@ def make_console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     with suppress(AttributeError, ValueError):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 100
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
     console = Patient(file=stream, markup=False, emoji=False, highlight=False, width=width)
-    console.width = console.width or 100  # COLUMNS=0 would print nothing at all
+    console.width = console.width or WIDTH  # COLUMNS=0 would print nothing at all
     return console
 
 
@@ -150,67 +141,3 @@ def print_note(text: str) -> None:
     """Print to stderr; one that is full or gone may not change the exit code."""
     with suppress(OSError):
         make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)
-
-
-def show_report(report: Report, top: int) -> None:
-    """Print the tables of a report: per checkpoint its tasks, then its worst concepts."""
-    summary = summarise(report)
-    for checkpoint in report.checkpoints:
-        level = report.policy.confidence
-        show(task_table(printable(checkpoint), report.tasks(checkpoint), level))
-        concepts = report.worst_concepts(checkpoint, top)
-        if concepts:
-            show(concept_table("concepts that dropped most", concepts, level))
-        for probe, facts in summary[checkpoint].items():
-            mean, worst = points(facts["mean_drop"]), points(facts["worst_drop"])
-            show(f"{probe}: mean drop {mean}, worst {worst} ({printable(facts['worst_task'])})")
-        for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
-            show(f"warning: {printable(warning)}")
-        show("")
-
-
-def task_table(title: str, findings: list[Finding], level: float) -> Table:
-    table = empty_table(title, "task", level)
-    for finding in findings:
-        row = finding.retention
-        table.add_row(Text(printable(row.task)), *cells(finding))
-    return table
-
-
-def concept_table(title: str, findings: list[Finding], level: float) -> Table:
-    table = empty_table(title, "concept", level)
-    for finding in findings:
-        row = finding.retention
-        table.add_row(Text(printable(f"{row.task} / {row.concept}")), *cells(finding))
-    return table
-
-
-def empty_table(title: str, first: str, level: float) -> Table:
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    table.add_column(first, overflow="fold", min_width=8)
-    table.add_column("probe", overflow="fold")
-    for name in ("base", "tuned", "drop"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(f"{100 * level:g} % interval", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    return table
-
-
-def cells(finding: Finding) -> list[Text]:
-    row = finding.retention
-    return [
-        Text(printable(row.probe)),
-        Text(f"{100 * row.base:.1f}"),
-        Text(f"{100 * row.tuned:.1f}"),
-        Text(points(row.drop)),
-        Text(f"[{points(row.low)}, {points(row.high)}]"),
-        Text(str(row.n)),
-        Text(finding.verdict.value, style=STYLES[finding.verdict]),
-    ]
-
-
-def points(fraction: float) -> str:
-    """Print a signed difference in percentage points; never a negative zero."""
-    text = f"{100 * fraction:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text

@@ -10,17 +10,20 @@ from rich.text import Text
 from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Overwrite, Quiet, Seed
-from forgetcheck.files import refuse_existing
+from forgetcheck.files import refuse_existing, write_text
 from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.verdict import Finding, Verdict
+from forgetcheck.retention.wording import points
 from forgetcheck.tasks.battery import read_battery
 
 BASE = "forgetcheck:tiny"
 TARGET = "digits"
 NEAR_TARGET = "digit"  # drawn digits: near the target, so not counted as "other" concepts
 AUDIT = "audit"
+REPORT = "report.html"
+LOST = 24  # samples of each method for the gallery
 METHODS = ("cross-entropy", "ldifs")  # each its own name and spec
 
 
@@ -46,6 +49,7 @@ def demo(
         console.print_line(f"{checkpoint} forgot {len(lost)} concepts{': ' if lost else ''}{listed}{more}.")
     console.show("")
     console.print_line(conclusion(report))
+    console.print_line(f"The report to look at: {(out / REPORT).absolute()}")
     console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / AUDIT}`.")
 
 
@@ -63,9 +67,11 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
             method = tuning.Named(name, catalog.build("regularizers", name))
             write_run(out / name, tuning.tune(base, task, method, schedule, progress=progress), overwrite)
         tuned = [find_checkpoint(str(out / name)) for name in METHODS]
-        answers = auditing.audit(base, tuned, read_battery("drawn"), progress=progress)
+        answers = auditing.audit(base, tuned, read_battery("drawn"), progress=progress, pictures=LOST)
     write_audit(out / AUDIT, answers, overwrite)
-    return make_report(answers, Policy())
+    report = make_report(answers, Policy())
+    write_text(out / REPORT, catalog.build("exporters", "html").render(report))
+    return report
 
 
 def facts(report: Report, checkpoint: str) -> dict[str, Any]:
@@ -98,8 +104,8 @@ def method_table(report: Report) -> Table:
             Text(checkpoint),
             f"{100 * found['before']:.1f} %",
             f"{100 * found['after']:.1f} %",
-            console.points(found["zero-shot"]),
-            console.points(found["linear"]),
+            points(found["zero-shot"]),
+            points(found["linear"]),
             str(len(lost_concepts(report, checkpoint))),
         )
     return table

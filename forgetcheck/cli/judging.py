@@ -1,40 +1,127 @@
-"""What `audit` and `report` do with the answers: judge, show or export, and gate."""
+"""What `audit` and `report` do with the answers: judge, show, write documents, and gate."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from forgetcheck import catalog
-from forgetcheck.cli import console
-from forgetcheck.errors import PolicyFailed
+from forgetcheck.cli import console, tables
+from forgetcheck.errors import CannotAsk, PolicyFailed
 from forgetcheck.files import write_text
 from forgetcheck.retention.answers import Audit
-from forgetcheck.retention.policy import Policy, read_policy
+from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.policy import Policy, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.wording import sentence
 
 
-def policy_of(path: Path | None) -> Policy:
-    return Policy() if path is None else read_policy(path)
+@dataclass(frozen=True)
+class Judging:
+    """How an audit is to be judged and shown: everything a command was asked, checked beforehand."""
+
+    policy: Policy
+    source: Path | None  # the file the policy is from; None: the default informs and doesn't gate
+    documents: "tuple[Document, ...]"
+    language: Language | None
+    top: int
+    quiet: bool
 
 
-def show_audit(audit: Audit, policy: Policy, exporter: str | None, out: Path | None, top: int) -> Report:
-    """Judge an audit and print it, or write it with an exporter."""
-    report = make_report(audit, policy)
-    if exporter is None:
-        console.show_report(report, top)
-        console.print_line(sentence(report))
-        return report
-    document = catalog.build("exporters", exporter).render(report)
-    if out is None:
-        console.print_document(document)
-    else:
-        write_text(out, document)
-        console.print_note(f"wrote {out}")
-    return report
+@dataclass(frozen=True)
+class Document:
+    """An exporter and where its text goes; None is stdout."""
+
+    exporter: Any
+    path: Path | None
 
 
-def gate(report: Report, policy: Path | None) -> None:
+def prepare(
+    policy: Path | None,
+    specs: Sequence[str],
+    out: Path | None,
+    language: Language | None,
+    top: int,
+    quiet: bool,
+) -> Judging:
+    """Read and check everything before any work is done."""
+    source = policy or find_policy(Path.cwd())
+    limits = Policy() if source is None else read_policy(source)
+    return Judging(limits, source, documents_of(specs, out, language), language, top, quiet)
+
+
+def documents_of(specs: Sequence[str], out: Path | None, language: Language | None) -> tuple[Document, ...]:
+    """Read `--as NAME[:options][=PATH]`; --out is the path of the one that has none."""
+    parsed = [(spec, *split_path(spec)) for spec in specs]
+    bare = [spec for spec, _, path in parsed if path is None]
+    if len(bare) > 1:
+        raise CannotAsk(
+            f"--as {' and --as '.join(bare)} would share one output: "
+            f"give each a file, as --as {bare[0]}=FILE."
+        )
+    if out is not None and not bare:
+        hint = "add --as json, csv, markdown, html ..." if not specs else "every --as has a file already"
+        raise CannotAsk(f"--out {out} needs an --as without a file: {hint}.")
+    found = tuple(
+        Document(spoken(catalog.build("exporters", name), language), path or out) for _, name, path in parsed
+    )
+    twice = [path for path, times in Counter(document.path for document in found).items() if times > 1]
+    if twice:
+        raise CannotAsk(f"two --as write to '{twice[0]}': give each its own file.")
+    return found
+
+
+def split_path(spec: str) -> tuple[str, Path | None]:
+    """Split `html=report.html`, `markdown:top=3=report.md` and `json:indent=0` from their paths."""
+    name, colon, options = spec.partition(":")
+    if "=" in name or not colon:
+        name, equals, path = spec.partition("=")
+        return name, checked_path(spec, path) if equals else None
+    head, equals, path = options.rpartition("=")
+    if "=" not in head.rpartition(",")[2]:  # the last option has but its own equals sign
+        return spec, None
+    return f"{name}:{head}", checked_path(spec, path)
+
+
+def checked_path(spec: str, path: str) -> Path:
+    if not path or path.endswith("/") or Path(path).is_dir():
+        raise CannotAsk(f"--as {spec}: expected a file after the equals sign, found '{path}'.")
+    return Path(path)
+
+
+def spoken(exporter: Any, language: Language | None) -> Any:
+    """Set the language where an exporter has one."""
+    if language is None or "language" not in {field.name for field in fields(exporter)}:
+        return exporter
+    return replace(exporter, language=language)
+
+
+def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
+    """Judge, show, write, end with the verdict line, and fail if a policy was given and isn't met."""
+    report = make_report(audit, judging.policy)
+    texts = [document.exporter.render(report) for document in judging.documents]
+    if tabled and not judging.quiet:
+        tables.show_report(report, judging.top)
+    for document, text in zip(judging.documents, texts, strict=True):
+        if document.path is None:
+            console.print_document(text)
+        else:
+            write_text(document.path, text)
+            console.print_note(f"wrote {document.path}")
+    taken = any(document.path is None for document in judging.documents)
+    say = console.print_note if taken else console.print_line
+    for line in executive_summary(report, judging.language) if judging.language else []:
+        say(line)
+    say(console.printable(sentence(report)))
+    gate(report, judging.source)
+
+
+def gate(report: Report, source: Path | None) -> None:
     """Fail if a policy was given and is not met; without one, the report only informs."""
-    if policy is None:
-        console.print_note("no --policy given: the default limit informs, the exit code doesn't judge.")
+    if source is None:
+        console.print_note("no policy given or found: the default limit informs, the exit code won't judge.")
     elif not report.passed:
-        raise PolicyFailed(f"the policy {policy} failed: {sentence(report)}")
+        raise PolicyFailed(f"the policy {source} failed.")
+    else:
+        console.print_note(f"the policy {source} is met.")

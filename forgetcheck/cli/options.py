@@ -1,7 +1,7 @@
 """Options that several commands share, said once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,10 +20,31 @@ Model = Annotated[
 ]
 PolicyFile = Annotated[
     Path | None,
-    typer.Option("--policy", help="TOML file with a [policy] table; failing it exits 1.", show_default=False),
+    typer.Option(
+        "--policy",
+        help="TOML file with a [policy] table; failing it exits 1. Left out: forgetcheck.toml or "
+        "[tool.forgetcheck.policy] of pyproject.toml in this folder, if there is one.",
+        show_default=False,
+    ),
+]
+As = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--as",
+        metavar="NAME[=FILE]",
+        help="Write a document: html, markdown, json, csv, junit ... (see `list exporters`); repeatable.",
+        show_default=False,
+    ),
+]
+Languages = Annotated[
+    Literal["en", "ja"] | None,
+    typer.Option("--language", help="Of the executive summary; also prints it.", show_default=False),
+]
+Gallery = Annotated[
+    int, typer.Option(min=0, help="Lost samples to keep as thumbnails, per checkpoint; 0 for none.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or audit that --out holds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts to show.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
+Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts and failures to show.")]
 Seed = Annotated[int, typer.Option(help="Order of the batches.")]

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from forgetcheck.cli.judging import gate, policy_of, show_audit
-from forgetcheck.cli.options import PolicyFile, Top
-from forgetcheck.errors import CannotAsk
+from forgetcheck.cli.judging import conclude, prepare
+from forgetcheck.cli.options import As, Languages, PolicyFile, Top
 from forgetcheck.retention.answers import read_audit
 
 
@@ -16,18 +15,16 @@ def report(
         Path,
         typer.Argument(metavar="AUDIT", help="A folder written by `forgetcheck audit`.", show_default=False),
     ],
-    exporter: Annotated[
-        str | None,
-        typer.Option("--as", help="Write json, csv or markdown instead of a table.", show_default=False),
-    ] = None,
+    exporters: As = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where --as writes to; stdout if left out.", show_default=False)
+        Path | None,
+        typer.Option(help="File for the --as that names none; stdout if left out.", show_default=False),
     ] = None,
     policy: PolicyFile = None,
+    language: Languages = None,
     top: Top = 10,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict line.")] = False,
 ) -> None:
-    """Judge a saved audit: a table per checkpoint, or a document with --as."""
-    if out is not None and exporter is None:
-        raise CannotAsk(f"--out {out} needs --as: add --as json, csv or markdown.")
-    limits = policy_of(policy)
-    gate(show_audit(read_audit(audit), limits, exporter, out, top), policy)
+    """Judge a saved audit: tables, or documents with --as; the verdict comes last."""
+    judging = prepare(policy, exporters or [], out, language, top, quiet)
+    conclude(read_audit(audit), judging, tabled=not judging.documents)

@@ -91,9 +91,11 @@ def cumulants(strata: Strata, tilt: float) -> tuple[float, float, float, float]:
 def upper_tail(strata: Strata, tilt: float) -> float:
     """Return P(mean drop of a resample >= K'(tilt)), by the saddlepoint formula."""
     value, first, second, third = cumulants(strata, tilt)
-    signed = tilt * np.sqrt(second)
-    if abs(signed) < NEAR:
+    signed = tilt * np.sqrt(max(second, 0.0))
+    if abs(tilt) * scale(strata) < NEAR:
         return float(0.5 - third / (6 * np.sqrt(2 * np.pi) * second**1.5) - signed / np.sqrt(2 * np.pi))
+    if abs(signed) < NEAR:  # tilted so far that all resamples are one: beyond every quantile
+        return 0.0 if tilt > 0 else 1.0
     root = np.sign(tilt) * np.sqrt(max(2 * (tilt * first - value), 0.0))
     density = np.exp(-(root**2) / 2) / np.sqrt(2 * np.pi)
     return float(np.clip(ndtr(-root) + density * (1 / signed - 1 / root), 0.0, 1.0))

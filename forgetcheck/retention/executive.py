@@ -44,8 +44,7 @@ SAID: dict[str, dict[Language, str]] = {
         "最大は {worst} の {worst_drop}",
     },
     "kept": {
-        "en": "the other tasks ({tasks}) lost nothing on average "
-        "({drop} points [{low} to {high}], {probe})",
+        "en": "the other tasks ({tasks}) lost nothing on average ({drop} points [{low} to {high}], {probe})",
         "ja": "他の {tasks} タスクで平均の低下なし（{drop} ポイント [{low}〜{high}]、{probe}）",
     },
     "more": {

@@ -4,9 +4,9 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.special import gammaln, xlog1py, xlogy
 
-from forgetcheck.retention.statistics import Floats, interval, p_more_than
+from forgetcheck.retention.statistics import Floats, at_least, interval, p_more_than
 
 POWER = 0.8
 POINTS = 33  # of the gained answers, over four standard deviations to each side: all of them if fewer
@@ -28,7 +28,7 @@ def detectable(n: ArrayLike, churn: ArrayLike, limit: ArrayLike, level: float) -
 
     def power(drop: Floats) -> Floats:
         share = np.clip((churn + drop) / np.maximum(1 - churn, 1e-12), 0, 1)
-        found = binom.sf(critical - 1, n[:, None] - gained, share[:, None])
+        found = at_least(critical, n[:, None] - gained, share[:, None])
         return np.asarray((weight * found).sum(axis=1))
 
     low, high = limit.copy(), np.maximum(1 - 2 * churn, limit)
@@ -45,9 +45,12 @@ def gained_answers(n: ArrayLike, churn: ArrayLike) -> tuple[Floats, Floats]:
     n, churn = np.asarray(n)[:, None], np.asarray(churn)[:, None]
     middle, spread = n * churn, REACH * np.sqrt(n * churn * (1 - churn)) + 1
     low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
-    gained = np.round(low + (high - low) * np.linspace(0, 1, POINTS))
-    repeated = np.diff(gained, axis=1, prepend=-1) == 0
-    weight = np.where(repeated, 0.0, binom.pmf(gained, n, churn))
+    gained = low + np.ceil((high - low + 1) / POINTS) * np.arange(POINTS)
+    inside = gained <= high
+    gained = np.where(inside, gained, 0)
+    ways = gammaln(n + 1) - gammaln(gained + 1) - gammaln(n - gained + 1)
+    chance = np.exp(ways + xlogy(gained, churn) + xlog1py(n - gained, -churn))  # binomial
+    weight = np.where(inside, chance, 0.0)
     return gained, weight / weight.sum(axis=1, keepdims=True)
 
 

@@ -61,6 +61,11 @@ class Report:
         found = [check for check in self.checks if check.outcome in (outcomes or (Outcome.FAILED,))]
         return sorted(found, key=lambda check: -abs(check.value - check.limit))
 
+    def unmet(self) -> list[Check]:
+        """Return the demands that keep the policy from being met."""
+        unsure = [Outcome.UNSURE] if self.policy.when_unsure == "fail" else []
+        return [check for outcome in (Outcome.FAILED, *unsure) for check in self.failures(outcome)]
+
     def worst_concepts(self, checkpoint: str, count: int) -> list[Finding]:
         """Return the concepts whose drop is surest to be large: by lower bound, then by drop."""
         concepts = [

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from forgetcheck.retention.statistics import at_least, holm, interval, mcnemar, p_more_than, score
+from forgetcheck.retention.statistics import (
+    at_least,
+    calibration_error,
+    interval,
+    mcnemar,
+    p_more_than,
+    score,
+    share_interval,
+)
 
 Z = NormalDist().inv_cdf(0.975)
 CASES = [(0, 0, 10), (1, 0, 44), (0, 5, 5), (5, 0, 5), (9, 1, 50), (16, 6, 161), (400, 380, 10_000)]
@@ -43,24 +51,6 @@ def test_at_least_is_the_binomial_tail(trials, chance):
 def test_at_least_where_nothing_can_be_told():
     assert at_least(0, 0, 0.5) == 1.0
     assert at_least(10, 10, 1.0) == 1.0
-
-
-def naive_holm(values):
-    ranked, adjusted, largest = sorted(range(len(values)), key=values.__getitem__), {}, 0.0
-    for rank, index in enumerate(ranked):
-        largest = max(largest, (len(values) - rank) * values[index])
-        adjusted[index] = min(largest, 1.0)
-    return [adjusted[index] for index in range(len(values))]
-
-
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm_is_the_textbook_step_down(values):
-    assert holm(values).tolist() == pytest.approx(naive_holm(values))
-
-
-def test_holm_by_hand():
-    assert holm([0.04, 0.01, 0.03]).tolist() == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.2]).tolist() == [0.2]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +140,34 @@ def test_many_at_once_equal_one_at_a_time():
     assert list(zip(low, high, strict=True)) == [interval(*case) for case in CASES]
     for limit in (0, 0.02):
         assert p_more_than(lost, gained, n, limit).tolist() == [p_more_than(*case, limit) for case in CASES]
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (3, 10), (1, 1), (997, 1000)])
+def test_share_interval_is_clopper_pearson(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(0.95, "exact")
+    found = [float(end) for end in share_interval(successes, trials, 0.95)]
+    assert found == pytest.approx([expected.low, expected.high], abs=1e-12)
+
+
+def naive_calibration_error(confidence, right, bins=15):
+    total = 0.0
+    for place in range(bins):
+        low, high = place / bins, (place + 1) / bins
+        inside = [k for k, c in enumerate(confidence) if low < c <= high or (place == 0 and c == 0)]
+        if inside:
+            gap = np.mean([right[k] for k in inside]) - np.mean([confidence[k] for k in inside])
+            total += len(inside) / len(confidence) * abs(gap)
+    return total
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=1, max_size=50))
+def test_calibration_error_is_its_definition(pairs):
+    confidence, right = zip(*pairs, strict=True)
+    expected = naive_calibration_error(confidence, right)
+    assert calibration_error(confidence, right) == pytest.approx(expected, abs=1e-9)
+
+
+def test_calibration_error_by_hand():
+    assert calibration_error([1.0, 1.0], [True, True]) == 0
+    assert calibration_error([0.0, 0.0], [True, False]) == 0.5
+    assert calibration_error([0.9, 0.9, 0.1], [True, False, False]) == pytest.approx((0.8 + 0.1) / 3)

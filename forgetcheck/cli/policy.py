@@ -1,0 +1,117 @@
+"""`forgetcheck policy`: write a policy to start from, and see what one says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetcheck.cli import console
+from forgetcheck.errors import CannotAsk
+from forgetcheck.files import write_text
+from forgetcheck.retention.answers import read_audit
+from forgetcheck.retention.drafting import draft, needed
+from forgetcheck.retention.policy import Policy, Rule, find_policy, read_policy
+from forgetcheck.retention.report import Report, make_report
+
+SHOWN = 8  # names of what a rule catches
+app = typer.Typer(
+    name="policy",
+    help="Write a policy to start from, and see what one says.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def init(
+    audit: Annotated[
+        Path, typer.Argument(metavar="AUDIT", help="A folder written by `forgetcheck audit`.")
+    ] = Path("audit"),
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("forgetcheck.toml"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write a commented policy from what an audit could show."""
+    if out.exists() and not overwrite:
+        raise CannotAsk(f"'{out}' already exists: choose another --out, or pass --overwrite to replace it.")
+    report = make_report(read_audit(audit), Policy())
+    write_text(out, draft(report, str(audit)))
+    console.print_note(f"wrote {out}; read it, change it, then `forgetcheck policy check {out} {audit}`.")
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="POLICY", help="A policy file.", show_default="forgetcheck.toml"),
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Argument(metavar="AUDIT", help="Show what each rule catches in it.", show_default=False),
+    ] = None,
+) -> None:
+    """Lint a policy; with an audit, print which questions each rule catches."""
+    path = file or find_policy(Path.cwd())
+    if path is None:
+        raise CannotAsk("no policy in this folder: name a file, or write one with `forgetcheck policy init`.")
+    policy = read_policy(path)
+    console.print_line(f"{path}: a valid policy.")
+    for line in settings(policy):
+        console.print_line(line)
+    if audit is None:
+        return
+    report = make_report(read_audit(audit), policy)
+    for number, rule in enumerate(policy.concepts, 1):
+        console.print_line(console.printable(f"rule {number} ({said(rule)}) catches {caught(rule, report)}"))
+    for line in too_thin(report):
+        console.print_line(console.printable(line))
+    refuse_blind_rules(path, policy, report)
+
+
+def settings(policy: Policy) -> Iterator[str]:
+    values = policy.model_dump(exclude_none=True, exclude={"concepts"})
+    yield "  " + ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def said(rule: Rule) -> str:
+    values = rule.model_dump(exclude_none=True, exclude_defaults=True)
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def caught(rule: Rule, report: Report) -> str:
+    rows = [finding.retention for finding in report.findings if rule.catches(finding.retention)]
+    names = list(dict.fromkeys(row.subject for row in rows))
+    if not names:
+        return "nothing in this audit"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:SHOWN])}{more}"
+
+
+def too_thin(report: Report) -> Iterator[str]:
+    """Name the limits that these samples can hardly show to be kept."""
+    seen = set()
+    for finding in report.findings:
+        row = finding.retention
+        if finding.gated and not finding.must_forget and (row.subject, row.probe) not in seen:
+            seen.add((row.subject, row.probe))
+            limit = needed(finding, report.policy)
+            if limit > finding.limit:
+                yield (
+                    f"warning: {row.subject} ({row.probe}): {row.n} samples can hardly show a limit of "
+                    f"{100 * finding.limit:g} points; {100 * limit:g} is what they can show."
+                )
+
+
+def refuse_blind_rules(path: Path, policy: Policy, report: Report) -> None:
+    """A limit on nothing fails the gate, so it is a mistake of the file."""
+    rows = [finding.retention for finding in report.findings]
+    blind = [
+        f"concepts[{number}] ({rule.match})"
+        for number, rule in enumerate(policy.concepts, 1)
+        if rule.gates and not any(rule.catches(row) for row in rows)
+    ]
+    if blind:
+        raise CannotAsk(
+            f"{path}: {', '.join(blind)} catches no question of this audit, which fails the gate: "
+            "correct the pattern, or ask the question."
+        )

@@ -1,0 +1,148 @@
+"""A report as tables that fit 80 columns."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.cli.console import printable, show
+from forgetcheck.retention.gate import Mean, Outcome
+from forgetcheck.retention.report import Report
+from forgetcheck.retention.verdict import Finding, Verdict
+from forgetcheck.retention.wording import demand, percent, points
+
+STYLES = {
+    Verdict.FORGOT: "bold red",
+    Verdict.STILL_KNOWN: "bold red",
+    Verdict.UNSURE: "yellow",
+    Verdict.RETAINED: "green",
+    Verdict.GAINED: "green",
+    Verdict.UNLEARNED: "green",
+    Verdict.NEVER_KNEW: "dim",
+}
+BAR = 6  # cells of a bar; the largest drop or gain of the report fills it
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def show_report(report: Report, top: int) -> None:
+    """Print per checkpoint a table of its tasks for each probe, its worst concepts, and what failed."""
+    scale = max((abs(finding.retention.drop) for finding in report.tasks()), default=0.0)
+    for checkpoint in report.checkpoints:
+        for mean in report.means_of(checkpoint):
+            findings = report.tasks(checkpoint, mean.probe)
+            show(task_table(f"{checkpoint} · {mean.probe}", findings, report.policy.confidence, scale))
+            for line in captions(findings, mean):
+                show(Text(f"  {line}", style="dim"))
+            show("")
+        concepts = report.worst_concepts(checkpoint, top)
+        if concepts:
+            title = f"{checkpoint} · concepts that dropped most, of {tried(report, checkpoint)}"
+            show(concept_table(title, concepts, report.policy.confidence, scale))
+            show("")
+        for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
+            show(printable(f"warning: {warning}"))
+    for line in unmet(report, top):
+        show(printable(line))
+
+
+def tried(report: Report, checkpoint: str) -> int:
+    rows = [finding.retention for finding in report.findings]
+    return sum(row.concept is not None and row.checkpoint == checkpoint for row in rows)
+
+
+def unmet(report: Report, top: int) -> Iterator[str]:
+    """Name the demands that failed, worst first, and those that are neither shown nor refuted."""
+    for outcome in (Outcome.FAILED, Outcome.UNSURE):
+        checks = report.failures(outcome)
+        for check in checks[:top]:
+            yield f"{outcome.value}: {demand(check)}"
+        if len(checks) > top > 0:
+            yield f"{outcome.value}: and {len(checks) - top} more; --top {len(checks)} shows them"
+
+
+def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
+    ends = f"[{points(mean.low)}, {points(mean.high)}]"
+    worst = f"worst {points(mean.worst.drop)} ({mean.worst.task})"
+    yield printable(f"{mean.subject}: drop {points(mean.drop)} {ends}, {worst}")
+    limits = sorted({finding.limit for finding in findings if finding.gated})
+    found = [finding.detectable for finding in findings if finding.gated]
+    able = [drop for drop in found if drop is not None]
+    if limits:
+        said = " or ".join(f"{100 * limit:g}" for limit in limits)
+        yield f"limit {said}; found 4 times in 5: {detectable(able, len(found))}"
+    rows = [f.retention for f in findings if f.retention.calibration is not None]
+    errors = [row.calibration for row in rows if row.calibration is not None]
+    if errors:
+        base, tuned = (sum(error[side] for error in errors) / len(errors) for side in (0, 1))
+        yield f"calibration error (ECE): {percent(base)} before, {percent(tuned)} after"
+
+
+def detectable(drops: Sequence[float], asked: int) -> str:
+    """Say how large a drop must be to be found, over the questions of a table."""
+    if not drops:
+        return "no drop, there are too few samples"
+    low, high = (f"{100 * end:.1f}" for end in (min(drops), max(drops)))
+    blind = f", none in {asked - len(drops)}" if len(drops) < asked else ""
+    return f"a drop of {low if low == high else f'{low} to {high}'} points{blind}"
+
+
+def task_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
+    table = empty_table(title, "task", level, probe=False)
+    for finding in findings:
+        table.add_row(Text(printable(finding.retention.task)), *cells(finding, scale))
+    return table
+
+
+def concept_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
+    table = empty_table(title, "concept", level, probe=True)
+    for finding in findings:
+        row = finding.retention
+        names = (Text(printable(row.subject)), Text(printable(row.probe)))
+        table.add_row(*names, *cells(finding, scale))
+    return table
+
+
+def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
+    table = Table(
+        title=Text(printable(title), style="bold"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column(first, overflow="fold", min_width=8)
+    if probe:
+        table.add_column("probe", overflow="fold", min_width=6)
+    for name in ("base", "tuned", "drop"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, width=BAR)
+    table.add_column(f"{100 * level:g} % interval", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    return table
+
+
+def cells(finding: Finding, scale: float) -> list[Text]:
+    row = finding.retention
+    style = STYLES[finding.verdict]
+    return [
+        Text(f"{100 * row.base:.1f}"),
+        Text(f"{100 * row.tuned:.1f}"),
+        Text(points(row.drop)),
+        Text(bar(row.drop, scale), style=style),
+        Text(f"[{points(row.low)}, {points(row.high)}]"),
+        Text(str(row.n)),
+        Text(finding.verdict.value, style=style),
+    ]
+
+
+def bar(drop: float, scale: float) -> str:
+    """Draw a drop as a solid bar and a gain as a shaded one; in ASCII where there is nothing else."""
+    length = min(abs(drop) / scale, 1.0) * BAR if scale > 0 else 0.0
+    if "utf" not in (sys.stdout.encoding or "").lower():
+        return ("#" if drop > 0 else "+") * round(length)
+    if drop < 0:
+        return "░" * round(length)
+    whole, rest = divmod(round(8 * length), 8)
+    return "█" * whole + EIGHTHS[rest].strip()

@@ -1,0 +1,79 @@
+"""The gallery: a few samples that were lost, to look at."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, zip_longest
+
+import numpy as np
+from PIL import Image
+
+from forgetcheck.retention.answers import Answers, Lost
+from forgetcheck.tasks.base import Task
+
+SIDE = 96  # pixels of the longer side of a thumbnail
+SMALL = 64  # pixels up to which PNG keeps every one
+QUALITY = 80  # of JPEG beyond
+PROBE = "zero-shot"  # whose answers are shown, where it was asked
+
+
+def collect(answers: Sequence[Answers], tasks: Mapping[str, Task], count: int) -> tuple[Lost, ...]:
+    """Return at most `count` samples per checkpoint that the base got right and the tuned model gets wrong.
+
+    The concepts that lost most come first, one sample of each in turn; of a concept, those that the
+    base was surest of. The task a checkpoint was tuned on is left out.
+    """
+    checkpoints = dict.fromkeys(item.checkpoint for item in answers)
+    return tuple(
+        chain.from_iterable(islice(lost_by(name, answers, tasks), count) for name in checkpoints if count)
+    )
+
+
+def lost_by(checkpoint: str, answers: Sequence[Answers], tasks: Mapping[str, Task]) -> Iterator[Lost]:
+    asked = [item for item in answers if item.checkpoint == checkpoint and not item.target]
+    probes = [item.probe for item in asked]
+    probe = PROBE if PROBE in probes else next(iter(probes), None)
+    queues = [
+        (item, queue)
+        for item in asked
+        if item.probe == probe
+        for queue in queues_of(item)
+    ]  # fmt: skip
+    queues.sort(key=lambda pair: -len(pair[1]))
+    for turn in zip_longest(*(queue for _, queue in queues)):
+        for (item, _), sample in zip(queues, turn, strict=True):
+            if sample is not None:
+                yield look_at(item, tasks[item.task], int(sample))
+
+
+def queues_of(item: Answers) -> Iterator[list[int]]:
+    """Yield for each concept its lost samples, those first that the base was surest of."""
+    lost = np.flatnonzero((item.base.label == item.labels) & (item.tuned.label != item.labels))
+    lost = lost[np.argsort(-item.base.confidence[lost], kind="stable")]
+    for label in np.unique(item.labels[lost]):
+        yield lost[item.labels[lost] == label].tolist()
+
+
+def look_at(item: Answers, task: Task, sample: int) -> Lost:
+    split = task.split("test")
+    return Lost(
+        checkpoint=item.checkpoint,
+        task=item.task,
+        probe=item.probe,
+        sample=split.ids[sample],
+        concept=item.class_names[item.labels[sample]],
+        said=item.class_names[item.tuned.label[sample]],
+        image=thumbnail(split.image(sample)),
+    )
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """Return a small picture as a file's bytes: PNG if it was small, else JPEG."""
+    small = image.convert("RGB")
+    exact = max(small.size) <= SMALL
+    small.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    if exact:
+        small.save(file, "PNG", optimize=True)
+    else:
+        small.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
