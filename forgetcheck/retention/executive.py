@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from forgetcheck.retention.gate import Check, Mean, Outcome, tally
+from forgetcheck.retention.gate import ASKED, Check, Mean, Outcome, tally
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.wording import MINUS, percent
 
@@ -224,8 +224,8 @@ def images_needed(check: Check) -> int | None:
 def following(report: Report, language: Language) -> Iterator[str]:
     """Say what to do next; nothing is recommended that the numbers don't bear."""
     failed = report.failures()
-    guilty = {check.checkpoint for check in failed if check.demand != "asked"}
-    unasked = [check.subject for check in failed if check.demand == "asked"]
+    guilty = {check.checkpoint for check in failed if check.demand != ASKED}
+    unasked = [check.subject for check in failed if check.demand == ASKED]
     if unasked:
         yield say("next-unasked", language, names=listed(unasked, language))
     bad = [name for name in report.checkpoints if name in guilty]

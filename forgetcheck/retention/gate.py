@@ -25,6 +25,7 @@ from forgetcheck.retention.verdict import (
     p_values,
 )
 
+ASKED = "asked"  # the demand that a question be asked at all
 TARGET_PROBES = ("head", "zero-shot", "linear")  # the target accuracy is that of the first one asked
 
 
@@ -79,7 +80,7 @@ class Check:
     model's accuracy; all are NaN where nothing was measured.
     """
 
-    demand: str  # the policy's key, or 'asked' for what could not be asked
+    demand: str  # the policy's key, or ASKED for what could not be asked
     checkpoint: str
     subject: str  # a task, `task / concept`, or what was averaged
     probe: str
@@ -318,7 +319,7 @@ def ignored(item: Unasked, policy: Policy) -> bool:
 
 
 def could_not(checkpoint: str, subject: str, probe: str, why: str) -> Check:
-    return Check("asked", checkpoint, subject, probe, Outcome.FAILED, reason=why)
+    return Check(ASKED, checkpoint, subject, probe, Outcome.FAILED, reason=why)
 
 
 def tally(checks: Iterable[Check]) -> dict[Outcome, int]:

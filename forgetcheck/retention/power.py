@@ -1,17 +1,17 @@
 """What this many samples can show: the smallest drop found and the smallest limit proved. Pure."""
 
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import gammaln, xlog1py, xlogy
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
-from forgetcheck.retention.statistics import Floats, at_least, interval, p_more_than
+from forgetcheck.retention.statistics import Floats, at_least, interval, likely_counts, p_more_than, score
 
 POWER = 0.8
-POINTS = 33  # of the gained answers, over four standard deviations to each side: all of them if fewer
-REACH = 4.0
 HALVINGS = 20  # of the drop: to a millionth
+SLACK, SLACK_SHARE = 6, 0.3  # lost answers that the exact tail may ask for beyond the normal curve
 
 
 def detectable(n: ArrayLike, churn: ArrayLike, limit: ArrayLike, level: float) -> Floats:
@@ -21,9 +21,14 @@ def detectable(n: ArrayLike, churn: ArrayLike, limit: ArrayLike, level: float) -
     that of the one-sided test. NaN where no drop, however large, would be found. Exact up to the
     thinning of the sum over gained answers.
     """
-    n, churn, limit = np.broadcast_arrays(*(np.atleast_1d(value) for value in (n, churn, limit)))
-    n, churn, limit = n.astype(np.int64), churn.astype(np.float64), limit.astype(np.float64)
-    gained, weight = gained_answers(n, churn)
+    columns = np.broadcast_arrays(*(np.atleast_1d(value) for value in (n, churn, limit)))
+    cases, place = np.unique(np.stack(columns).astype(np.float64), axis=1, return_inverse=True)
+    return smallest(cases[0], cases[1], cases[2], level)[place.ravel()]
+
+
+def smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
+    """Bisect the drop at which the test has its power. (m,) each"""
+    gained, weight = likely_counts(n, churn)
     critical = fewest_lost(gained, n[:, None], limit[:, None], level)
 
     def power(drop: Floats) -> Floats:
@@ -40,30 +45,22 @@ def detectable(n: ArrayLike, churn: ArrayLike, limit: ArrayLike, level: float) -
     return np.where(possible, high, np.nan)
 
 
-def gained_answers(n: ArrayLike, churn: ArrayLike) -> tuple[Floats, Floats]:
-    """Return likely counts of gained answers (m, points) and how likely each is, summing to 1."""
-    n, churn = np.asarray(n)[:, None], np.asarray(churn)[:, None]
-    middle, spread = n * churn, REACH * np.sqrt(n * churn * (1 - churn)) + 1
-    low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
-    gained = low + np.ceil((high - low + 1) / POINTS) * np.arange(POINTS)
-    inside = gained <= high
-    gained = np.where(inside, gained, 0)
-    ways = gammaln(n + 1) - gammaln(gained + 1) - gammaln(n - gained + 1)
-    chance = np.exp(ways + xlogy(gained, churn) + xlog1py(n - gained, -churn))  # binomial
-    weight = np.where(inside, chance, 0.0)
-    return gained, weight / weight.sum(axis=1, keepdims=True)
-
-
-def fewest_lost(gained: Floats, n: ArrayLike, limit: ArrayLike, level: float) -> Floats:
+def fewest_lost(gained: Floats, n: Floats, limit: Floats, level: float) -> Floats:
     """Return the fewest lost answers the test rejects for; one more than there are if none will do."""
-    n = np.asarray(n)
-    low, high = np.full(gained.shape, -1.0), n - gained + 1  # low is never rejected, high counts as rejected
-    for _ in range(int(np.ceil(np.log2(n.max() + 2))) + 1):
+    none, all_of_them = gained * 0 - 1, n - gained + 1
+    by_curve = bisect(lambda lost: ndtr(-score(lost, gained, n, limit)) <= level, none, all_of_them)
+    # beyond a limit of 0 the exact tail asks for no less, and for a few answers more: look there only
+    wider = np.minimum(np.floor(by_curve + SLACK + by_curve * SLACK_SHARE), all_of_them)
+    low, high = np.where(limit == 0, none, by_curve - 1), np.where(limit == 0, all_of_them, wider)
+    return bisect(lambda lost: p_more_than(lost, gained, n, limit) <= level, low, high)
+
+
+def bisect(rejected: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
+    """Find the smallest whole number that is rejected; `low` isn't, `high` is taken to be."""
+    while (high - low > 1).any():
         middle = np.floor((low + high) / 2)
-        rejected = (p_more_than(np.maximum(middle, 0), gained, n, limit) <= level) & (middle >= 0)
-        settled = high - low <= 1
-        low = np.where(settled | rejected, low, middle)
-        high = np.where(~settled & rejected, middle, high)
+        yes = rejected(np.maximum(middle, 0)) & (middle >= 0)
+        high, low = np.where(yes, middle, high), np.where(yes, low, middle)
     return high
 
 

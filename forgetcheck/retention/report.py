@@ -6,7 +6,7 @@ from typing import Any
 
 from forgetcheck.retention.answers import Audit, Lost, Unasked
 from forgetcheck.retention.compare import Retention, compare
-from forgetcheck.retention.gate import Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.gate import ASKED, Check, Mean, Outcome, judge, passed
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.verdict import Finding
 
@@ -57,9 +57,12 @@ class Report:
         return next(iter(heads or found), None)
 
     def failures(self, *outcomes: Outcome) -> list[Check]:
-        """Return the demands with these outcomes (FAILED if none is given), worst first."""
+        """Return the demands with these outcomes (FAILED if none is given), worst first.
+
+        What could not be asked has no distance from its limit, and comes last.
+        """
         found = [check for check in self.checks if check.outcome in (outcomes or (Outcome.FAILED,))]
-        return sorted(found, key=lambda check: -abs(check.value - check.limit))
+        return sorted(found, key=lambda check: (check.demand == ASKED, -abs(check.value - check.limit)))
 
     def unmet(self) -> list[Check]:
         """Return the demands that keep the policy from being met."""

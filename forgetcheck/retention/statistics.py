@@ -9,10 +9,12 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, betaincinv, ndtr
+from scipy.special import bdtrc, betaincinv, gammaln, ndtr, xlog1py, xlogy
 
 Floats = NDArray[np.float64]
 ECE_BINS = 15  # as in arXiv:2308.13320
+POINTS = 33  # at most, of a sum over likely counts
+REACH = 4.0  # standard deviations to each side of it
 BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
 
 
@@ -24,13 +26,18 @@ def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> 
     honest where few answers change: Wald's variance is 0 there.
     """
     lost, gained, n, drop = (np.asarray(value, dtype=np.float64) for value in (lost, gained, n, drop))
-    half = -(lost + gained) + (2 * n - lost + gained) * drop
-    gain = (np.sqrt(np.maximum(half**2 + 8 * n * gained * drop * (1 - drop), 0)) - half) / (4 * n)
-    variance = n * (2 * np.maximum(gain, 0) + drop * (1 - drop))
+    variance = n * (2 * likely_gain(lost, gained, n, drop) + drop * (1 - drop))
     distance = lost - gained - n * drop
     # no variance: the hypothesis fits exactly (0), or is impossible (infinite)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(distance == 0, 0.0, distance / np.sqrt(np.maximum(variance, 0))))
+
+
+def likely_gain(lost: Floats, gained: Floats, n: Floats, drop: Floats) -> Floats:
+    """Return the maximum-likelihood probability of a gain if the true drop is `drop`."""
+    half = -(lost + gained) + (2 * n - lost + gained) * drop
+    root = np.sqrt(np.maximum(half**2 + 8 * n * gained * drop * (1 - drop), 0))
+    return np.asarray(np.maximum((root - half) / (4 * n), 0))
 
 
 def interval(
@@ -55,11 +62,47 @@ def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float) -> Fl
 def p_more_than(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, limit: ArrayLike) -> Floats:
     """Return the one-sided p-value of "the true drop is at most `limit`"; small means it is more.
 
-    Exact (McNemar) at a limit of 0, where the changed answers are fair coin flips; else the score test.
+    Exact (McNemar) at a limit of 0, where the changed answers are fair coin flips. Else that of the
+    score test, with its tail summed rather than read off the normal curve: far out, where a gate
+    over many questions looks, the curve promises up to three times too much.
     """
-    limit = np.asarray(limit, dtype=np.float64)
-    inexact = ndtr(-score(lost, gained, n, limit))
-    return np.asarray(np.where(limit == 0, mcnemar(lost, gained), inexact))
+    lost, gained, n, limit = np.broadcast_arrays(lost, gained, n, limit)
+    p, inexact = mcnemar(lost, gained), limit != 0
+    if inexact.any():
+        asked = lost[inexact], gained[inexact], n[inexact], limit[inexact]
+        p[inexact] = np.maximum(ndtr(-score(*asked)), tail(*asked))
+    return p
+
+
+def tail(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Floats:
+    """Return P(as large a drop as observed) if the true one is `drop`, gains being as likely as then."""
+    shape = np.broadcast_shapes(*(np.shape(value) for value in (lost, gained, n, drop)))
+    columns = (np.asarray(value, dtype=np.float64) for value in (lost, gained, n, drop))
+    lost, gained, n, drop = (np.broadcast_to(column, shape).ravel() for column in columns)
+    gain = likely_gain(lost, gained, n, drop)
+    counts, weight = likely_counts(n, gain)
+    share = np.clip((gain + drop) / np.maximum(1 - gain, 1e-12), 0, 1)
+    left = n[:, None] - counts
+    needed = np.clip((lost - gained)[:, None] + counts, 0, left + 1)
+    return np.asarray((weight * at_least(needed, left, share[:, None])).sum(axis=1).reshape(shape))
+
+
+def likely_counts(n: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Return likely counts (m, POINTS) of n (m,) draws that each hit with `share` (m,), and their weights.
+
+    All counts within four standard deviations, evenly thinned where they are more than POINTS;
+    weights are binomial and sum to 1.
+    """
+    n, share = np.asarray(n, dtype=np.float64)[:, None], share[:, None]
+    middle, spread = n * share, REACH * np.sqrt(n * share * (1 - share)) + 1
+    low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
+    counts = low + np.ceil((high - low + 1) / POINTS) * np.arange(POINTS, dtype=np.float64)
+    inside = counts <= high
+    counts = np.where(inside, counts, 0)
+    ways = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
+    chance = np.exp(ways + xlogy(counts, share) + xlog1py(n - counts, -share))
+    weight = np.where(inside, chance, 0.0)
+    return counts, weight / weight.sum(axis=1, keepdims=True)
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:

@@ -1,6 +1,6 @@
 """Numbers and verdicts as words: what every exporter and the terminal say alike."""
 
-from forgetcheck.retention.gate import Check, Outcome, tally
+from forgetcheck.retention.gate import ASKED, Check, Outcome, tally
 from forgetcheck.retention.report import Report
 
 MINUS = "−"
@@ -48,7 +48,7 @@ def sentence(report: Report) -> str:
 def demand(check: Check) -> str:
     """Say what was demanded and what was found, without a full stop."""
     where = f"{check.subject} ({check.checkpoint}, {check.probe})"
-    if check.demand == "asked":
+    if check.demand == ASKED:
         return f"{where} could not be asked: {check.reason.rstrip('.')}"
     ends = f"[{points(check.low)}, {points(check.high)}]"
     limit = f"{100 * check.limit:g}"

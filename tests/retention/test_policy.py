@@ -1,109 +1,20 @@
-"""Verdicts on planted losses, and reading a policy that a person wrote."""
+"""Reading a policy that a person wrote, and which questions its rules catch."""
+
+from dataclasses import replace
 
 import pytest
 
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.policy import Policy, Verdict, passed, read_policy
-
-
-def concepts(report, verdict):
-    return {f.retention.concept for f in report.findings if f.verdict is verdict and f.retention.concept}
-
-
-def verdicts(report):
-    return [finding.verdict for finding in report.findings]
-
-
-@pytest.mark.parametrize("limit", [0, 0.02])
-def test_a_model_against_itself_forgets_nothing(answers, judged, limit):
-    report = judged(answers({"cat": (20, 0, 0, 5), "dog": (3, 0, 0, 2)}, identical=True), max_drop=limit)
-    assert set(verdicts(report)) == {Verdict.RETAINED}
-    assert {finding.p for finding in report.findings} == {1.0}
-    assert report.passed
-
-
-def test_the_same_answers_of_enough_samples_are_retained(answers, judged):
-    report = judged(answers({"cat": (300, 0, 0, 5), "dog": (300, 0, 0, 2)}))
-    assert set(verdicts(report)) == {Verdict.RETAINED}
-
-
-def test_one_lost_concept_is_named_and_no_other(answers, judged):
-    kept = dict.fromkeys(("cat", "dog", "owl", "elk"), (60, 0, 0, 0))
-    report = judged(answers({**kept, "fox": (0, 60, 0, 0)}), max_drop=0.1)
-    assert concepts(report, Verdict.FORGOT) == {"fox"}
-    assert concepts(report, Verdict.RETAINED) == set(kept)
-    assert report.findings[0].verdict is Verdict.FORGOT  # 20 of 100 on the whole task
-    assert not report.passed
-
-
-def test_single_concepts_inform_and_do_not_gate(answers, judged):
-    kept = {str(number): (50, 0, 0, 0) for number in range(50)}
-    report = judged(answers({**kept, "fox": (0, 50, 0, 0)}), max_drop=0.05)
-    assert concepts(report, Verdict.FORGOT) == {"fox"}
-    assert [finding.gated for finding in report.findings[:2]] == [True, False]
-    assert report.passed
-
-
-def test_what_the_base_never_knew_cannot_be_forgotten(answers, judged):
-    report = judged(answers({"cat": (10, 10, 10, 10), "dog": (10, 10, 10, 10)}))
-    assert set(verdicts(report)) == {Verdict.NEVER_KNEW}
-
-
-def test_better_than_the_base_is_gained_even_from_chance(answers, judged):
-    report = judged(answers({"cat": (20, 0, 20, 0), "dog": (20, 0, 20, 0)}))
-    assert set(verdicts(report)) == {Verdict.GAINED}
-    assert report.passed
-
-
-def test_little_data_is_unsure_not_retained(answers, judged):
-    report = judged(answers({"cat": (10, 1, 0, 0), "dog": (10, 0, 0, 0)}))
-    assert set(verdicts(report)) == {Verdict.UNSURE}
-    assert report.passed  # not shown to have forgotten
-
-
-def test_nothing_measured_never_passes(answers, judged):
-    assert not passed([])
-    assert not judged(answers({"cat": (10, 0, 0, 10), "dog": (10, 0, 0, 10)})).passed
-    only_concepts = judged(answers({"cat": (50, 0, 0, 0), "dog": (50, 0, 0, 0)})).findings[1:]
-    assert not passed(only_concepts)
-
-
-def test_one_of_many_concepts_must_be_surer(answers, judged):
-    suspect, quiet = {"fox": (90, 10, 0, 0)}, {str(number): (100, 0, 0, 0) for number in range(60)}
-    assert concepts(judged(answers({**suspect, "cat": (100, 0, 0, 0)})), Verdict.FORGOT) == {"fox"}
-    assert concepts(judged(answers({**suspect, **quiet})), Verdict.FORGOT) == set()
-
-
-def test_concepts_are_many_within_a_checkpoint_and_probe_only(answers, judged):
-    suspect = answers({"fox": (90, 10, 0, 0), "cat": (100, 0, 0, 0)})
-    quiet = {str(number): (100, 0, 0, 0) for number in range(60)}
-    apart = [answers(quiet, probe="linear"), answers(quiet, checkpoint="other")]
-    assert concepts(judged(suspect, *apart), Verdict.FORGOT) == {"fox"}
-    assert concepts(judged(suspect, answers(quiet, task="colour")), Verdict.FORGOT) == set()
-
-
-def test_a_limit_of_zero_is_tested_exactly(answers, judged):
-    report = judged(answers({"cat": (100, 6, 0, 0), "dog": (100, 0, 0, 0)}), max_drop=0)
-    assert [finding.p for finding in report.findings] == pytest.approx([1 / 64, 1 / 64, 1.0])
-    assert report.findings[0].verdict is Verdict.FORGOT
-
-
-@pytest.mark.parametrize(
-    ("lost", "confidence", "expected"),
-    [(5, 0.95, "unsure"), (6, 0.95, "forgot"), (5, 0.9, "forgot"), (6, 0.99, "unsure")],
+from forgetcheck.retention.compare import compare
+from forgetcheck.retention.policy import (
+    Limit,
+    Policy,
+    Rule,
+    catches_nothing,
+    find_policy,
+    limits_of,
+    read_policy,
 )
-def test_forgetting_is_claimed_at_half_the_doubt_of_the_interval(answers, judged, lost, confidence, expected):
-    """1/32 is more than the 0.025 that a 95 % interval leaves on one side, 1/64 is less."""
-    report = judged(
-        answers({"cat": (50, lost, 0, 0), "dog": (50, 0, 0, 0)}), max_drop=0, confidence=confidence
-    )
-    assert report.findings[0].verdict == expected
-
-
-def test_findings_keep_the_order_and_the_limit(answers, judged):
-    report = judged(answers({"b": (40, 0, 0, 0), "a": (40, 0, 0, 0)}), max_drop=0.07)
-    assert [finding.retention.concept for finding in report.findings] == [None, "b", "a"]
-    assert {finding.limit for finding in report.findings} == {0.07}
 
 
 def written(tmp_path, text, name="policy.toml"):
@@ -142,7 +53,7 @@ def test_a_pyproject_without_a_policy_says_which_table_to_write(tmp_path, text):
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
     refused(written(tmp_path, "[policy]\nmax_dorp = 0.1\n"), "policy.max_dorp", "did you mean 'max_drop'?")
-    refused(written(tmp_path, "[policy]\nzzz = 1\n"), "policy.zzz", "known: max_drop, confidence")
+    refused(written(tmp_path, "[policy]\nzzz = 1\n"), "policy.zzz", "known: max_drop, max_mean_drop")
 
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path):
@@ -188,3 +99,152 @@ def test_unreadable_files_are_refused(tmp_path):
     path = tmp_path / "latin.toml"
     path.write_bytes(b"[policy] # caf\xe9\n")
     refused(path, "cannot read")
+
+
+def test_a_whole_policy(tmp_path):
+    text = """
+    [policy]
+    max_drop = 0.03
+    max_mean_drop = 0.01
+    min_target_accuracy = 0.9
+    max_target_drop = 0.0
+    target = "digits"
+    when_unsure = "fail"
+    confidence = 0.9
+    [[policy.concepts]]
+    match = "pets/*"
+    probe = "zero-shot"
+    max_drop = 0.1
+    reason = "fifty images each"
+    [[policy.concepts]]
+    match = "faces/*"
+    must_forget = true
+    max_accuracy = 0.1
+    """
+    policy = read_policy(written(tmp_path, text))
+    assert policy.when_unsure == "fail"
+    assert [rule.match for rule in policy.concepts] == ["pets/*", "faces/*"]
+    assert policy.level == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        ("max_drop = 0.1", "match: field required"),
+        ('match = "a"', "says nothing"),
+        ('match = ""\nmax_drop = 0.1', "match"),
+        ('match = "a"\nmust_forget = true', "go together"),
+        ('match = "a"\nmax_accuracy = 0.1', "says nothing"),
+        ('match = "a"\nmax_accuracy = 0.1\nweight = 2', "go together"),
+        ('match = "a"\nmust_forget = true\nmax_accuracy = 0.1\nmax_drop = 0.1', "excludes"),
+        ('match = "a"\nignore = true\nmax_drop = 0.1', "excludes"),
+        ('match = "a"\nweight = 0', "greater than 0"),
+        ('match = "a"\nmax_dorp = 0.1', "did you mean 'max_drop'?"),
+        ('match = "a"\nignore = "yes"', "found 'yes'"),
+    ],
+)
+def test_a_rule_that_means_nothing_is_refused_by_its_number(tmp_path, rule, word):
+    refused(written(tmp_path, f"[policy]\n[[policy.concepts]]\n{rule}\n"), "policy.concepts[1]", word)
+
+
+def test_rules_of_the_wrong_shape_are_refused(tmp_path):
+    refused(written(tmp_path, "[policy]\nconcepts = 3\n"), "policy.concepts")
+    refused(written(tmp_path, '[policy]\nwhen_unsure = "maybe"\n'), "'warn' or 'fail'")
+
+
+def test_the_folder_is_searched_for_a_policy(tmp_path):
+    assert find_policy(tmp_path) is None
+    written(tmp_path, "[project]\nname = 'mine'\n", "pyproject.toml")
+    assert find_policy(tmp_path) is None
+    project = written(tmp_path, "[tool.forgetcheck.policy]\nmax_drop = 0.1\n", "pyproject.toml")
+    assert find_policy(tmp_path) == project
+    own = written(tmp_path, "[policy]\n", "forgetcheck.toml")
+    assert find_policy(tmp_path) == own
+
+
+@pytest.fixture
+def rows(answers):
+    """Two tasks of two concepts each, through two probes; one name has a slash of its own."""
+    return compare(
+        [
+            answers({"cat": (40, 0, 0, 0), "dog": (40, 0, 0, 0)}, task=task, probe=probe)
+            for task in ("pets", "vtab/pets[1]")
+            for probe in ("zero-shot", "linear")
+        ],
+        0.95,
+    )
+
+
+def caught(rows, **rule):
+    found = Rule(**{"max_drop": 0.1, **rule})
+    return [f"{row.subject} {row.probe}" for row in rows if found.catches(row)]
+
+
+def test_a_task_pattern_catches_whole_tasks(rows):
+    assert caught(rows, match="pets") == ["pets zero-shot", "pets linear"]
+    assert caught(rows, match="pet", probe="linear") == []
+    assert len(caught(rows, match="*")) == 4
+    assert caught(rows, match="*", probe="lin*") == ["pets linear", "vtab/pets[1] linear"]
+
+
+def test_a_class_pattern_catches_concepts(rows):
+    assert caught(rows, match="pets/cat", probe="linear") == ["pets / cat linear"]
+    assert caught(rows, match="pets/*", probe="linear") == ["pets / cat linear", "pets / dog linear"]
+    assert len(caught(rows, match="*/cat")) == 4
+
+
+def test_names_with_slashes_and_brackets_are_names(rows):
+    assert caught(rows, match="vtab/pets[1]", probe="linear") == ["vtab/pets[1] linear"]
+    assert caught(rows, match="vtab/pets[1]/dog", probe="linear") == ["vtab/pets[1] / dog linear"]
+    assert len(caught(rows, match="vtab/*/*", probe="linear")) == 2
+
+
+def test_ignoring_a_task_ignores_its_concepts(rows):
+    rule = Rule(match="pets", ignore=True)
+    assert sum(rule.catches(row) for row in rows) == 6
+
+
+def limit(row, *rules, **policy):
+    (found,) = limits_of([row], Policy(concepts=[Rule(**rule) for rule in rules], **policy))
+    return found
+
+
+def test_without_a_rule_tasks_are_gated_and_concepts_inform(rows):
+    assert limit(rows[0]) == Limit(0.02, gated=True)
+    assert limit(rows[1], max_drop=0.05) == Limit(0.05, gated=False)
+
+
+def test_of_several_rules_the_last_decides_key_by_key(rows):
+    wide = {"match": "pets", "max_drop": 0.1, "weight": 3.0}
+    tight = {"match": "*", "max_drop": 0.01}
+    assert limit(rows[0], wide, tight) == Limit(0.01, gated=True, weight=3.0)
+    assert limit(rows[0], tight, wide) == Limit(0.1, gated=True, weight=3.0)
+
+
+def test_a_concept_with_a_limit_of_its_own_is_gated(rows):
+    assert limit(rows[1], {"match": "pets/*", "max_drop": 0.1}) == Limit(0.1, gated=True)
+    assert limit(rows[1], {"match": "pets/*", "weight": 2.0}) == Limit(0.02, gated=False, weight=2.0)
+
+
+def test_ignored_is_not_gated_until_a_later_rule_takes_it_back(rows):
+    off, on = {"match": "*", "ignore": True}, {"match": "pets", "ignore": False}
+    assert limit(rows[0], off).ignored
+    assert not limit(rows[0], off).gated
+    assert limit(rows[0], off, on) == Limit(0.02, gated=True)
+
+
+def test_what_must_be_forgotten_is_held_to_its_accuracy(rows):
+    rule = {"match": "pets/*", "must_forget": True, "max_accuracy": 0.0}
+    assert limit(rows[1], rule) == Limit(0.02, gated=False, max_accuracy=0.0)
+
+
+def test_the_target_has_a_limit_of_its_own(rows):
+    target = replace(rows[0], target=True)
+    assert limit(target, max_target_drop=0.0).max_drop == 0.0
+    assert limit(rows[0], max_target_drop=0.0).max_drop == 0.02
+    assert limit(target, {"match": "pets", "max_drop": 0.1}, max_target_drop=0.0).max_drop == 0.1
+
+
+def test_rules_that_catch_nothing_are_found(rows):
+    policy = Policy(concepts=[Rule(match="pets", max_drop=0.1), Rule(match="birds/*", max_drop=0.1)])
+    assert [rule.match for rule in catches_nothing(rows, policy)] == ["birds/*"]

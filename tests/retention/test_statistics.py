@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import xlogy
 from scipy.stats import binom, binomtest
 
 from forgetcheck.retention.statistics import (
@@ -128,10 +129,39 @@ def test_p_more_than_zero_is_exact(case):
     assert p_more_than(*case, 0) == mcnemar(*case[:2])
 
 
-def test_p_more_than_agrees_with_the_interval():
-    low, high = interval(30, 12, 400)
-    assert p_more_than(30, 12, 400, low) == pytest.approx(0.025, abs=1e-9)
-    assert p_more_than(30, 12, 400, high) == pytest.approx(0.975, abs=1e-9)
+@given(counts(), st.floats(1e-6, 0.5))
+def test_a_drop_shown_beyond_a_limit_has_its_interval_beyond_it(case, limit):
+    if p_more_than(*case, limit) < 0.025:
+        assert interval(*case, 0.95)[0] > limit - 1e-12
+
+
+def exact_tail(lost, gained, n, drop):
+    """Sum the trinomial at the most likely gain under the hypothesis, found by brute force."""
+    grid = np.linspace(0, (1 - drop) / 2, 200_001)[:-1]
+    likelihood = xlogy(lost, grid + drop) + xlogy(gained, grid)
+    likelihood += xlogy(n - lost - gained, 1 - drop - 2 * grid)
+    gain = grid[np.argmax(likelihood)]
+    total = 0.0
+    for count in range(n + 1):
+        share = min((gain + drop) / (1 - gain), 1)
+        total += binom.pmf(count, n, gain) * binom.sf(lost - gained + count - 1, n - count, share)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n"), [(9, 1, 50), (16, 6, 161), (40, 25, 300), (20, 0, 400), (5, 0, 30)]
+)
+@pytest.mark.parametrize("limit", [0.01, 0.02, 0.05])
+def test_p_more_than_a_limit_is_an_exact_sum(lost, gained, n, limit):
+    summed = exact_tail(lost, gained, n, limit)
+    curve = NormalDist().cdf(-float(score(lost, gained, n, limit)))
+    assert p_more_than(lost, gained, n, limit) == pytest.approx(max(summed, curve), rel=5e-3)
+
+
+def test_the_normal_curve_promises_too_much_far_out():
+    """36 losses of 1000 under a limit of 2 %: the binomial says 0.00066, the curve half of it."""
+    assert p_more_than(36, 0, 1000, 0.02) == pytest.approx(binom.sf(35, 1000, 0.02), rel=1e-9)
+    assert NormalDist().cdf(-float(score(36, 0, 1000, 0.02))) < 0.5 * p_more_than(36, 0, 1000, 0.02)
 
 
 def test_many_at_once_equal_one_at_a_time():

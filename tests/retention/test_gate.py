@@ -1,0 +1,193 @@
+"""Everything a policy demands: when it is met, when it fails, and what must never pass."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted import full_audit, full_report, make_answers, make_judged
+
+from forgetcheck.retention.answers import Audit, Unasked
+from forgetcheck.retention.gate import ASKED, Outcome, passed, tally
+from forgetcheck.retention.policy import Policy
+from forgetcheck.retention.report import make_report
+
+GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
+BAD = {"cat": (200, 300, 0, 0), "dog": (500, 0, 0, 0)}
+THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}
+
+
+def outcomes(report, demand):
+    return [check.outcome for check in report.checks if check.demand == demand]
+
+
+def test_every_whole_task_is_a_demand():
+    report = make_judged(make_answers(GOOD), make_answers(BAD, task="colour"), make_answers(THIN, task="few"))
+    assert outcomes(report, "max_drop") == [Outcome.MET, Outcome.FAILED, Outcome.UNSURE]
+    assert not report.passed
+
+
+def test_nothing_measured_is_never_a_pass():
+    assert not passed([], Policy())
+    unknown = {"cat": (10, 0, 0, 10), "dog": (10, 0, 0, 10)}
+    report = make_judged(make_answers(unknown))
+    assert outcomes(report, "max_drop") == [Outcome.NEVER_KNEW]
+    assert not report.passed
+    everything_ignored = make_judged(make_answers(GOOD), concepts=[{"match": "*", "ignore": True}])
+    assert everything_ignored.checks == ()
+    assert not everything_ignored.passed
+
+
+def test_what_is_unsure_warns_or_fails_as_the_policy_says():
+    assert make_judged(make_answers(GOOD), make_answers(THIN, task="few")).passed
+    assert not make_judged(make_answers(GOOD), make_answers(THIN, task="few"), when_unsure="fail").passed
+    assert make_judged(make_answers(GOOD), when_unsure="fail").passed
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(0.2, Outcome.FAILED), (0.3, Outcome.UNSURE), (0.5, Outcome.MET)]
+)
+def test_the_mean_drop_is_over_the_tasks(limit, expected):
+    """Two tasks that dropped 0.5 and 0.1: 0.3 on average, whatever their sizes."""
+    large = {"cat": (900, 50, 50, 0), "dog": (800, 200, 0, 0)}
+    small = {"cat": (50, 50, 0, 0), "dog": (50, 50, 0, 0)}
+    tasks = make_answers(large, task="large"), make_answers(small, task="small")
+    report = make_judged(*tasks, max_mean_drop=limit, max_drop=0.9)
+    (mean,) = report.means
+    assert mean.drop == pytest.approx((0.5 + 0.1) / 2)
+    assert outcomes(report, "max_mean_drop") == [expected]
+
+
+def test_weights_are_business_priorities():
+    tasks = make_answers(BAD, task="bad"), make_answers(GOOD, task="good")
+    heavy = {"match": "bad", "weight": 3.0}
+    assert make_judged(*tasks).means[0].drop == pytest.approx(0.15)
+    assert make_judged(*tasks, concepts=[heavy]).means[0].drop == pytest.approx(0.75 * 0.3)
+    assert make_judged(*tasks, concepts=[{"match": "bad", "ignore": True}]).means[0].drop == 0.0
+
+
+def test_a_concept_can_weigh_more_than_its_samples():
+    """Of 100 lost and 300 kept images the lost concept counts threefold: half the weight."""
+    item = make_answers({"cat": (0, 100, 0, 0), "dog": (300, 0, 0, 0)})
+    assert make_judged(item).means[0].drop == pytest.approx(0.25)
+    weighted = make_judged(item, concepts=[{"match": "*/cat", "weight": 3.0}])
+    assert weighted.means[0].drop == pytest.approx(0.5)
+    ignored = make_judged(item, concepts=[{"match": "*/cat", "ignore": True}])
+    assert ignored.means[0].drop == 0.0
+    assert ignored.tasks()[0].retention.drop == 0.25  # the task itself is what it is
+
+
+def test_weighing_all_concepts_alike_changes_nothing():
+    item = make_answers({"cat": (50, 40, 5, 5), "dog": (290, 5, 5, 0)})
+    plain, weighted = make_judged(item), make_judged(item, concepts=[{"match": "*/*", "weight": 2.0}])
+    assert weighted.means[0].drop == pytest.approx(plain.means[0].drop)
+    assert weighted.means[0].low == pytest.approx(plain.means[0].low, abs=0.01)
+
+
+def test_the_target_is_not_in_the_mean_but_has_demands_of_its_own():
+    target = make_answers(BAD, task="digits", probe="head", target=True)
+    report = make_judged(target, make_answers(GOOD), max_mean_drop=0.01, max_target_drop=0.6)
+    assert outcomes(report, "max_mean_drop") == [Outcome.MET]
+    assert outcomes(report, "max_target_drop") == [Outcome.MET]
+    assert outcomes(report, "max_drop") == [Outcome.MET]
+    assert report.passed
+
+
+@pytest.mark.parametrize(
+    ("lowest", "expected"), [(0.6, Outcome.MET), (0.7, Outcome.UNSURE), (0.75, Outcome.FAILED)]
+)
+def test_performance_is_gated_with_retention(lowest, expected):
+    """700 of 1000 are right after tuning."""
+    gained = {"cat": (200, 0, 300, 0), "dog": (200, 0, 0, 300)}
+    target = make_answers(gained, task="digits", probe="head", target=True)
+    report = make_judged(target, make_answers(GOOD), min_target_accuracy=lowest)
+    assert outcomes(report, "min_target_accuracy") == [expected]
+
+
+def test_the_target_accuracy_is_that_of_its_head_and_asked_once():
+    probes = [
+        make_answers(GOOD, task="digits", probe=p, target=True) for p in ("linear", "zero-shot", "head")
+    ]
+    report = make_judged(*probes, min_target_accuracy=0.9)
+    checks = [check for check in report.checks if check.demand == "min_target_accuracy"]
+    assert [check.probe for check in checks] == ["head"]
+    zero_shot = make_judged(*probes[:2], min_target_accuracy=0.9)
+    assert [check.probe for check in zero_shot.checks][-1] == "zero-shot"
+
+
+def test_a_target_nobody_knows_fails_and_says_how_to_name_it():
+    report = make_judged(make_answers(GOOD), min_target_accuracy=0.9)
+    (check,) = report.failures()
+    assert "policy.target" in check.reason
+    assert make_judged(make_answers(GOOD), min_target_accuracy=0.9, target="shape").passed
+
+
+def test_knowledge_that_must_not_survive():
+    rule = {"match": "faces/*", "must_forget": True, "max_accuracy": 0.1}
+    rest, keep = {"bob": (100, 0, 0, 0)}, {"match": "faces", "ignore": True}
+    gone = make_answers({"ann": (0, 100, 0, 0), **rest}, task="faces")
+    report = make_judged(make_answers(GOOD), gone, concepts=[keep, {"match": "faces", "ignore": False}, rule])
+    assert outcomes(report, "must_forget") == [Outcome.MET, Outcome.FAILED]
+    assert not report.passed
+
+
+def test_a_question_that_could_not_be_asked_fails_and_says_why():
+    unasked = Unasked("tuned", "texture", "linear", "class 'x' has no train images")
+    audit = Audit((make_answers(GOOD),), {}, (unasked,))
+    report = make_report(audit, Policy())
+    assert not report.passed
+    assert [(check.demand, check.reason) for check in report.failures()] == [(ASKED, unasked.why)]
+    forgiven = Policy(concepts=[{"match": "texture", "probe": "linear", "ignore": True}])
+    assert make_report(audit, forgiven).passed
+    other = Policy(concepts=[{"match": "texture", "probe": "head", "ignore": True}])
+    assert not make_report(audit, other).passed
+
+
+def test_a_limit_on_nothing_fails():
+    report = make_judged(make_answers(GOOD), concepts=[{"match": "shpae/*", "max_drop": 0.1}])
+    assert [check.subject for check in report.failures()] == ["shpae/*"]
+    assert make_judged(make_answers(GOOD), concepts=[{"match": "shpae/*", "weight": 2.0}]).passed
+
+
+def test_the_same_weights_always_pass():
+    rule = {"match": "*/*", "max_drop": 0.0}
+    item = make_answers({"cat": (40, 0, 0, 5), "dog": (9, 0, 0, 1)}, identical=True)
+    report = make_judged(item, max_drop=0, max_mean_drop=0, concepts=[rule])
+    assert report.passed
+    assert set(tally(report.checks)) == {Outcome.MET}
+
+
+def test_a_verdict_does_not_change_between_runs():
+    assert full_report() == full_report()
+    shuffled = replace(full_audit(), answers=full_audit().answers[::-1])
+    again = make_report(shuffled, full_report().policy)
+    assert settled(again) == settled(full_report())
+
+
+def settled(report):
+    return {(c.demand, c.checkpoint, c.subject, c.probe, c.outcome) for c in report.checks}
+
+
+@given(st.integers(0, 400), st.integers(0, 400), st.floats(0, 0.5))
+def test_rounding_never_turns_a_fail_into_a_pass(lost, gained, limit):
+    """What is retained has its unrounded bound within the limit; what forgot has it beyond."""
+    item = make_answers({"cat": (400, lost, gained, 0)}, task="t")
+    report = make_judged(item, make_answers({"a": (9, 0, 0, 0), "b": (9, 0, 0, 0)}), max_drop=limit)
+    check = report.checks[0]
+    if check.outcome is Outcome.MET:
+        assert check.high <= limit
+    if check.outcome is Outcome.FAILED:
+        assert check.low > limit
+
+
+def test_a_clean_pair_with_many_concepts_hardly_ever_fails():
+    rng, failed = np.random.default_rng(5), 0
+    rule = {"match": "*/*", "max_drop": 0.0}
+    for _ in range(60):
+        counts = rng.multinomial(100, [0.03, 0.03, 0.94], size=40)
+        item = make_answers(
+            {str(k): (int(row[2]), int(row[0]), int(row[1]), 0) for k, row in enumerate(counts)}
+        )
+        failed += not make_judged(item, max_drop=0, concepts=[rule]).passed
+    assert failed <= 5  # 60 audits at 2.5 %: more than 5 is one chance in a hundred

@@ -1,0 +1,152 @@
+"""Verdicts on planted losses: one question at a time, and among many."""
+
+import pytest
+
+from forgetcheck.retention.verdict import Verdict
+
+
+def concepts(report, verdict):
+    return {f.retention.concept for f in report.findings if f.verdict is verdict and f.retention.concept}
+
+
+def verdicts(report):
+    return [finding.verdict for finding in report.findings]
+
+
+@pytest.mark.parametrize("limit", [0, 0.02])
+def test_a_model_against_itself_forgets_nothing(answers, judged, limit):
+    report = judged(answers({"cat": (20, 0, 0, 5), "dog": (3, 0, 0, 2)}, identical=True), max_drop=limit)
+    assert set(verdicts(report)) == {Verdict.RETAINED}
+    assert {finding.p for finding in report.findings} == {1.0}
+    assert report.passed
+
+
+def test_the_same_answers_of_enough_samples_are_retained(answers, judged):
+    report = judged(answers({"cat": (300, 0, 0, 5), "dog": (300, 0, 0, 2)}))
+    assert set(verdicts(report)) == {Verdict.RETAINED}
+
+
+def test_one_lost_concept_is_named_and_no_other(answers, judged):
+    kept = dict.fromkeys(("cat", "dog", "owl", "elk"), (60, 0, 0, 0))
+    report = judged(answers({**kept, "fox": (0, 60, 0, 0)}), max_drop=0.1)
+    assert concepts(report, Verdict.FORGOT) == {"fox"}
+    assert concepts(report, Verdict.RETAINED) == set(kept)
+    assert report.findings[0].verdict is Verdict.FORGOT  # 20 of 100 on the whole task
+    assert not report.passed
+
+
+def test_single_concepts_inform_and_do_not_gate(answers, judged):
+    kept = {str(number): (50, 0, 0, 0) for number in range(50)}
+    report = judged(answers({**kept, "fox": (0, 50, 0, 0)}), max_drop=0.05)
+    assert concepts(report, Verdict.FORGOT) == {"fox"}
+    assert [finding.gated for finding in report.findings[:2]] == [True, False]
+    assert report.passed
+
+
+def test_what_the_base_never_knew_cannot_be_forgotten(answers, judged):
+    report = judged(answers({"cat": (10, 10, 10, 10), "dog": (10, 10, 10, 10)}))
+    assert set(verdicts(report)) == {Verdict.NEVER_KNEW}
+
+
+def test_better_than_the_base_is_gained_even_from_chance(answers, judged):
+    report = judged(answers({"cat": (20, 0, 20, 0), "dog": (20, 0, 20, 0)}))
+    assert set(verdicts(report)) == {Verdict.GAINED}
+    assert report.passed
+
+
+def test_little_data_is_unsure_not_retained(answers, judged):
+    report = judged(answers({"cat": (10, 1, 0, 0), "dog": (10, 0, 0, 0)}))
+    assert set(verdicts(report)) == {Verdict.UNSURE}
+    assert report.passed  # not shown to have forgotten
+
+
+def test_one_of_many_concepts_must_be_surer(answers, judged):
+    suspect, quiet = {"fox": (90, 10, 0, 0)}, {str(number): (100, 0, 0, 0) for number in range(60)}
+    assert concepts(judged(answers({**suspect, "cat": (100, 0, 0, 0)})), Verdict.FORGOT) == {"fox"}
+    assert concepts(judged(answers({**suspect, **quiet})), Verdict.FORGOT) == set()
+
+
+def test_concepts_are_many_within_a_checkpoint_and_probe_only(answers, judged):
+    suspect = answers({"fox": (90, 10, 0, 0), "cat": (100, 0, 0, 0)})
+    quiet = {str(number): (100, 0, 0, 0) for number in range(60)}
+    apart = [answers(quiet, probe="linear"), answers(quiet, checkpoint="other")]
+    assert concepts(judged(suspect, *apart), Verdict.FORGOT) == {"fox"}
+    assert concepts(judged(suspect, answers(quiet, task="colour")), Verdict.FORGOT) == set()
+
+
+def test_a_concept_table_says_how_many_were_tried(answers, judged):
+    """False discoveries: of 61 concepts the smallest p-value counts 61-fold, the largest once."""
+    quiet = {str(number): (100, 0, 0, 0) for number in range(60)}
+    report = judged(answers({"fox": (60, 40, 0, 0), **quiet}))
+    fox = report.findings[1]
+    assert (fox.tried, fox.gated, fox.detectable) == (61, False, None)
+    assert fox.p_adjusted == pytest.approx(61 * fox.p)
+    assert max(finding.p_adjusted for finding in report.findings[1:]) <= 1
+
+
+def test_a_limit_of_zero_is_tested_exactly(answers, judged):
+    report = judged(answers({"cat": (100, 6, 0, 0), "dog": (100, 0, 0, 0)}), max_drop=0)
+    assert [finding.p for finding in report.findings] == pytest.approx([1 / 64, 1 / 64, 1.0])
+    assert report.findings[0].verdict is Verdict.FORGOT
+
+
+@pytest.mark.parametrize(
+    ("lost", "confidence", "expected"),
+    [(5, 0.95, "unsure"), (6, 0.95, "forgot"), (5, 0.9, "forgot"), (6, 0.99, "unsure")],
+)
+def test_forgetting_is_claimed_at_half_the_doubt_of_the_interval(answers, judged, lost, confidence, expected):
+    """1/32 is more than the 0.025 that a 95 % interval leaves on one side, 1/64 is less."""
+    report = judged(
+        answers({"cat": (50, lost, 0, 0), "dog": (50, 0, 0, 0)}), max_drop=0, confidence=confidence
+    )
+    assert report.findings[0].verdict == expected
+
+
+def test_findings_keep_the_order_and_the_limit(answers, judged):
+    report = judged(answers({"b": (40, 0, 0, 0), "a": (40, 0, 0, 0)}), max_drop=0.07)
+    assert [finding.retention.concept for finding in report.findings] == [None, "b", "a"]
+    assert {finding.limit for finding in report.findings} == {0.07}
+
+
+def test_what_must_be_forgotten_is_judged_by_what_is_left(answers, judged):
+    rule = {"match": "*/*", "must_forget": True, "max_accuracy": 0.2}
+    counts = {"gone": (2, 90, 0, 8), "kept": (90, 2, 0, 8), "half": (25, 60, 0, 15), "never": (0, 0, 0, 100)}
+    report = judged(answers(counts), concepts=[rule])
+    found = {finding.retention.concept: finding.verdict for finding in report.findings}
+    assert found["gone"] == found["never"] == Verdict.UNLEARNED
+    assert found["kept"] == Verdict.STILL_KNOWN
+    assert found["half"] == Verdict.UNSURE
+    assert all(finding.gated and finding.limit == 0.2 for finding in report.findings[1:])
+    assert all(finding.detectable is None for finding in report.findings[1:])
+
+
+def test_gated_concepts_are_one_family_and_the_exact_test_spares_power(answers, judged):
+    """Twelve losses among sixty concepts that hardly changed: minP finds it, Holm would not."""
+    quiet = {str(number): (98, 1, 1, 0) for number in range(60)}
+    rule = {"match": "*/*", "max_drop": 0.0}
+    report = judged(answers({"fox": (91, 9, 0, 0), **quiet}), max_drop=0.5, concepts=[rule])
+    fox = report.findings[1]
+    assert fox.verdict is Verdict.FORGOT
+    assert fox.tried == 62  # the concepts and the whole task
+    assert 62 * fox.p > 0.025 > fox.p_adjusted
+
+
+def test_the_family_is_that_of_one_pair_of_checkpoints(answers, judged):
+    """Auditing another checkpoint beside it changes no verdict."""
+    item = answers({"cat": (90, 10, 1, 0), "dog": (100, 0, 0, 0)})
+    others = [answers({"cat": (50, 50, 0, 0)}, checkpoint=f"other {k}") for k in range(20)]
+    alone, among = judged(item), judged(item, *others)
+    assert alone.findings == among.findings[: len(alone.findings)]
+
+
+def test_every_limit_comes_with_the_drop_it_would_find(answers, judged):
+    small, large = answers({"a": (45, 1, 1, 3)}), answers({"a": (4500, 100, 100, 300)}, task="large")
+    few, many = judged(small, large).tasks()
+    assert few.detectable > many.detectable > many.limit
+    tiny = judged(answers({"a": (2, 0, 0, 0), "b": (1, 0, 0, 0)}), max_drop=0).tasks()[0]
+    assert tiny.detectable is None  # three losses of three are one in eight
+
+
+def test_reasons_travel_to_the_finding(answers, judged):
+    rule = {"match": "shape", "max_drop": 0.05, "reason": "agreed with the shop"}
+    assert judged(answers({"a": (45, 1, 1, 3)}), concepts=[rule]).findings[0].reason == "agreed with the shop"

@@ -1,0 +1,74 @@
+"""Numbers and verdicts as words."""
+
+from dataclasses import replace
+
+import pytest
+from planted import full_report, make_answers, make_judged
+
+from forgetcheck.retention.gate import Outcome
+from forgetcheck.retention.wording import beside, demand, percent, points, sentence
+
+GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
+THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}
+UNKNOWN = {"cat": (10, 0, 0, 10), "dog": (10, 0, 0, 10)}
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0.123, "+12.3"), (-0.123, "−12.3"), (0, "0.0"), (-0.0001, "0.0"), (0.0004, "0.0"), (1, "+100.0")],
+)
+def test_points_are_signed_but_for_zero(fraction, text):
+    assert points(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        (0.05, 0.02, "5.0"),
+        (0.0204, 0.02, "2.04"),
+        (0.02000001, 0.02, "2.000001"),
+        (0.02, 0.02, "2.0"),
+        (0.8996, 0.9, "89.96"),
+        (-0.01, 0.02, "−1.0"),
+    ],
+)
+def test_a_value_is_never_rounded_onto_its_limit(value, limit, text):
+    assert beside(value, limit) == text
+
+
+def test_percent():
+    assert percent(0.98765) == "98.8 %"
+
+
+def test_the_sentence_says_what_failed_first():
+    said = sentence(full_report())
+    assert said.startswith(
+        "NOT passed: 6 of 19 demands failed; first: face (naive, zero-shot) dropped 42.5 points"
+    )
+    assert "\n" not in said
+
+
+def test_the_sentence_of_a_pass_owns_up_to_doubt():
+    assert sentence(make_judged(make_answers(GOOD))) == "passed: of 1 demands 1 are met."
+    thin = make_judged(make_answers(GOOD), make_answers(THIN, task="few"), make_answers(UNKNOWN, task="fog"))
+    assert sentence(thin) == (
+        "passed: of 3 demands 1 are met, 1 unsure (more images would tell), 1 never known to the base."
+    )
+    strict = make_judged(make_answers(GOOD), make_answers(THIN, task="few"), when_unsure="fail")
+    assert sentence(strict) == "NOT passed: 1 of 2 demands are unsure, and the policy fails those."
+
+
+def test_the_sentence_of_nothing():
+    assert "nothing was measured" in sentence(make_judged(make_answers(UNKNOWN)))
+    assert "nothing was measured" in sentence(replace(make_judged(make_answers(GOOD)), checks=()))
+
+
+def test_every_demand_is_said_with_its_limit_and_interval():
+    said = {check.demand: demand(check) for check in full_report().checks if check.outcome is not Outcome.MET}
+    assert said["must_forget"] == (
+        "face / ann (naive, zero-shot) has accuracy 90.0 % [82.4, 95.1], demanded at most 60 %"
+    )
+    assert said["max_mean_drop"].startswith("mean of 4 tasks (naive, zero-shot) dropped 14.0 points [")
+    assert said["asked"] == "texture (naive, linear) could not be asked: class 'lines' has no train images"
+    target = next(check for check in full_report().checks if check.demand == "min_target_accuracy")
+    assert demand(target).endswith("demanded at least 90 %")
