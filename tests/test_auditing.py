@@ -1,6 +1,6 @@
 """audit(): the truth tests. A model against itself forgets exactly nothing; a scrambled one is caught."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,10 @@ from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
 from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.policy import Policy, Verdict
+from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
+from forgetcheck.retention.verdict import Verdict
+from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.battery import Battery
 
 TINY = find_checkpoint("forgetcheck:tiny")
@@ -174,3 +176,57 @@ def test_a_run_tuned_on_other_classes_is_refused(tuned):
     (tuned / "tune.json").write_text(text.replace("circle", "disc"))
     with pytest.raises(CannotAsk, match="other classes"):
         audit(TINY, [find_checkpoint(str(tuned))], SMALL, ["zero-shot"], "cpu")
+
+
+@dataclass(frozen=True)
+class Untrained(Task):
+    """A drawn task of which one class has no train images: the linear probe can't be put."""
+
+    class_names = catalog.build("tasks", "drawn:family=shape").class_names
+    templates = ("{}",)
+
+    def split(self, name):
+        split = catalog.build("tasks", "drawn:family=shape").split(name)
+        return split.take(np.flatnonzero(split.labels != 0)) if name == "train" else split
+
+
+@dataclass(frozen=True)
+class Empty(Untrained):
+    """A task whose folder turned out to be empty."""
+
+    def split(self, name):
+        return super().split(name).take(np.arange(0))
+
+
+def test_what_cannot_be_asked_is_recorded_with_the_reason_and_the_rest_goes_on():
+    found = audit(TINY, [TINY], Battery("odd", {"odd": Untrained(), "empty": Empty(), **SMALL.tasks}))
+    assert {item.task for item in found.answers} == {"odd", "shape", "size"}
+    assert [(item.task, item.probe) for item in found.unasked] == [
+        ("odd", "linear"),
+        ("empty", "zero-shot"),
+        ("empty", "linear"),
+    ]
+    assert "no train images" in found.unasked[0].why
+    assert "nothing would be measured" in found.unasked[1].why
+    assert not make_report(found, Policy()).passed
+
+
+def test_if_nothing_can_be_asked_the_reason_is_told():
+    with pytest.raises(CannotAsk, match=r"nothing was measured.*no test images"):
+        audit(TINY, [TINY], Battery("odd", {"empty": Empty()}), ("zero-shot",))
+
+
+def test_a_tuned_model_that_breaks_leaves_the_others_standing(tmp_path):
+    """Its logits are not finite; the base and the other checkpoint are asked all the same."""
+    broken = changed(tmp_path, "broken", lambda weights: weights["logit_scale"].fill_(1e9))
+    found = audit(TINY, [TINY, broken], SMALL, ("zero-shot",))
+    assert {item.checkpoint for item in found.answers} == {"tiny"}
+    assert {item.checkpoint for item in found.unasked} == {"broken"}
+
+
+def test_lost_samples_are_kept_to_look_at(tmp_path):
+    found = audit(TINY, [changed(tmp_path, "bad", scramble)], SMALL, ("zero-shot",), pictures=4)
+    assert len(found.gallery) == 4
+    assert {item.checkpoint for item in found.gallery} == {"bad"}
+    assert found.gallery[0].image.startswith(b"\x89PNG")
+    assert audit(TINY, [TINY], SMALL, ("zero-shot",), pictures=4).gallery == ()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def refused(kind, spec, *words):
 
 def run(code):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
     ).stdout.split()
 
 
@@ -38,8 +39,8 @@ def test_listing_imports_nothing_heavy():
 def test_a_report_is_rendered_without_torch():
     code = """import sys
 from forgetcheck import catalog
-from forgetcheck.retention.report import Policy, Report
-for name in catalog.names("exporters"): catalog.build("exporters", name).render(Report((), Policy(), {}))
+from planted import full_report
+for name in catalog.names("exporters"): catalog.build("exporters", name).render(full_report())
 """
     assert run(code + HEAVY) == []
 
@@ -106,7 +107,7 @@ def test_an_unknown_name():
         "exporters", "jsno", "unknown exporter 'jsno'", "did you mean 'json'?", "forgetcheck list exporters"
     )
     refused("regularizers", "cross_entropy", "did you mean 'cross-entropy'?")
-    refused("exporters", "", "unknown exporter ''", "known: csv, json, markdown")
+    refused("exporters", "", "unknown exporter ''", "known: csv, github, html, json")
     refused("exporters", "base", "unknown exporter 'base'")
     refused("exporters", "../json", "unknown exporter")
 

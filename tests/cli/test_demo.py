@@ -10,7 +10,7 @@ def test_the_demo_shows_forgetting_and_its_cure(run, tmp_path):
     done = run("demo", "--quiet")
     assert done.code == 0, done.err
     folder = tmp_path / "forgetcheck-demo"
-    assert {path.name for path in folder.iterdir()} == {"cross-entropy", "ldifs", "audit"}
+    assert {path.name for path in folder.iterdir()} == {"cross-entropy", "ldifs", "audit", "report.html"}
     record = json.loads(run("report", folder / "audit", "--as", "json").out)
     drops, digits = {}, {}
     for name in ("cross-entropy", "ldifs"):
@@ -24,4 +24,9 @@ def test_the_demo_shows_forgetting_and_its_cure(run, tmp_path):
     assert digits["ldifs"] >= digits["cross-entropy"] - 0.02
     assert f"{100 * drops['cross-entropy']:.1f} points" in done.out  # what it says is what was measured
     assert f"{100 * digits['ldifs']:.1f} %" in done.out
-    assert done.out.strip().splitlines()[-1].count(". ") == 1  # two sentences
+    *_, said, where = done.out.strip().splitlines()
+    assert said.count(". ") == 1  # two sentences
+    assert where.endswith(str(folder / "report.html"))
+    assert (folder / "report.html").read_text().count(
+        "data:image/png;base64,"
+    ) >= 24  # lost samples to look at

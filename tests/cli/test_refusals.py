@@ -58,7 +58,7 @@ def weights():
         (["audit", TINY, TINY, "--probe", "liner", "--out", "r"], ["did you mean 'linear'?"]),
         (["audit", TINY, TINY, "--policy", "none.toml", "--out", "r"], ["no policy file"]),
         (["report", "nowhere"], ["no audit at 'nowhere'", "forgetcheck audit"]),
-        (["report", "a", "--out", "r.md"], ["needs --as"]),
+        (["report", "a", "--out", "r.md"], ["needs an --as"]),
         (["list", "regularizer"], ["did you mean 'regularizers'?"]),
     ],
 )

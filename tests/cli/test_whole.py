@@ -62,7 +62,7 @@ def test_a_run_can_be_tuned_again(tuned, run):
 
 
 def test_audit_and_report_agree(tuned, run, small_battery):
-    audited = run("audit", TINY, tuned, TINY, "--battery", small_battery, "--out", "a", "--quiet")
+    audited = run("audit", TINY, tuned, TINY, "--battery", small_battery, "--out", "a")
     assert audited.code == 0, audited.err
     assert "run" in audited.out
     assert "zero-shot" in audited.out
@@ -86,7 +86,7 @@ def test_self_audit_passes_a_policy_and_a_scrambled_tower_fails_it(run, tmp_path
         if name.startswith("visual.") and weights[name].ndim > 1:
             weights[name] = weights[name].flip(0)
     torch.save(weights, tmp_path / "scrambled.pt")
-    options = ["--battery", small_battery, "--policy", "p.toml", "--quiet"]
+    options = ["--battery", small_battery, "--policy", "p.toml"]
     assert run("audit", TINY, TINY, "--out", "self", *options).code == 0
     failed = run("audit", TINY, "scrambled.pt", "--out", "bad", *options)
     assert failed.code == 1
@@ -99,7 +99,7 @@ def test_self_audit_passes_a_policy_and_a_scrambled_tower_fails_it(run, tmp_path
 def test_documents_go_to_stdout_or_whole_into_a_file(tuned, run, small_battery, tmp_path):
     run("audit", TINY, tuned, "--battery", small_battery, "--out", "a", "--quiet")
     shown = run("report", "a", "--as", "markdown").out
-    assert shown.startswith("# forgetcheck")
+    assert shown.startswith("## forgetcheck")
     assert run("report", "a", "--as", "markdown", "--out", "r.md").out == ""
     assert (tmp_path / "r.md").read_text() == shown
     assert run("report", "a", "--as", "csv").out.startswith("checkpoint,task,concept")

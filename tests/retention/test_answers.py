@@ -3,9 +3,11 @@
 import errno
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from planted import full_audit
 from safetensors.numpy import load_file, save_file
 
 from forgetcheck.errors import CannotAsk
@@ -309,3 +311,46 @@ def test_arrays_that_numpy_does_not_know(folder, dtype):
     head = json.dumps({"a": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}).encode()
     (folder / ARRAYS).write_bytes(len(head).to_bytes(8, "little") + head)
     refused(folder)
+
+
+def test_a_gallery_and_what_was_not_asked_are_read_back(tmp_path):
+    audit = full_audit()
+    write_audit(tmp_path / "a", audit)
+    found = read_audit(tmp_path / "a")
+    assert (found.gallery, found.unasked) == (audit.gallery, audit.unasked)
+    assert len(list((tmp_path / "a" / "gallery").iterdir())) == 2
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\nother"),
+                                  lambda path: path.write_bytes(b"<svg/>")])  # fmt: skip
+def test_a_picture_that_is_gone_or_another_is_found_out(tmp_path, harm):
+    write_audit(tmp_path / "a", full_audit())
+    harm(next((tmp_path / "a" / "gallery").iterdir()))
+    with pytest.raises(CannotAsk, match="gallery"):
+        read_audit(tmp_path / "a")
+
+
+def test_a_picture_is_never_read_from_elsewhere(tmp_path):
+    write_audit(tmp_path / "a", full_audit())
+    manifest = tmp_path / "a" / "audit.json"
+    named = next((tmp_path / "a" / "gallery").iterdir()).name
+    manifest.write_text(manifest.read_text().replace(named, f"../../{named}"))
+    (tmp_path / named).write_bytes((tmp_path / "a" / "gallery" / named).read_bytes())
+    with pytest.raises(CannotAsk, match="gallery"):
+        read_audit(tmp_path / "a")
+
+
+def test_only_pictures_are_kept(tmp_path):
+    odd = replace(full_audit(), gallery=(replace(full_audit().gallery[0], image=b"<svg/>"),))
+    with pytest.raises(KeyError):
+        write_audit(tmp_path / "a", odd)
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_audit_of_before_there_were_galleries_is_read(tmp_path):
+    write_audit(tmp_path / "a", full_audit())
+    manifest = tmp_path / "a" / "audit.json"
+    record = json.loads(manifest.read_text())
+    del record["gallery"], record["unasked"]
+    manifest.write_text(json.dumps(record))
+    assert read_audit(tmp_path / "a").gallery == ()

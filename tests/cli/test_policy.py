@@ -1,0 +1,58 @@
+"""`policy init` and `policy check`: a first policy, and what one catches."""
+
+import pytest
+from planted import full_audit
+
+from forgetcheck.retention.answers import write_audit
+
+
+@pytest.fixture
+def audit(tmp_path):
+    write_audit(tmp_path / "audit", full_audit())
+
+
+def test_init_writes_a_policy_that_check_and_report_take(audit, run, tmp_path):
+    done = run("policy", "init", "audit")
+    assert done.code == 0, done.err
+    assert "policy check forgetcheck.toml audit" in done.err
+    checked = run("policy", "check", "forgetcheck.toml", "audit")
+    assert checked.code == 0, checked.err
+    assert "valid policy" in checked.out
+    assert "100 samples can hardly show a limit of 2 points" in checked.out
+    assert run("report", "audit").code == 1  # found, and not met
+
+
+def test_init_never_replaces_a_policy_by_accident(audit, run, tmp_path):
+    (tmp_path / "forgetcheck.toml").write_text("[policy]\n")
+    run("policy", "init", "audit").refusal("already exists", "--overwrite")
+    assert run("policy", "init", "audit", "--overwrite").code == 0
+    assert "Drafted" in (tmp_path / "forgetcheck.toml").read_text()
+
+
+def test_check_says_what_each_rule_catches(audit, run, tmp_path):
+    (tmp_path / "forgetcheck.toml").write_text(
+        '[policy]\n[[policy.concepts]]\nmatch = "shape/*"\nmax_drop = 0.1\nreason = "logos"\n'
+        '[[policy.concepts]]\nmatch = "nothing"\nweight = 2\n'
+    )
+    done = run("policy", "check", "forgetcheck.toml", "audit")
+    assert "catches 3: shape / circle, shape / star, shape / disc" in done.out
+    assert "catches nothing in this audit" in done.out
+    assert done.code == 0  # a weight on nothing does no harm
+
+
+def test_a_limit_on_nothing_is_a_mistake(audit, run, tmp_path):
+    (tmp_path / "p.toml").write_text('[policy]\n[[policy.concepts]]\nmatch = "shpae"\nmax_drop = 0.1\n')
+    run("policy", "check", "p.toml", "audit").refusal("p.toml", "concepts[1] (shpae)", "catches no question")
+    assert run("policy", "check", "p.toml").code == 0  # without an audit nobody can tell
+    assert run("report", "audit", "--policy", "p.toml").code == 1
+
+
+def test_check_finds_the_policy_of_the_folder_and_refuses_problems_at_once(run, tmp_path):
+    run("policy", "check").refusal("no policy in this folder", "policy init")
+    (tmp_path / "forgetcheck.toml").write_text("[policy]\nmax_dorp = 1\nconfidence = 3\n")
+    run("policy", "check").refusal("max_dorp", "did you mean 'max_drop'", "confidence")
+
+
+def test_many_names_are_cut(audit, run, tmp_path):
+    (tmp_path / "p.toml").write_text('[policy]\n[[policy.concepts]]\nmatch = "*/*"\nweight = 2\n')
+    assert "and 3 more" in run("policy", "check", "p.toml", "audit").out
