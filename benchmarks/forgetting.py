@@ -16,8 +16,9 @@ from forgetcheck import catalog
 from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import find_checkpoint
 from forgetcheck.clip.run_folder import write_run
-from forgetcheck.retention.policy import Policy, Verdict
+from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
+from forgetcheck.retention.verdict import Verdict
 from forgetcheck.tasks.battery import read_battery
 from forgetcheck.tuning import Named, schedule_for, tune
 

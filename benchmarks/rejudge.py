@@ -7,6 +7,7 @@ Writes an audit of 50 tasks x 100 classes x 10,000 samples x 2 probes to a tempo
 median and the range of seconds and the peak memory; the target is 3 s and 1 GB.
 """
 
+import argparse
 import resource
 import statistics
 import subprocess
@@ -49,6 +50,7 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         answers = tuple(planted(task, probe, rng) for task in range(TASKS) for probe in PROBES)

@@ -1,0 +1,96 @@
+"""action.yml: its own scripts, run as a GitHub runner would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from planted import full_audit, make_answers
+
+from forgetcheck.retention.answers import Audit, write_audit
+
+ROOT = Path(__file__).parent.parent
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+STEPS = ACTION["runs"]["steps"]
+GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
+
+
+def filled(text, inputs):
+    """Do what the runner does with `${{ inputs.NAME }}`."""
+    return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: inputs[found.group(1)], text)
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Run the judging step with some inputs; return the process, the outputs and the step summary."""
+
+    def call(**given):
+        inputs = {name: facts["default"] for name, facts in ACTION["inputs"].items()} | given
+        (step,) = (step for step in STEPS if step.get("id") == "judge")
+        files = {name: tmp_path / name.lower() for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        values = {name: filled(value, inputs) for name, value in step["env"].items()}
+        environment = {**os.environ, **values, **{n: str(f) for n, f in files.items()}, "PATH": path}
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        outputs, summary = (files[n].read_text() if files[n].exists() else "" for n in reversed(files))
+        return done, dict(line.split("=", 1) for line in outputs.splitlines()), summary
+
+    return call
+
+
+def test_a_crippled_model_fails_the_job_with_annotations_summary_and_files(judge, tmp_path):
+    write_audit(tmp_path / "a b", full_audit())
+    (tmp_path / "p.toml").write_text("[policy]\n")
+    done, outputs, summary = judge(audit="a b", policy="p.toml")
+    assert done.returncode == 1, done.stderr
+    assert "\n::error " in done.stdout
+    assert "NOT passed" in summary
+    assert outputs == {"passed": "false", "report": "forgetcheck-report/report.html"}
+    written = {path.name for path in (tmp_path / "forgetcheck-report").iterdir()}
+    assert written == {"report.html", "junit.xml", "annotations.txt", "summary.md"}
+
+
+def test_a_kept_model_passes_with_the_policy_of_the_checkout(judge, tmp_path):
+    write_audit(tmp_path / "a", Audit((make_answers(GOOD),), {}))
+    (tmp_path / "forgetcheck.toml").write_text("[policy]\n")
+    done, outputs, _ = judge(audit="a")
+    assert done.returncode == 0, done.stderr
+    assert outputs["passed"] == "true"
+    assert "::error" not in done.stdout
+
+
+def test_what_cannot_be_asked_is_neither_passed_nor_failed(judge):
+    done, outputs, summary = judge(audit="nowhere")
+    assert done.returncode == 2
+    assert "passed" not in outputs
+    assert summary == ""
+    assert "::error title=forgetcheck::nothing was judged (exit code 2)" in done.stdout
+
+
+def test_checkpoints_are_audited_one_per_line(judge, tmp_path):
+    (tmp_path / "b.toml").write_text('[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n')
+    done, outputs, _ = judge(base="forgetcheck:tiny", tuned="forgetcheck:tiny\n\n", battery="b.toml")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "forgetcheck-report" / "audit" / "audit.json").exists()
+    assert outputs["passed"] == "true"
+
+
+def test_inputs_are_never_text_of_a_script(judge, tmp_path):
+    for step in STEPS:
+        assert "${{" not in step.get("run", "")
+    done, _, _ = judge(audit="$(touch hacked); `touch hacked`")
+    assert done.returncode == 2
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_every_input_is_used_and_every_used_one_is_declared():
+    text = (ROOT / "action.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"inputs\.([\w-]+)", text)) == set(ACTION["inputs"])
+    assert ACTION["runs"]["using"] == "composite"
+    assert all(step.get("uses") or step["shell"] == "bash" for step in STEPS)

@@ -1,0 +1,118 @@
+"""The docs keep their word: every command in them runs, every policy reads, every link leads somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from planted import full_audit
+
+from forgetcheck.clip.checkpoint import find_checkpoint
+from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.retention.answers import write_audit
+from forgetcheck.retention.policy import read_policy
+from forgetcheck.retention.report import make_report
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+BATTERY = '[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n'
+
+
+def blocks(page, language):
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+def commands(text, program):
+    joined = text.replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in joined.splitlines() if line.startswith(program)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What a reader of the docs would have: an audit, two checkpoints, a battery, a policy."""
+    folder = tmp_path_factory.mktemp("docs")
+    weights = load_encoder(find_checkpoint("forgetcheck:tiny"), "cpu").weights
+    for name in ("base.pt", "tuned.pt"):
+        torch.save(weights, folder / name)
+    (folder / "policy.toml").write_text("[policy]\n")
+    (folder / "battery.toml").write_text(BATTERY)
+    write_audit(folder / "audit", full_audit())
+    return folder
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_command_runs(page, folder):
+    lines = [words for block in blocks(page, "bash") for words in commands(block, "forgetcheck ")]
+    for words in lines:
+        if words[1] == "audit":  # bare weights record no architecture; here they are tiny's
+            words += ["--model", str(find_checkpoint("forgetcheck:tiny").weights.parent)]
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1), (words, done.stderr)
+        assert "bug in forgetcheck" not in done.stderr
+        named = [word.rpartition("=")[2] for word in words if re.fullmatch(r"[a-z-]+=\S+\.\w+", word)]
+        assert all((folder / name).is_file() for name in named), words
+
+
+def test_there_are_commands_to_run():
+    assert sum(len(commands(block, "forgetcheck ")) for page in DOCS for block in blocks(page, "bash")) >= 6
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_benchmark_that_is_named_exists_with_its_options(page):
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for script, rest in re.findall(r"python (benchmarks/\w+\.py)([^`\n]*)", text):
+        said = subprocess.run(
+            [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(option in said for option in re.findall(r"--[\w-]+", rest)), (script, rest)
+
+
+def test_the_policy_of_the_docs_is_one(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "policy.md", "toml")
+    path = tmp_path / "forgetcheck.toml"
+    path.write_text(text)
+    policy = read_policy(path)
+    unset = [name for name, value in policy.model_dump().items() if value is None]
+    assert unset == []  # every key is shown
+    assert make_report(full_audit(), policy).checks
+
+
+def test_the_pytest_example_is_a_test_that_fails_here(folder, tmp_path):
+    (text,) = blocks(ROOT / "docs" / "ci.md", "python")
+    (tmp_path / "test_example.py").write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path / "test_example.py"),
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Forgot: NOT passed" in done.stdout
+
+
+def test_the_yaml_examples_are_workflows_that_call_what_exists(folder):
+    github, gitlab = (yaml.safe_load(text) for text in blocks(ROOT / "docs" / "ci.md", "yaml"))
+    *_, step = github["jobs"]["retention"]["steps"]
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert set(step["with"]) <= set(action["inputs"])
+    job = gitlab["retention"]
+    install, command = (shlex.split(line) for line in job["script"])
+    assert install[:2] == ["pip", "install"]
+    model = str(find_checkpoint("forgetcheck:tiny").weights.parent)
+    words = [sys.executable, "-m", *command, "--model", model]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / job["artifacts"]["reports"]["junit"]).is_file()
+    assert all((folder / path).is_file() for path in job["artifacts"]["paths"])
