@@ -92,11 +92,12 @@ def facts(report: Report, checkpoint: str) -> dict[str, Any]:
 def method_table(report: Report) -> Table:
     others = len({f.retention.task for f in report.tasks() if f.retention.probe == "zero-shot"}) - 1
     table = Table(
-        title=f"tuned on {TARGET}; mean drop over {others} families of other concepts, in points",
+        title=f"accuracy on {TARGET} before and after tuning on it; mean drop over {others} families\n"
+        "of other concepts, in points",
         title_justify="left", box=None, pad_edge=False,
     )  # fmt: skip
     table.add_column("method", no_wrap=True)
-    for name in (f"{TARGET} before", f"{TARGET} after", "zero-shot drop", "linear drop", "concepts forgot"):
+    for name in ("before", "after", "zero-shot drop", "linear drop", "concepts forgot"):
         table.add_column(name, justify="right")
     for checkpoint in report.checkpoints:
         found = facts(report, checkpoint)

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from forgetcheck.retention.statistics import Floats
 
 PSEUDO = 0.5  # added to lost and to gained: a task where nothing changed isn't certain never to change
-BISECTIONS = 80
+BISECTIONS = 55
 FAR = 60.0  # standard deviations: beyond any quantile asked for
 NEAR = 1e-4  # of the mean, in standard deviations: where the tail formula is 0/0
 
@@ -92,10 +92,10 @@ def upper_tail(strata: Strata, tilt: float) -> float:
     """Return P(mean drop of a resample >= K'(tilt)), by the saddlepoint formula."""
     value, first, second, third = cumulants(strata, tilt)
     signed = tilt * np.sqrt(max(second, 0.0))
-    if abs(tilt) * scale(strata) < NEAR:
+    root = np.sign(tilt) * np.sqrt(max(2 * (tilt * first - value), 0.0))
+    if abs(root) < NEAR:
         return float(0.5 - third / (6 * np.sqrt(2 * np.pi) * second**1.5) - signed / np.sqrt(2 * np.pi))
     if abs(signed) < NEAR:  # tilted so far that all resamples are one: beyond every quantile
         return 0.0 if tilt > 0 else 1.0
-    root = np.sign(tilt) * np.sqrt(max(2 * (tilt * first - value), 0.0))
     density = np.exp(-(root**2) / 2) / np.sqrt(2 * np.pi)
     return float(np.clip(ndtr(-root) + density * (1 / signed - 1 / root), 0.0, 1.0))

@@ -1,6 +1,7 @@
 """The executive summary: at most twelve plain lines from the numbers, in English or Japanese."""
 
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import Literal
 
 from forgetcheck.retention.gate import ASKED, Check, Mean, Outcome, tally
@@ -68,8 +69,12 @@ SAID: dict[str, dict[Language, str]] = {
         "ja": "証拠が不十分な項目が {count} 件（{names}）。{images}。",
     },
     "images": {
-        "en": "about {images} test images of {name} would tell",
-        "ja": "{name} のテスト画像がおよそ {images} 枚あれば判定できます",
+        "en": "about {least} test images of it would tell",
+        "ja": "テスト画像がおよそ {least} 枚あれば判定できます",
+    },
+    "images-each": {
+        "en": "about {least} to {most} test images of each would tell",
+        "ja": "それぞれテスト画像がおよそ {least}〜{most} 枚あれば判定できます",
     },
     "no-images": {
         "en": "they lie so near their limits that more images may not tell",
@@ -199,26 +204,35 @@ def evidence(report: Report, language: Language) -> Iterator[str]:
         if any(check.outcome in (Outcome.MET, Outcome.FAILED) for check in report.checks):
             yield say("enough", language)
         return
-    needed = {check.subject: images_needed(check) for check in unsure}
-    known = {name: images for name, images in needed.items() if images is not None}
-    most = max(known, key=lambda name: known[name], default=None)
-    if most is None:
+    needed = [images_needed(check, report.policy.level) for check in unsure]
+    known = sorted(images for images in needed if images is not None)
+    if not known:
         wanted = say("no-images", language)
     else:
-        wanted = say("images", language, images=f"{known[most]:,}", name=plain(most))
+        key = "images" if len(unsure) == 1 else "images-each"
+        wanted = say(key, language, least=f"{known[0]:,}", most=f"{known[-1]:,}")
     names = listed([check.subject for check in unsure], language)
     yield say("scarce", language, count=len(unsure), names=names, images=wanted)
 
 
-def images_needed(check: Check) -> int | None:
-    """Guess how many images would decide it, if the drop stays what it is; None if nearly the limit."""
+def images_needed(check: Check, level: float) -> int | None:
+    """Guess how many images would decide it, if the drop stays what it is; None if nearly the limit.
+
+    To be shown within its limit a demand stands alone; to be shown beyond it, among all the others.
+    """
     distance = check.limit - check.value
-    wide = check.high - check.value if distance > 0 else check.value - check.low
+    wide = check.high - check.value
+    if distance < 0:
+        wide = (check.value - check.low) * normal_end(level / check.tried) / normal_end(level)
     if check.n == 0 or abs(distance) < wide / 10:  # a hundred times as many, and more
         return None
     exact = check.n * (wide / distance) ** 2
     unit = 10 ** max(len(str(int(exact))) - DIGITS, 0)
     return int(-(-exact // unit) * unit)
+
+
+def normal_end(level: float) -> float:
+    return NormalDist().inv_cdf(1 - level)
 
 
 def following(report: Report, language: Language) -> Iterator[str]:

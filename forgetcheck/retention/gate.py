@@ -90,6 +90,7 @@ class Check:
     high: float = math.nan
     limit: float = math.nan
     p_adjusted: float = math.nan
+    tried: int = 1  # the demands that p_adjusted allows for
     n: int = 0
     detectable: float | None = None
     reason: str = ""  # the policy's words, or why it could not be asked
@@ -239,6 +240,7 @@ def finding_check(finding: Finding, policy: Policy) -> Check:
         high=high,
         limit=finding.limit,
         p_adjusted=finding.p_adjusted,
+        tried=finding.tried,
         n=row.n,
         detectable=finding.detectable,
         reason=finding.reason,
@@ -258,6 +260,7 @@ def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
         high=mean.high,
         limit=policy.max_mean_drop,
         p_adjusted=adjusted.p,
+        tried=adjusted.tried,
     )
 
 
@@ -275,6 +278,7 @@ def target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
         high=high,
         limit=policy.min_target_accuracy,
         p_adjusted=adjusted.p,
+        tried=adjusted.tried,
         n=row.n,
     )
 
