@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from forgetcheck import catalog
+from forgetcheck.retention.policy import read_policy
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -18,7 +21,8 @@ def blocks(language: str) -> list[str]:
 
 def test_every_forgetcheck_command_runs_in_order(tmp_path):
     (policy,) = blocks("toml")
-    (tmp_path / "policy.toml").write_text(policy)
+    (tmp_path / "shown.toml").write_text(policy)
+    assert read_policy(tmp_path / "shown.toml").concepts
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("forgetcheck ")]
     assert len(commands) >= 5
@@ -27,7 +31,9 @@ def test_every_forgetcheck_command_runs_in_order(tmp_path):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         allowed = (0, 1) if "--policy" in words else (0,)
         assert done.returncode in allowed, (command, done.stderr)
-    assert (tmp_path / "report.md").read_text().startswith("# forgetcheck")
+    assert (tmp_path / "report.md").read_text().startswith("## forgetcheck")
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "junit.xml").exists()
     (python,) = blocks("python")
     subprocess.run([sys.executable, "-c", python], cwd=tmp_path, check=True, capture_output=True)
 
@@ -40,6 +46,12 @@ def test_set_up_takes_one_command_each():
     assert "pytest" in test
     assert f"<!-- test command -->\n```bash\n{test}\n```" in README
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_exporter_is_told_of():
+    rows = re.findall(r"^\| (`.*`) \|", README, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+    assert told >= set(catalog.names("exporters"))
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
