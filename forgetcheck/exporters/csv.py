@@ -9,13 +9,20 @@ from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.report import Report, finding_record
 
-POINTS = ("base", "tuned", "drop", "low", "high", "limit")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
+POINTS = ("base", "tuned", "drop", "low", "high", "limit", "detectable", "base_ece", "tuned_ece")
+NAMES = ("checkpoint", "task", "concept", "probe", "reason")
+CHANCES = ("p", "p_adjusted")
+DIGITS = 6  # of a p-value: beyond them, machines differ
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\n")  # Excel reads wide ones too
 
 
 @dataclass(frozen=True)
 class Csv(Exporter):
-    """Accuracies and drops in percentage points; `delta` = tuned - base, as papers print it."""
+    """All shares in percentage points; `delta` = tuned - base, as papers print it.
+
+    `level` tells a whole task from a concept of any name. `limit` is of the drop, but where
+    `must_forget` is True of the tuned accuracy. What was not measured is empty.
+    """
 
     decimals: Digits = 4
 
@@ -24,11 +31,19 @@ class Csv(Exporter):
         return frame.to_csv(index=False, lineterminator="\n")
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
-        points = {key: round(100 * record[key], self.decimals) for key in POINTS}
-        text = {key: harmless(record[key] or "") for key in ("checkpoint", "task", "concept", "probe")}
-        warnings = harmless("; ".join(record["warnings"]))
-        delta = round(-100 * record["drop"], self.decimals) + 0.0  # no -0.0
-        return {**record, **points, **text, "delta": delta, "warnings": warnings}
+        return {
+            "level": "task" if record["concept"] is None else "concept",
+            **record,
+            **{key: self.points(record[key]) for key in POINTS},
+            **{key: float(f"{record[key]:.{DIGITS}g}") for key in CHANCES},
+            **{key: harmless(record[key] or "") for key in NAMES},
+            "confused": harmless("; ".join(f"{times} {name}" for name, times in record["confused"])),
+            "warnings": harmless("; ".join(record["warnings"])),
+            "delta": self.points(-record["drop"]),
+        }
+
+    def points(self, fraction: float | None) -> float | None:
+        return None if fraction is None else round(100 * fraction, self.decimals) + 0.0  # no -0.0
 
 
 def harmless(text: str) -> str:

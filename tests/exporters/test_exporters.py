@@ -1,6 +1,7 @@
 """Every exporter: a fixed report against its golden file, and names that try to break the format."""
 
 import csv
+import functools
 import io
 import json
 import re
@@ -9,89 +10,46 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from markdown_it import MarkdownIt
+from hostile import HOSTILE, renamed
+from planted import full_report
 
 from forgetcheck import catalog
-from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.verdict import Finding, Verdict
+from forgetcheck.retention.verdict import Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPORTERS = catalog.names("exporters")
+CHECK_KEYS = {
+    *("demand", "checkpoint", "subject", "probe", "outcome", "value", "low", "high", "limit"),
+    *("p_adjusted", "tried", "n", "detectable", "reason"),
+}
 FINDING_KEYS = {
     *("checkpoint", "task", "concept", "probe", "n", "base", "tuned", "drop", "low", "high"),
-    *("p", "limit", "verdict", "warnings"),
+    *("p", "p_adjusted", "tried", "limit", "detectable", "verdict", "gated", "must_forget", "target"),
+    *("lost", "gained", "base_ece", "tuned_ece", "confused", "reason", "warnings"),
 }
-FEW = "only 20 samples: an anecdote, not evidence"
-HOSTILE = (
-    "=cmd|' /C calc'!A1",
-    "+1+1",
-    "-2",
-    "@SUM(A1)",
-    "a|b",
-    "<script>alert(1)</script>",
-    "</details>",
-    "two\nlines",
-    "\n=1+1",
-    "carriage\rreturn",
-    "tab\there",
-    'quo"te',
-    "semi;colon,comma",
-    "![x](y) **bold** `code` ~~gone~~ $x$",
-    "&lt;b&gt; \\| \\",
-    "# heading",
-    "🦊 straße ﷽",
-    "caf\udce9",  # a file name that is not UTF-8
-    "NA",
-    "",
-)
-
-
-def row(concept, n, lost, gained, ends, base, **fields):
-    low, high = ends
-    facts = {"checkpoint": "naive", "task": "shape", "probe": "zero-shot", "chance_p": 0.0}
-    same = {"identical": False, "target": False, "warnings": ()}
-    values = {**facts, **same, **fields}
-    tuned = (round(base * n) - lost + gained) / n
-    return Retention(
-        concept=concept, n=n, base=base, tuned=tuned, lost=lost, gained=gained, low=low, high=high, **values
-    )
-
-
-def fixed_report():
-    """Every verdict once, two checkpoints, two probes, a warning; all numbers chosen by hand."""
-    rows = [
-        (row(None, 200, 52, 2, (0.19, 0.315), 0.85), 0.0, Verdict.FORGOT),
-        (row("circle", 100, 50, 0, (0.4, 0.6), 1.0), 0.0, Verdict.FORGOT),
-        (row("star", 80, 0, 2, (-0.085, 0.025), 0.75), 0.9, Verdict.UNSURE),
-        (row("disc", 20, 2, 0, (-0.075, 0.305), 0.5, warnings=(FEW,)), 0.25, Verdict.NEVER_KNEW),
-        (row(None, 200, 1, 3, (-0.04, 0.015), 0.95, probe="linear"), 0.96, Verdict.RETAINED),
-        (row(None, 400, 4, 200, (-0.55, -0.43), 0.25, task="digits", target=True), 1.0, Verdict.GAINED),
-        (row(None, 200, 0, 0, (0.0, 0.0), 0.9, checkpoint="ldifs", identical=True), 1.0, Verdict.RETAINED),
-    ]
-    findings = tuple(Finding(r, 0.02, p, p, verdict, r.concept is None) for r, p, verdict in rows)
-    return Report(findings, Policy(), {"base": {"name": "forgetcheck:tiny"}, "device": "cpu"})
-
-
-def renamed(report, name):
-    """Put a name wherever a report holds one; a whole task stays one."""
-    findings = []
-    for finding in report.findings:
-        old = finding.retention
-        concept = None if old.concept is None else name
-        new = replace(old, checkpoint=name, task=name, concept=concept, probe=name, warnings=(name,))
-        findings.append(replace(finding, retention=new))
-    return replace(report, findings=tuple(findings), provenance={"base": {"name": name}})
+FEW, STOPPED = "only 20 samples: an anecdote, not evidence", "the tuned probe stopped early"
 
 
 def render(exporter, report):
     return catalog.build("exporters", exporter).render(report)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report():
-    return fixed_report()
+    return full_report()
+
+
+@functools.cache
+def report_of(name):
+    """Return the report in which everything has this name."""
+    return renamed(full_report(), name)
+
+
+def to_six_digits(document):
+    """Round the long numbers: in their last digits, machines differ."""
+    return re.sub(r"\d+\.\d{6,}(e-?\d+)?", lambda number: f"{float(number.group()):.6g}", document)
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
@@ -99,13 +57,13 @@ def test_golden(exporter, report):
     """To accept a change, write render(...) to the file and read the diff."""
     files = list(GOLDEN.glob(f"{exporter}.*"))
     assert len(files) == 1, f"write the golden file golden/{exporter}.<ext>"
-    assert render(exporter, report) == files[0].read_text(encoding="utf-8")
+    assert to_six_digits(render(exporter, report)) == to_six_digits(files[0].read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_rendering_is_deterministic_text_ending_in_one_newline(exporter, report):
     document = render(exporter, report)
-    assert document == render(exporter, fixed_report())
+    assert document == render(exporter, full_report())
     assert document.endswith("\n")
     assert not document.endswith("\n\n")
     assert "\r" not in document
@@ -113,16 +71,21 @@ def test_rendering_is_deterministic_text_ending_in_one_newline(exporter, report)
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_any_name_can_be_rendered(exporter, report, name):
-    assert render(exporter, renamed(report, name)).endswith("\n")
+def test_any_name_can_be_rendered_and_written_down(exporter, name):
+    document = render(exporter, report_of(name))
+    assert document.endswith("\n")
+    assert "\r" not in document
+    document.encode("utf-8", "backslashreplace")
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_intervals_n_and_warnings_are_in_every_export(exporter, report):
+    """The executive summary has no room for warnings; a paper's tables have none for concepts."""
     document = render(exporter, report)
-    assert FEW in document
-    assert "200" in document
-    assert re.search("0.315|31.5", document)
+    assert exporter == "summary" or STOPPED in document
+    assert exporter in ("summary", "latex") or FEW in document
+    assert re.search(r"\b220\b|[0-9] test images", document)
+    assert re.search(r"0\.28908|28\.9|19\.0\b", document)  # the upper end for shape, or for the mean
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
@@ -132,18 +95,26 @@ def test_options_all_have_defaults(exporter, report):
     assert render(exporter, report) == render(f"{exporter}:", report)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_report_of_nothing_can_be_rendered(exporter):
+    assert render(exporter, Report((), (), (), Policy(), {})).endswith("\n")
+
+
 def test_json_has_the_keys_of_its_schema(report):
     document = json.loads(render("json", report))
     assert document["schema"] == "forgetcheck/report@1"
     assert document["passed"] is False
     assert document["provenance"] == report.provenance
-    assert set(document) >= {"schema", "passed", "findings", "summary", "provenance"}
+    keys = {"schema", "passed", "policy", "checks", "findings", "summary", "unasked", "provenance"}
+    assert set(document) == keys
     assert len(document["findings"]) == len(report.findings)
-    assert all(set(finding) >= FINDING_KEYS for finding in document["findings"])
-    keys = {"mean_drop", "worst_drop", "worst_task"}
+    assert len(document["checks"]) == len(report.checks)
+    assert all(set(finding) == FINDING_KEYS for finding in document["findings"])
+    assert all(set(check) == CHECK_KEYS for check in document["checks"])
+    keys = {"tasks", "mean_drop", "low", "high", "delta", "worst_drop", "worst_task"}
     assert {name: set(probes) for name, probes in document["summary"].items()} == {
-        "naive": {"zero-shot", "linear"},
-        "ldifs": {"zero-shot"},
+        "naive": {"zero-shot", "linear", "head"},
+        "ldifs": {"zero-shot", "head"},
     }
     assert all(set(facts) == keys for probes in document["summary"].values() for facts in probes.values())
 
@@ -152,7 +123,19 @@ def test_json_numbers_are_fractions_and_exact(report):
     for record, finding in zip(json.loads(render("json", report))["findings"], report.findings, strict=True):
         row = finding.retention
         assert (record["drop"], record["low"], record["high"]) == (row.drop, row.low, row.high)
+        assert (record["p"], record["p_adjusted"], record["tried"]) == (
+            finding.p,
+            finding.p_adjusted,
+            finding.tried,
+        )
         assert record["verdict"] == finding.verdict.value
+
+
+def test_json_says_null_of_what_was_not_measured(report):
+    asked = [check for check in json.loads(render("json", report))["checks"] if check["demand"] == "asked"]
+    assert [(check["value"], check["limit"], check["reason"]) for check in asked] == [
+        (None, None, "class 'lines' has no train images.")
+    ]
 
 
 def test_json_refuses_what_is_not_a_number(report):
@@ -161,10 +144,15 @@ def test_json_refuses_what_is_not_a_number(report):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_json_keeps_any_name(report, name):
-    document = json.loads(render("json", renamed(report, name)))
+def test_json_keeps_any_name(name):
+    document = json.loads(render("json", report_of(name)))
     assert {finding["checkpoint"] for finding in document["findings"]} == {name}
     assert {finding["concept"] for finding in document["findings"]} == {None, name}
+    assert {finding["reason"] for finding in document["findings"]} == {name}
+    assert {check["subject"] for check in document["checks"]} == {name}
+    assert {item["why"] for item in document["unasked"]} == {name}
+    assert {said for finding in document["findings"] for said, _ in finding["confused"]} == {name}
+    assert document["provenance"]["base"]["name"] == name
 
 
 def read_csv(document):
@@ -175,11 +163,39 @@ def test_csv_is_points_with_the_papers_delta(report):
     frame = read_csv(render("csv", report))
     assert len(frame) == len(report.findings)
     assert (frame["delta"] - (frame["tuned"] - frame["base"])).abs().max() < 2e-4
-    assert frame["delta"].tolist() == [-25.0, -50.0, 2.5, -10.0, 1.0, 49.0, 0.0]
     assert frame["drop"].tolist() == (-frame["delta"]).tolist()
-    assert frame["limit"].tolist() == [2.0] * 7
-    assert frame["concept"].tolist() == ["", "circle", "star", "disc", "", "", ""]
+    assert frame["delta"].tolist()[:4] == [-22.7273, -50.0, 2.0, -10.0]
+    assert frame["limit"].tolist()[:2] == [2.0, 10.0]
     assert "-0.0," not in render("csv", report)
+
+
+def test_csv_has_the_keys_of_the_record_and_leaves_the_unmeasured_empty(report):
+    frame = read_csv(render("csv", report))
+    assert set(frame.columns) == FINDING_KEYS | {"level", "delta"}
+    first, circle = frame.iloc[0], frame.iloc[1]
+    assert float(first["base_ece"]) == pytest.approx(14.3636)
+    assert (circle["base_ece"], circle["tuned_ece"]) == ("", "")
+    finding = report.findings[0]
+    assert float(first["detectable"]) == pytest.approx(100 * finding.detectable, abs=1e-4)
+    assert float(first["p_adjusted"]) == pytest.approx(finding.p_adjusted, rel=1e-5)
+    assert first["tried"] == finding.tried
+    assert (circle["confused"], circle["reason"]) == ("50 star", "the logo is a circle")
+    assert frame[frame["level"] == "concept"]["detectable"].tolist()[1:3] == ["", ""]
+
+
+def test_csv_says_which_limits_are_of_the_accuracy(report):
+    frame = read_csv(render("csv", report))
+    forget = frame[frame["must_forget"]]
+    assert forget["concept"].tolist() == ["ann", "bob"]
+    assert forget["limit"].tolist() == [60.0, 60.0]
+    assert forget["verdict"].tolist() == [Verdict.STILL_KNOWN, Verdict.UNLEARNED]
+
+
+def test_csv_tells_a_task_from_a_concept_without_a_name(report):
+    frame = read_csv(render("csv", report_of("")))
+    wanted = ["task" if f.retention.concept is None else "concept" for f in report.findings]
+    assert frame["level"].tolist() == wanted
+    assert set(frame["concept"]) == {""}
 
 
 def test_csv_rounds_as_asked(report):
@@ -190,36 +206,14 @@ def test_csv_rounds_as_asked(report):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_csv_keeps_any_name_and_runs_none(report, name):
-    document = render("csv", renamed(report, name))
+def test_csv_keeps_any_name_and_runs_none(name):
+    document = render("csv", report_of(name))
     header, *rows = csv.reader(io.StringIO(document, newline=""))
-    assert len(rows) == len(report.findings)
+    assert len(rows) == len(report_of(name).findings)
     assert all(len(row) == len(header) for row in rows)
-    for column in ("checkpoint", "task", "probe", "warnings"):
+    for column in ("checkpoint", "task", "probe", "warnings", "reason"):
         for cell in (row[header.index(column)] for row in rows):
-            assert cell.removeprefix("'") == name.replace("\r", " ")
-            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-
-
-def inline(document):
-    """What a reader sees: the tokens of every paragraph, heading and table cell."""
-    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(document)
-    return tokens, [token for token in tokens if token.type == "inline"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_markdown_shows_any_name_and_obeys_none(report, name):
-    tokens, lines = inline(render("markdown", renamed(report, name)))
-    plain, _ = inline(render("markdown", renamed(report, "plain")))
-    assert [token.type for token in tokens] == [token.type for token in plain]
-    kinds = {child.type for line in lines for child in line.children}
-    assert kinds <= {"text", "text_special", "softbreak", "strong_open", "strong_close"}
-    shown = " ".join(name.split())
-    cells = [" ".join("".join(child.content for child in line.children).split()) for line in lines]
-    assert shown in cells
-    assert " / ".join([shown, shown]).strip() in [cell.strip() for cell in cells]
-
-
-def test_markdown_lists_only_as_many_concepts_as_asked(report):
-    assert "circle" in render("markdown", report)
-    assert "<details>" not in render("markdown:top=0", report)
+            assert cell.removeprefix("'") == name.replace("\r", " ").removeprefix("'")
+    for cell in (cell for row in rows for column, cell in zip(header, row, strict=True) if cell):
+        assert not cell.startswith(("=", "@", "\t", "\r", "\n", "＝", "＋", "＠"))
+        assert not cell.startswith(("+", "-")) or float(cell) <= 0

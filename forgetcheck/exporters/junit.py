@@ -1,0 +1,97 @@
+"""JUnit XML, which CI servers read as test results: a suite per checkpoint, a test per demand."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from forgetcheck.exporters.base import Exporter
+from forgetcheck.exporters.markup import basis, warned
+from forgetcheck.retention.gate import ASKED, Check, Outcome
+from forgetcheck.retention.report import Report
+from forgetcheck.retention.wording import demand, sentence
+
+FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0; \r is read as \n
+COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+@dataclass(frozen=True)
+class Junit(Exporter):
+    """Red exactly where the policy is not met: never all green for a report that did not pass."""
+
+    def render(self, report: Report) -> str:
+        suites = ET.Element("testsuites", name="forgetcheck")
+        names = [*report.checkpoints, *(check.checkpoint for check in report.checks)]
+        suites.extend(suite_of(name, report) for name in dict.fromkeys(names))
+        red = suites.find(".//failure") is not None or suites.find(".//error") is not None
+        if not (report.passed or red):
+            suites.append(suite("forgetcheck", [nothing_measured(report)]))
+        for total in ("tests", "failures", "errors"):  # these only, by the schema
+            suites.set(total, str(sum(int(part.get(total, "0")) for part in suites)))
+        ET.indent(suites)
+        return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
+
+
+def suite_of(checkpoint: str, report: Report) -> ET.Element:
+    cases = [case(check, report) for check in report.checks if check.checkpoint == checkpoint]
+    found = suite(checkpoint, cases)
+    warnings = list(warnings_of(checkpoint, report))
+    if warnings:
+        ET.SubElement(found, "system-out").text = "\n".join(map(legal, warnings))
+    return found
+
+
+def suite(name: str, cases: Sequence[ET.Element]) -> ET.Element:
+    """Gather tests under a name, counted as the schema demands."""
+    found = element("testsuite", name=name, tests=str(len(cases)))
+    for total, kind in COUNTED.items():
+        found.set(total, str(sum(case.find(kind) is not None for case in cases)))
+    found.extend(cases)
+    return found
+
+
+def case(check: Check, report: Report) -> ET.Element:
+    """Write a demand as a test, with its evidence as the text of whatever came of it."""
+    classname = f"{check.checkpoint}.{check.probe}"
+    found = element("testcase", classname=classname, name=f"{check.demand}: {check.subject}")
+    told = result(check, report)
+    told.text = "\n".join(map(legal, [f"{check.outcome.value}: {demand(check)}", *basis(check)]))
+    found.append(told)
+    return found
+
+
+def result(check: Check, report: Report) -> ET.Element:
+    """What is not met fails; what the evidence doesn't tell fails only where the policy says so."""
+    said = demand(check)
+    if check.demand == ASKED:
+        return element("error", message=said, type="could not be asked")
+    if check.outcome is Outcome.FAILED:
+        return element("failure", message=said, type=check.demand)
+    if check.outcome is Outcome.UNSURE and report.policy.when_unsure == "fail":
+        return element("failure", message=f"unsure: {said}", type="unsure")
+    if check.outcome is Outcome.NEVER_KNEW:
+        return element("skipped", message="the base is no better than chance: nothing to forget")
+    return element("system-out")
+
+
+def nothing_measured(report: Report) -> ET.Element:
+    """Make a test that is red: a report did not pass though nothing failed, for nothing was measured."""
+    found = element("testcase", classname="forgetcheck", name="something was measured")
+    found.append(element("error", message=sentence(report), type="nothing measured"))
+    return found
+
+
+def warnings_of(checkpoint: str, report: Report) -> Iterator[str]:
+    for warning, about in warned(report).items():
+        names = [f"{row.subject} ({row.probe})" for row in about if row.checkpoint == checkpoint]
+        if names:
+            yield f"warning: {warning}: {'; '.join(names)}"
+
+
+def element(kind: str, **attributes: str) -> ET.Element:
+    return ET.Element(kind, {key: legal(text) for key, text in attributes.items()})
+
+
+def legal(text: str) -> str:
+    """Escape what XML cannot hold the way Python does; two names that differ stay different."""
+    return FORBIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)

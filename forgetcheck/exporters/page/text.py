@@ -1,0 +1,212 @@
+"""Numbers and names as the page writes them. Pure: values in, text out."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from markupsafe import Markup
+
+from forgetcheck.retention.gate import Check
+from forgetcheck.retention.policy import Rule
+from forgetcheck.retention.verdict import Finding
+from forgetcheck.retention.wording import MINUS, beside, percent, points
+
+NONE = "–"  # nothing to say in a cell
+JOINERS = "\u200c\u200d"  # invisible, but part of how words and emoji are written
+DIGITS = 3  # of a p-value
+DEMANDS = {
+    "max_drop": "drop at most",
+    "max_mean_drop": "mean drop at most",
+    "max_target_drop": "drop of the target at most",
+    "min_target_accuracy": "target accuracy at least",
+    "must_forget": "forgotten: accuracy at most",
+    "asked": "to be asked",
+}
+OF_ACCURACY = ("min_target_accuracy", "must_forget")  # the demands whose values are accuracies, not drops
+PLENTY = 8  # names in a list
+BRIEF = 44.0  # em
+CELL = 17.0  # em, a little less than the style gives to a cell
+
+
+def shown(value: object) -> object:
+    """Write what doesn't print (controls, surrogates, direction marks) as an escape.
+
+    Every value that a template puts into the page passes through here, and is then escaped as markup.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(mark if mark.isprintable() or mark in JOINERS else visible(mark) for mark in value)
+
+
+def visible(mark: str) -> str:
+    return " " if unicodedata.category(mark) == "Zs" else mark.encode("unicode_escape").decode()
+
+
+def named(name: str) -> str:
+    return name if name.strip() else "(no name)"
+
+
+def listed(names: Iterable[str], most: int = PLENTY) -> str:
+    """Name the first few, and say how many there are beyond them."""
+    unique = [brief(name) for name in dict.fromkeys(names)]
+    more = f" and {len(unique) - most} more" if len(unique) > most else ""
+    return ", ".join(unique[:most]) + more
+
+
+def share(fraction: float) -> str:
+    """Write an accuracy for a column that is headed %."""
+    return percent(fraction).removesuffix(" %")
+
+
+def against(fraction: float, limit: float) -> str:
+    """Write a signed difference in points with as many digits as tell it from its limit."""
+    text = beside(fraction, limit)
+    if not text.strip(f"{MINUS}0."):
+        return text.removeprefix(MINUS)
+    return text if fraction < 0 else f"+{text}"
+
+
+def probability(p: float, level: float) -> str:
+    """Write a p-value with as many digits as tell it from the level it is held against."""
+    if p != p:
+        return NONE
+    if p < 10**-DIGITS < level:
+        return f"<{10**-DIGITS:g}"
+    for decimals in range(DIGITS, 9):
+        text = f"{p:.{decimals}f}"
+        if float(text) != round(level, decimals):
+            break
+    return text
+
+
+def ends(low: float, high: float, limit: float) -> str:
+    return f"[{against(low, limit)}, {against(high, limit)}]"
+
+
+def drop(finding: Finding) -> str:
+    row = finding.retention
+    return points(row.drop) if finding.must_forget else against(row.drop, finding.limit)
+
+
+def drop_ends(finding: Finding) -> str:
+    row = finding.retention
+    if finding.must_forget:
+        return f"[{points(row.low)}, {points(row.high)}]"
+    return ends(row.low, row.high, finding.limit)
+
+
+def tuned(finding: Finding) -> str:
+    """Write the tuned accuracy; where that is what counts, so that it can't pass for its limit."""
+    value = finding.retention.tuned
+    return beside(value, finding.limit) if finding.must_forget else share(value)
+
+
+def limit(finding: Finding) -> str:
+    return f"≤ {100 * finding.limit:g} %" if finding.must_forget else f"{100 * finding.limit:g}"
+
+
+def smallest(finding: Finding) -> str:
+    """Write the smallest drop that would be found 4 times in 5."""
+    if not finding.gated or finding.must_forget:
+        return NONE
+    return "none" if finding.detectable is None else points(finding.detectable).removeprefix("+")
+
+
+def confused(finding: Finding) -> str:
+    said = finding.retention.confused
+    return ", ".join(f"{named(name)} ×{times}" for name, times in said) or NONE
+
+
+def notes(finding: Finding) -> str:
+    """Say what else a reader of this row must know."""
+    return "; ".join(remarks(finding)) or NONE
+
+
+def remarks(finding: Finding) -> Iterator[str]:
+    row = finding.retention
+    if row.target:
+        yield "tuned on this"
+    if row.concept is None and not finding.gated:
+        yield "ignored by the policy"
+    if finding.must_forget:
+        yield "must be forgotten"
+    if row.identical:
+        yield "identical weights"
+    if finding.reason:
+        yield finding.reason
+    yield from row.warnings
+
+
+def check_demand(check: Check) -> str:
+    return DEMANDS.get(check.demand, check.demand)
+
+
+def check_limit(check: Check) -> str:
+    if check.limit != check.limit:
+        return NONE
+    return f"{100 * check.limit:g} %" if check.demand in OF_ACCURACY else f"{100 * check.limit:g}"
+
+
+def check_found(check: Check) -> str:
+    if check.value != check.value:
+        return NONE
+    if check.demand in OF_ACCURACY:
+        return f"{beside(check.value, check.limit)} %"
+    return against(check.value, check.limit)
+
+
+def check_ends(check: Check) -> str:
+    if check.low != check.low:
+        return NONE
+    if check.demand in OF_ACCURACY:
+        return f"[{beside(check.low, check.limit)}, {beside(check.high, check.limit)}]"
+    return ends(check.low, check.high, check.limit)
+
+
+def check_smallest(check: Check) -> str:
+    if check.demand not in ("max_drop", "max_target_drop"):
+        return NONE
+    return "none" if check.detectable is None else points(check.detectable).removeprefix("+")
+
+
+def effects(rule: Rule) -> str:
+    """Write what a rule of the policy says, key by key."""
+    said = rule.model_dump(exclude_none=True, exclude={"match", "probe", "reason"})
+    return ", ".join(f"{key} = {str(value).lower()}" for key, value in said.items())
+
+
+def clipped(text: str, room: float) -> str:
+    """Shorten a label to a room in em, estimated: a picture has no layout that would do it."""
+    text = str(shown(named(text)))
+    if width(text) <= room:
+        return text
+    kept = text
+    while kept and width(kept) + width("…") > room:
+        kept = kept[:-1]
+    return kept.rstrip() + "…"
+
+
+def brief(name: str) -> str:
+    """Shorten a name for the first screen; the tables have it whole."""
+    return clipped(name, BRIEF)
+
+
+def is_short(name: str) -> bool:
+    """Whether a name fits a cell of a table on one line."""
+    return width(str(shown(name))) <= CELL
+
+
+def width(text: str) -> float:
+    """Estimate the width of text in em, rather too wide than too narrow."""
+    return sum(map(em, text))
+
+
+def em(mark: str) -> float:
+    if unicodedata.east_asian_width(mark) in "WF":
+        return 1.05
+    if unicodedata.combining(mark) or mark in JOINERS:
+        return 0.0
+    if mark in "iljtfrI.,:;'|!()[] ":
+        return 0.37
+    if mark in "mwMW@%—…" or not mark.isascii():
+        return 0.92
+    return 0.7 if mark.isupper() else 0.58

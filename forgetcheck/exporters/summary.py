@@ -1,0 +1,18 @@
+"""The executive summary as plain text: at most twelve lines, in English or Japanese."""
+
+from dataclasses import dataclass
+
+from forgetcheck.exporters.base import Exporter
+from forgetcheck.exporters.markup import printable
+from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.report import Report
+
+
+@dataclass(frozen=True)
+class Summary(Exporter):
+    """What was tried, gained and lost, whether the evidence suffices, and what to do next."""
+
+    language: Language = "en"
+
+    def render(self, report: Report) -> str:
+        return "\n".join(map(printable, executive_summary(report, self.language))) + "\n"

@@ -1,0 +1,643 @@
+"""The HTML report as a document: well formed, sealed, complete, and no name is markup. No browser."""
+
+import base64
+import functools
+import hashlib
+import itertools
+import random
+import re
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hostile import HOSTILE, renamed
+from hypothesis import given
+from hypothesis import strategies as st
+from planted import full_audit, full_report, make_answers, make_judged, picture
+
+from forgetcheck import catalog
+from forgetcheck.exporters.page import dumbbell, frontier, heat, sections, text
+from forgetcheck.exporters.page.axis import axis_over
+from forgetcheck.retention.answers import Lost
+from forgetcheck.retention.policy import Policy
+from forgetcheck.retention.report import Report, make_report
+from forgetcheck.retention.verdict import Verdict
+
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+DRAWN = {"path", "circle", "rect", "polyline", "line"}  # closed by their slash in SVG
+NAMES = (
+    "<script>alert(1)</script>",
+    '"></svg><img src=x onerror=alert(1)>',
+    "</style></title></script><b>",
+    "{{ 7*7 }}{% raw %}",
+    "caf\udce9 \x00\x1b[31m \u202egpj.exe",
+    "javascript:alert(1)",
+    *HOSTILE,
+)
+
+
+@dataclass
+class Tag:
+    """An element: its name, attributes, children and, among them, its text."""
+
+    name: str
+    attributes: dict = field(default_factory=dict)
+    inside: list = field(default_factory=list)
+    parent: "Tag | None" = None
+
+    @property
+    def text(self):
+        return "".join(part if isinstance(part, str) else part.text for part in self.inside)
+
+    @property
+    def words(self):
+        """The text as it is read: every element apart, spaces aside."""
+        parts = (part if isinstance(part, str) else part.words for part in self.inside)
+        return " ".join(" ".join(parts).split())
+
+    def all(self, name=None):
+        for part in self.inside:
+            if isinstance(part, Tag):
+                if name in (None, part.name):
+                    yield part
+                yield from part.all(name)
+
+    def one(self, name):
+        found = list(self.all(name))
+        assert len(found) == 1, f"{len(found)} of <{name}>"
+        return found[0]
+
+    def within(self, name):
+        return self.parent is not None and (self.parent.name == name or self.parent.within(name))
+
+
+class Page(HTMLParser):
+    """Reads a document into a tree, and refuses tags that aren't closed in their order."""
+
+    def __init__(self, document):
+        super().__init__()
+        self.root = self.here = Tag("document")
+        self.feed(document)
+        self.close()
+        assert self.here is self.root, f"<{self.here.name}> is never closed"
+
+    def handle_starttag(self, name, attributes):
+        assert len({key for key, _ in attributes}) == len(attributes), f"an attribute twice: {attributes}"
+        self.here.inside.append(Tag(name, dict(attributes), parent=self.here))
+        if name not in VOID:
+            self.here = self.here.inside[-1]
+
+    def handle_startendtag(self, name, attributes):
+        assert name in DRAWN, f"<{name}/> closes nothing in HTML"
+        self.here.inside.append(Tag(name, dict(attributes), parent=self.here))
+
+    def handle_endtag(self, name):
+        assert name == self.here.name, f"</{name}> closes <{self.here.name}>"
+        self.here = self.here.parent
+
+    def handle_data(self, data):
+        self.here.inside.append(data)
+
+
+def render(report, spec="html"):
+    return catalog.build("exporters", spec).render(report)
+
+
+def read(report, spec="html"):
+    return Page(render(report, spec)).root
+
+
+@pytest.fixture(scope="module")
+def report():
+    return full_report()
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return read(report)
+
+
+def by_id(page):
+    found = [tag for tag in page.all() if "id" in tag.attributes]
+    ids = {tag.attributes["id"]: tag for tag in found}
+    assert len(ids) == len(found), "an id twice"
+    return ids
+
+
+def rows(page, table):
+    """Return the body of a table as the texts of its cells."""
+    body = by_id(page)[table].one("tbody")
+    return [[cell.text for cell in row.inside if isinstance(cell, Tag)] for row in body.all("tr")]
+
+
+def heads(page, table):
+    return [head.text for head in by_id(page)[table].one("thead").all("th")]
+
+
+def column(page, table, name):
+    return [row[heads(page, table).index(name)] for row in rows(page, table)]
+
+
+def security(page):
+    found = [tag for tag in page.all("meta") if "http-equiv" in tag.attributes]
+    assert [tag.attributes["http-equiv"] for tag in found] == ["Content-Security-Policy"]
+    return dict(rule.split(" ", 1) for rule in found[0].attributes["content"].split("; "))
+
+
+def test_the_policy_allows_the_inline_style_and_script_by_their_hash_and_nothing_else(page):
+    def digest(tag):
+        return base64.b64encode(hashlib.sha256(page.one(tag).text.encode()).digest()).decode()
+
+    hashes = {f"{tag}-src": f"'sha256-{digest(tag)}'" for tag in ("style", "script")}
+    closed = {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
+    assert security(page) == closed | hashes
+
+
+def test_nothing_is_fetched_and_nothing_runs_but_the_one_script(page):
+    sources = [tag.attributes["src"] for tag in page.all() if "src" in tag.attributes]
+    assert len(sources) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    links = [tag.attributes["href"] for tag in page.all() if "href" in tag.attributes]
+    assert all(link.startswith("#") for link in links)
+    loose = {"style", "srcset", "action", "formaction", "background", "xlink:href", "poster", "data"}
+    for tag in page.all():
+        assert not loose & set(tag.attributes)
+        assert not any(key.startswith("on") for key in tag.attributes)
+        assert tag.name not in {"link", "iframe", "object", "embed", "form", "base", "audio", "video"}
+    style, script = page.one("style").text, page.one("script").text
+    assert not re.search(r"url\(|@import|//", style)
+    assert not re.search(r"//|fetch|XMLHttp|WebSocket|import|eval|innerHTML|Function\(", script)
+
+
+def test_every_picture_has_a_title_a_description_and_the_same_in_a_table(page):
+    pictures, ids = list(page.all("svg")), by_id(page)
+    assert {tag.attributes["class"].split()[0] for tag in pictures} == {
+        *("dumbbell", "scatter", "heat", "sketch"),
+    }
+    for tag in pictures:
+        title, told = tag.attributes["aria-labelledby"].split()
+        assert tag.attributes["role"] == "img"
+        assert (ids[title].name, ids[told].name) == ("title", "desc")
+        assert ids[title].parent is tag
+        assert ids[told].parent is tag
+        assert ids[title].text.strip()
+        assert ids[told].text.strip()
+        twin = tag.attributes.get("aria-details")
+        assert tag.within("td") if twin is None else ids[twin].name == "table"
+
+
+def test_what_refers_to_something_finds_it(page):
+    ids = by_id(page)
+    for tag in page.all():
+        for key in ("aria-labelledby", "aria-details", "href"):
+            for name in tag.attributes.get(key, "").removeprefix("#").split():
+                assert name in ids
+    assert [tag for tag in page.all("nav") if tag.attributes["aria-label"] == "Contents"]
+
+
+def test_headings_are_in_order_and_every_table_says_what_it_is(page):
+    levels = [int(tag.name[1]) for tag in page.all() if re.fullmatch("h[1-6]", tag.name)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    for table in page.all("table"):
+        assert table.one("caption").text.strip()
+        assert all(head.attributes["scope"] == "col" for head in table.one("thead").all("th"))
+        for row in table.one("tbody").all("tr"):
+            assert [head.attributes["scope"] for head in row.all("th")] == ["row"]
+        assert table.parent.attributes["role"] == "region"
+        assert table.parent.attributes["tabindex"] == "0"
+    assert all(image.attributes["alt"] for image in page.all("img"))
+
+
+@functools.cache
+def named(name):
+    """Return the report in which everything that a stranger may name has this name."""
+    rules = [rule.model_copy(update={"match": name or "*", "reason": name}) for rule in full_rules()]
+    told = renamed(full_report(), name)
+    facts = {**told.provenance, name or "key": {name: [name, None, True, 1.5, {name: name}]}}
+    policy = told.policy.model_copy(update={"concepts": rules, "target": name})
+    return read(replace(told, provenance=facts, policy=policy))
+
+
+def full_rules():
+    return full_report().policy.concepts
+
+
+def shape_of(tag):
+    return [(part.name, shape_of(part)) for part in tag.inside if isinstance(part, Tag)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_text_wherever_it_stands(name):
+    page, plain = named(name), named("plain")
+    assert {tag.name for tag in page.all()} == {tag.name for tag in plain.all()}
+    for part in ("verdict", "tasks", "demands", "provenance", "gallery", "concepts"):
+        assert shape_of(by_id(page)[part]) == shape_of(by_id(plain)[part])
+    assert {tag.name for tag in by_id(page)["heat"].all()} == {tag.name for tag in by_id(plain)["heat"].all()}
+    visible = text.shown(text.named(name))
+    assert visible.isprintable() or "\u200d" in name
+    assert set(column(page, "concepts-table", "Checkpoint")) == {visible}
+    assert set(column(page, "demands-table", "Subject")) == {visible}
+    assert all(visible in image.attributes["alt"] for image in page.all("img"))
+    assert page.one("h1").text == "forgetcheck Retention report"
+    assert not any("49" in head.text for head in page.all("h3"))
+
+
+@pytest.mark.parametrize("name", NAMES[:6])
+def test_a_name_from_an_audit_is_text_too(name):
+    """Here two checkpoints stay two, and the sentences are made from the names."""
+    audit = full_audit()
+    names = {"naive": name, "ldifs": f"{name} 2"}
+    answers = tuple(
+        replace(item, checkpoint=names[item.checkpoint], task=name + item.task, probe=name + item.probe)
+        for item in audit.answers
+    )
+    page = read(make_report(replace(audit, answers=answers), Policy()))
+    visible = text.shown(name)
+    assert len(list(page.all("script"))) == 1
+    assert len(list(page.all("img"))) == len(audit.gallery)
+    assert column(page, "methods-table", "Checkpoint") == [visible, f"{visible} 2"]
+    assert visible in by_id(page)["verdict"].text
+    assert visible in by_id(page)["methods-d"].text
+
+
+def test_a_long_name_is_cut_on_the_first_screen_and_whole_in_the_tables():
+    name = "a name that does not end " * 12
+    some = {"a": (40, 10, 0, 0), "b": (45, 5, 0, 0)}
+    page = read(make_judged(make_answers(some, name)))
+    first = by_id(page)["verdict"]
+    (heading,) = first.all("h3")
+    assert heading.text.startswith("a name that does not end a name")
+    assert heading.text.endswith("…")
+    assert column(page, "tasks-table", "Checkpoint") == [name]
+
+
+def test_what_does_not_print_is_written_as_an_escape():
+    assert text.shown("caf\udce9\x1b\n\u202e\u3000é") == "caf\\udce9\\x1b\\n\\u202e é"
+    assert text.shown("👩\u200d🔬") == "👩\u200d🔬"
+    assert text.named("  ") == "(no name)"
+
+
+def test_the_first_screen_is_the_verdict_what_was_gained_what_was_lost_and_the_picture(page):
+    main = page.one("main")
+    first, second = [tag for tag in main.inside if isinstance(tag, Tag)][:2]
+    assert (first.attributes["id"], second.attributes["id"]) == ("verdict", "tasks")
+    said = first.words
+    assert "NOT passed : 6 of 19 demands failed; first: face (naive, zero-shot) dropped 42.5 points" in said
+    assert "On its target, digits gained 73.0 points 25.5 % → 98.5 % by head, n = 400" in said
+    assert "On 4 other tasks lost 14.0 points mean drop +14.0 [+8.9, +19.0] by zero-shot" in said
+    assert "On 1 other task nothing lost" in said
+    assert len(list(second.all("svg"))) == 2
+
+
+def test_the_page_is_complete_without_its_script(page, report):
+    assert not any("hidden" in tag.attributes for tag in page.all())
+    concepts = [finding for finding in report.findings if finding.retention.concept is not None]
+    assert len(rows(page, "concepts-table")) == len(concepts)
+    assert len(rows(page, "demands-table")) == len(report.checks)
+    tables = [name for name in by_id(page) if name == "tasks-table" or name.startswith("probe-")]
+    twins = [rows(page, name) for name in tables if by_id(page)[name].name == "table"]
+    assert sum(map(len, twins)) == len(report.tasks())
+    assert rows(page, "unasked-table") == [
+        ["texture", "naive", "linear", "class 'lines' has no train images."]
+    ]
+    warnings = by_id(page)["warnings"].parent.words
+    assert "the tuned probe stopped early shape (naive, linear)" in warnings
+    assert "only 20 samples: an anecdote, not evidence shape / disc (naive, zero-shot)" in warnings
+
+
+def test_every_demand_says_what_was_found_and_what_would_have_been(page):
+    found = dict(zip(column(page, "demands-table", "Subject"), rows(page, "demands-table"), strict=True))
+    failed = [*("failed", "face / ann", "naive", "zero-shot", "forgotten: accuracy at most", "60 %")]
+    assert found["face / ann"] == [*failed, "90.0 %", "[82.4, 95.1]", "100", "<0.001", "–", "–"]
+    first = rows(page, "demands-table")[0]
+    assert first[:5] == ["failed", "shape", "naive", "zero-shot", "drop at most"]
+    assert first[5:] == ["2", "+22.7", "[+17.3, +28.9]", "220", "<0.001", "10.0", "–"]
+    outcomes = column(page, "demands-table", "Outcome")
+    assert outcomes == sorted(outcomes, key=["failed", "unsure", "never knew", "met"].index)
+    assert set(outcomes) == {"failed", "unsure", "never knew", "met"}
+
+
+def test_concepts_say_what_is_answered_now_and_how_many_were_tried(page):
+    worst = dict(zip(column(page, "worst-1", "Concept"), rows(page, "worst-1"), strict=True))
+    assert column(page, "worst-1", "Concept")[:2] == ["face / bob", "shape / circle"]
+    assert worst["shape / circle"][9:] == ["star ×50", "<0.001 (13)", "the logo is a circle"]
+    assert worst["animal / cat"][10] == "0.258 (6)"
+    caption = by_id(page)["worst-1-caption"].text
+    tried = "14 tried (9 by zero-shot, 3 by linear, 2 by head)"
+    assert caption == f"The 5 surest drops of {tried}, false discoveries controlled"
+
+
+@pytest.mark.parametrize(("top", "count"), [(0, None), (2, 2), (99, 5)])
+def test_as_many_worst_concepts_as_asked(report, top, count):
+    page = read(report, f"html:top={top}")
+    if count is None:
+        assert "worst-1" not in by_id(page)
+        assert "None was asked for" in by_id(page)["concepts"].text
+    else:
+        assert len(rows(page, "worst-1")) == count
+
+
+def test_a_long_table_is_cut_and_says_so(report, monkeypatch):
+    monkeypatch.setattr(sections, "CONCEPTS", 3)
+    page = read(report)
+    concepts = by_id(page)["concepts"].text
+    assert column(page, "concepts-table", "Concept") == ["bob", "circle", "cat"]
+    assert "All concepts: 3 rows of 19, the worst first" in concepts
+    assert "forgetcheck report AUDIT --as csv writes all of them" in concepts
+
+
+def test_the_gallery_shows_both_answers(page):
+    image, other = page.all("img")
+    assert image.attributes["alt"] == (
+        "Sample shape/0007 of shape: base said circle (right), tuned said star"
+    )
+    data = base64.b64decode(image.attributes["src"].removeprefix("data:image/png;base64,"))
+    assert data == picture("red")
+    assert "base circle tuned star shape/0007" in image.parent.words
+    assert "tuned said circle" in other.attributes["alt"]
+
+
+def test_the_gallery_keeps_within_its_room_and_is_fair_to_every_question(monkeypatch):
+    def lost(task, number, image):
+        return Lost("tuned", task, "zero-shot", f"{task}/{number}", "cat", "dog", image)
+
+    many = [lost("a", number, picture("red")) for number in range(100)] + [lost("b", 0, b"\xff\xd8\xff")]
+    hung = [item.lost for item in sections.gallery(many)[0].pictures]
+    assert len(hung) == sections.PICTURES
+    assert hung[1].task == "b"
+    assert sections.data_uri(b"\xff\xd8\xff") == "data:image/jpeg;base64,/9j/"
+    monkeypatch.setattr(sections, "PICTURE_BYTES", 3 * len(picture("red")))
+    assert len(sections.gallery(many)[0].pictures) == 3
+    page = read(replace(full_report(), gallery=tuple(many)))
+    assert "3 of 101 are shown" in by_id(page)["gallery"].text
+
+
+def test_provenance_and_policy_are_lists_of_facts(page):
+    told = by_id(page)["provenance"].words
+    assert "base name forgetcheck:tiny digest visual ab12 text cd34" in told
+    assert "naive run regularizer cross-entropy ldifs run –" in told
+    assert "max_drop 0.02 max_mean_drop 0.03 min_target_accuracy 0.9 max_target_drop not set" in told
+    assert rows(page, "rules-table")[0] == ["shape/circle", "*", "max_drop = 0.1", "the logo is a circle"]
+    assert rows(page, "rules-table")[2][2] == "ignore = true"
+
+
+def test_provenance_of_any_depth_is_written_down(report):
+    deep = {"leaf": 1}
+    for _ in range(500):
+        deep = {"inner": deep}
+    odd = {"none": None, "list": [1, "a", None], "flag": False, "empty": {}, "deep": deep}
+    told = by_id(read(replace(report, provenance=odd)))["provenance"].words
+    assert "none none list 1, a, None flag no empty – deep inner inner" in told
+
+
+def test_the_summary_is_in_the_language_asked_for(report):
+    summary = [tag for tag in read(report).all("ul") if tag.attributes.get("class") == "summary"]
+    assert [tag.attributes["lang"] for tag in summary] == ["en"]
+    assert "Result: the policy is NOT met (6 of 19 demands failed)." in summary[0].text
+    page = read(report, "html:language=ja")
+    summary = [tag for tag in page.all("ul") if tag.attributes.get("class") == "summary"]
+    assert [tag.attributes["lang"] for tag in summary] == ["ja"]
+    assert "結果: 基準を満たしていません" in summary[0].text
+    assert page.one("html").attributes["lang"] == "en"
+
+
+def test_probes_are_drawn_zero_shot_first():
+    some = {"a": (5, 5, 0, 0), "b": (9, 1, 0, 0)}
+    order = ("linear", "head", "zero-shot", "zero-shot:text=base")
+    report = make_judged(*(make_answers(some, probe=probe) for probe in order))
+    found = [figure.probe for figure in dumbbell.figures(report)]
+    assert found == ["zero-shot", "linear", "head", "zero-shot:text=base"]
+
+
+def test_a_hundred_tasks_fit_into_three_megabytes_and_a_readable_picture():
+    answers = [
+        make_answers(
+            {f"class {c}": (40 + task % 9, (task + 3 * c) % 12, c % 3, 5) for c in range(10)},
+            checkpoint,
+            f"task {task:03d}",
+        )
+        for checkpoint in ("one", "two")
+        for task in range(100)
+    ]
+    document = render(make_judged(*answers))
+    assert len(document.encode()) < 3_000_000
+    page = Page(document).root
+    assert len(rows(page, "concepts-table")) == 2000
+    assert len(rows(page, "tasks-table")) == 200
+    assert "The 30 tasks that dropped most are drawn; all 100 are in the table." in by_id(page)["tasks"].text
+    assert "The 40 tasks that dropped most are drawn; all 100 are in the table." in by_id(page)["heat"].text
+    drawn = next(tag for tag in page.all("svg") if tag.attributes["class"].startswith("dumbbell"))
+    assert float(drawn.attributes["height"]) < 900
+
+
+def test_many_checkpoints_are_cut_in_pictures_and_whole_in_tables():
+    some = {"a": (40, 10, 0, 0), "b": (45, 5, 0, 0)}
+    report = make_judged(*(make_answers(some, f"run {number}") for number in range(9)))
+    page = read(report)
+    assert "The first 6 of 9 checkpoints" in by_id(page)["verdict"].text
+    assert "The first 6 checkpoints are drawn; all 9 are in the table." in by_id(page)["tasks"].text
+    assert len(rows(page, "methods-table")) == len(rows(page, "tasks-table")) == 9
+
+
+def test_one_checkpoint_has_no_rivals():
+    page = read(make_judged(make_answers({"a": (40, 10, 0, 0), "b": (45, 5, 0, 0)})))
+    assert "methods" not in by_id(page)
+    assert "not recorded" in by_id(page)["verdict"].text
+
+
+def test_a_report_of_nothing_is_a_page():
+    page = read(Report((), (), (), Policy(), {}))
+    assert "nothing was measured" in by_id(page)["verdict"].text
+
+
+def test_dumbbells_stand_where_their_numbers_are(report):
+    figure = dumbbell.figures(report)[0]
+    panel = figure.panels[0]
+    tasks = {finding.retention.task: finding for finding in report.tasks("naive", "zero-shot")}
+    assert [row.label for row in panel.rows] == ["face", "shape", "animal", "weather"]
+    shape, facts = panel.rows[1], tasks["shape"].retention
+    at = panel.axis.at
+    assert (shape.base, shape.tuned) == (at(facts.base), at(facts.tuned))
+    assert (shape.low, shape.high) == (at(facts.base - facts.high), at(facts.base - facts.low))
+    assert shape.limit == at(facts.base - 0.02)
+    assert shape.low < shape.tuned < shape.high < shape.limit < shape.base
+    assert shape.told == (
+        "shape: base 85.5 %, tuned 62.7 %, drop +22.7 points [+17.3, +28.9], n = 220: forgot"
+    )
+    assert "forgot: face, shape" in panel.described
+
+
+def test_what_must_be_forgotten_is_held_against_its_accuracy():
+    rule = {"match": "face", "must_forget": True, "max_accuracy": 0.6}
+    report = make_judged(make_answers({"a": (9, 40, 0, 1), "b": (5, 40, 0, 5)}, task="face"), concepts=[rule])
+    (finding,) = report.tasks()
+    low, high = dumbbell.interval_of_tuned(finding, report.policy)
+    assert dumbbell.limit_of_tuned(finding) == 0.6
+    assert low < finding.retention.tuned < high < 0.6
+    page = read(report)
+    assert column(page, "tasks-table", "Limit") == ["≤ 60 %"]
+    assert column(page, "tasks-table", "Verdict") == ["unlearned"]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "limit", "written"),
+    [
+        *((0.0204, 0.02, "+2.04"), (0.02, 0.02, "+2.0"), (0.0200001, 0.02, "+2.00001"), (0.5, 0.02, "+50.0")),
+        *((-0.0001, 0.02, "0.0"), (0.0, 0.02, "0.0"), (-0.031, 0.02, "−3.1"), (0.0001, 0.0, "+0.01")),
+    ],
+)
+def test_a_value_never_looks_like_its_limit(fraction, limit, written):
+    assert text.against(fraction, limit) == written
+
+
+@pytest.mark.parametrize(
+    ("p", "level", "written"),
+    [
+        *((0.0249999, 0.025, "0.0249999"), (0.025001, 0.025, "0.025001"), (0.0004, 0.025, "<0.001")),
+        *((1.0, 0.025, "1.000"), (0.3, 0.025, "0.300"), (float("nan"), 0.025, "–"), (0.0, 0.0005, "0.000")),
+    ],
+)
+def test_a_p_value_never_looks_like_its_level(p, level, written):
+    assert text.probability(p, level) == written
+
+
+@given(st.text(max_size=80), st.floats(3, 20))
+def test_a_label_is_cut_to_its_room(name, room):
+    label = text.clipped(name, room)
+    assert label
+    assert text.width(label) <= room or label == "…"
+    assert label.isprintable() or set(label) & set(text.JOINERS)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.integers(2, 10))
+def test_an_axis_holds_its_values_between_round_ends(values, ticks):
+    axis = axis_over(values, 100, 500, ticks, (-1.0, 1.0))
+    assert axis.low < axis.high
+    assert -1 <= axis.low <= min(values) + 1e-6
+    assert max(values) - 1e-6 <= axis.high <= 1
+    places = [axis.at(tick) for tick in axis.ticks]
+    assert places == sorted(places)
+    assert len(places) <= ticks + 3
+    assert all(100 <= place <= 500 for place in (*places, axis.at(-9.0), axis.at(9.0)))
+
+
+def test_shades_change_where_the_legend_says():
+    def shade(lost, gained):
+        counts = (500 - lost, lost, gained, 500 - gained)
+        report = make_judged(make_answers({"a": counts, "b": counts}))
+        return heat.heat_map(report).lines[0].cells[0].shade
+
+    assert len(heat.SHADES) == len(heat.EDGES) + 1
+    assert [shade(0, 150), shade(0, 50), shade(9, 0), shade(30, 0)] == [0, 1, 2, 3]
+    assert [shade(70, 0), shade(150, 0), shade(400, 0)] == [4, 5, 6]
+
+
+def test_the_heat_map_has_a_gap_where_nothing_was_asked(report):
+    found = heat.heat_map(report)
+    columns = [(column.checkpoint, column.probe) for column in found.columns]
+    assert columns == [("naive", "zero-shot"), ("naive", "linear"), ("ldifs", "zero-shot")]
+    cells = {line.task: line.cells for line in found.lines}
+    assert cells["animal"][1] is cells["animal"][2] is None
+    assert cells["shape"][0].text == "+22.7"
+    assert cells["shape"][0].loud
+    assert [group.checkpoint for group in found.groups] == ["naive", "ldifs"]
+
+
+def test_a_heat_map_too_wide_keeps_one_probe():
+    some = {"a": (40, 10, 0, 0), "b": (45, 5, 0, 0)}
+    report = make_judged(
+        *(make_answers(some, f"run {n}", probe=p) for n in range(9) for p in ("linear", "zero-shot"))
+    )
+    assert {column.probe for column in heat.heat_map(report).columns} == {"zero-shot"}
+
+
+def tuned_models(places):
+    """Return a report in which each model lost and reached so many of a hundred."""
+    answers = []
+    for number, (lost, right) in enumerate(places):
+        name = f"method {number}"
+        answers.append(make_answers({"a": (100 - lost, lost, 0, 0), "b": (100, 0, 0, 0)}, name))
+        target = {"0": (50, 0, right - 50, 100 - right), "1": (90, 0, 0, 10)}
+        answers.append(make_answers(target, name, "digits", "head", target=True))
+    return make_judged(*answers)
+
+
+def test_the_frontier_is_what_no_other_beats():
+    found = frontier.methods(tuned_models([(0, 80), (10, 95), (20, 90), (30, 99), (10, 80)]))
+    assert [method.best for method in found] == [True, True, False, True, False]
+    twins = frontier.methods(tuned_models([(10, 90), (10, 90)]))
+    assert [method.best for method in twins] == [True, True]
+    drawn = frontier.scatter(found, 0.95)
+    assert [dot.method.best for dot in drawn.dots] == [True, True, True, False, False]
+    assert drawn.steps.count(" ") == 6
+    assert frontier.scatter(found[:1], 0.95) is None
+
+
+def test_labels_of_the_frontier_hit_nothing():
+    draw = random.Random(0)
+    report = tuned_models([(draw.randrange(40), draw.randrange(60, 100)) for _ in range(25)])
+    dots = frontier.scatter(frontier.methods(report), 0.95).dots
+    boxes = []
+    for dot in dots:
+        long = text.width(dot.label) * frontier.FONT
+        left = dot.label_x if dot.anchor == "start" else dot.label_x - long
+        if dot.label:
+            boxes.append((left, dot.label_y - frontier.FONT, left + long, dot.label_y + 3))
+    assert 5 < len(boxes) < len(dots)
+    taken = boxes + [frontier.box_of_dot(dot) for dot in dots]
+    for place, box in enumerate(boxes):
+        assert not any(frontier.hits(box, other) for other in taken[place + 1 :])
+    assert "Where a name has no room, the table has it." in by_id(read(report))["methods"].text
+
+
+def test_targets_that_differ_are_not_compared_silently():
+    some = {"a": (40, 10, 0, 0), "b": (45, 5, 0, 0)}
+    report = make_judged(
+        *(make_answers(some, name) for name in ("one", "two")),
+        make_answers(some, "one", "digits", "head", target=True),
+        make_answers(some, "two", "letters", "head", target=True),
+    )
+    assert "were tuned on 2 different tasks" in by_id(read(report))["methods"].text
+
+
+def test_calibration_is_told_per_probe_and_task(page, report):
+    assert len(rows(page, "calibration-table")) == 5
+    assert len(rows(page, "calibration-tasks")) == len(report.tasks())
+    naive = rows(page, "calibration-table")[0]
+    errors = [f.retention.calibration for f in report.tasks("naive", "zero-shot")]
+    assert naive[:3] == ["naive", "zero-shot", "4"]
+    assert naive[3] == f"{100 * np.mean([base for base, _ in errors]):.1f}"
+    assert naive[4] == f"{100 * np.mean([tuned for _, tuned in errors]):.1f}"
+
+
+def test_every_verdict_has_its_mark_and_its_word(page):
+    told = by_id(page)["reading"]
+    words = {tag.text for tag in told.all("dt")}
+    assert {verdict.value for verdict in Verdict} <= words
+    style = page.one("style").text
+    assert all(f".v-{verdict.value.replace(' ', '-')}" in style for verdict in Verdict)
+
+
+def brightness(colour):
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_the_number_in_every_shade_can_be_read(page, scheme):
+    style = page.one("style").text
+    for number in range(len(heat.SHADES)):
+        shade, ink = (re.findall(rf"--{mark}{number}: (#\w{{6}});", style)[scheme] for mark in "st")
+        dark, bright = sorted(map(brightness, (shade, ink)))
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_the_policy_decides_the_numbers_on_the_page():
+    strict = make_report(full_audit(), Policy(confidence=0.99))
+    told = by_id(read(strict))["reading"].words
+    assert "99 % two-sided" in told
+    assert "adjusted p below 0.005" in told
+    assert "once in 200" in told
