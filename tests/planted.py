@@ -42,13 +42,12 @@ def picture(colour):
 
 
 FULL_POLICY = {
-    "max_mean_drop": 0.03,
+    "max_mean_drop": 0.01,
     "min_target_accuracy": 0.9,
     "concepts": [
         {"match": "shape/circle", "max_drop": 0.1, "reason": "the logo is a circle"},
         {"match": "face/*", "must_forget": True, "max_accuracy": 0.6},
-        {"match": "face", "ignore": True},
-        {"match": "face", "ignore": False, "weight": 0.5},
+        {"match": "animal", "weight": 0.5},
         {"match": "noise", "ignore": True},
     ],
 }
@@ -64,7 +63,7 @@ def full_audit():
         make_answers(kept, "naive", probe="linear", warnings=("the tuned probe stopped early",)),
         make_answers({"cat": (45, 5, 0, 0), "dog": (48, 1, 1, 0)}, "naive", "animal"),
         make_answers({"ann": (90, 5, 0, 5), "bob": (10, 80, 0, 10)}, "naive", "face"),
-        make_answers({"fog": (10, 10, 10, 10), "hail": (10, 10, 10, 10)}, "naive", "weather"),
+        make_answers({"fog": (40, 40, 40, 40), "hail": (40, 40, 40, 40)}, "naive", "weather"),
         make_answers({"0": (50, 1, 149, 0), "1": (50, 1, 145, 4)}, "naive", "digits", "head", target=True),
         make_answers(same, "ldifs", identical=True),
         make_answers({"0": (50, 1, 140, 9), "1": (50, 1, 140, 9)}, "ldifs", "digits", "head", target=True),

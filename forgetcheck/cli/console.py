@@ -12,6 +12,7 @@ from rich.text import Text
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import silent
+from forgetcheck.retention.wording import printable
 
 Callback = Callable[..., None]
 WIDTH = 80  # of a table that goes to a file or a pipe
@@ -69,11 +70,6 @@ def print_document(text: str) -> None:
 
 def print_error(text: str) -> None:
     print_note(f"forgetcheck: {text}")
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which a name could use to repaint the terminal."""
-    return "".join(mark if mark.isprintable() else "�" for mark in text)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from forgetcheck.cli import console, tables
 from forgetcheck.errors import CannotAsk, PolicyFailed
 from forgetcheck.files import write_text
 from forgetcheck.retention.answers import Audit
-from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.executive import executive_summary
+from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.policy import Policy, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.wording import printable, sentence
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
     say = console.print_note if taken else console.print_line
     for line in executive_summary(report, judging.language) if judging.language else []:
         say(line)
-    say(console.printable(sentence(report)))
+    say(printable(sentence(report)))
     gate(report, judging.source)
 
 

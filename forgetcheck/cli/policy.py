@@ -13,6 +13,7 @@ from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.drafting import draft, needed
 from forgetcheck.retention.policy import Policy, Rule, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
+from forgetcheck.retention.wording import printable
 
 SHOWN = 8  # names of what a rule catches
 app = typer.Typer(
@@ -62,9 +63,9 @@ def check(
         return
     report = make_report(read_audit(audit), policy)
     for number, rule in enumerate(policy.concepts, 1):
-        console.print_line(console.printable(f"rule {number} ({said(rule)}) catches {caught(rule, report)}"))
+        console.print_line(printable(f"rule {number} ({said(rule)}) catches {caught(rule, report)}"))
     for line in too_thin(report):
-        console.print_line(console.printable(line))
+        console.print_line(printable(line))
     refuse_blind_rules(path, policy, report)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from forgetcheck.cli.console import printable, show
+from forgetcheck.cli.console import show
 from forgetcheck.retention.gate import Mean, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding, Verdict
-from forgetcheck.retention.wording import demand, percent, points
+from forgetcheck.retention.wording import demand, percent, points, printable
 
 STYLES = {
     Verdict.FORGOT: "bold red",

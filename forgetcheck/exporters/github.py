@@ -8,7 +8,7 @@ from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import demand, sentence
+from forgetcheck.retention.wording import demand, printable, sentence
 
 SHOWN = 10  # annotations of one kind that GitHub shows of a step
 LONGEST = 1_000_000  # bytes; GitHub drops a summary of more than 1 MiB
@@ -38,8 +38,8 @@ def annotations(report: Report) -> str:
 
 def command(kind: str, title: str, message: str) -> str:
     """Write a workflow command; as it is one line and starts with its kind, no name can start another."""
-    title = markup.printable(markup.cut(title, LONG))
-    message = "\n".join(map(markup.printable, markup.cut(message, LONG).split("\n")))
+    title = printable(markup.cut(title, LONG))
+    message = "\n".join(map(printable, markup.cut(message, LONG).split("\n")))
     return f"::{kind} title={title.translate(PROPERTY)}::{message.translate(MESSAGE)}"
 
 

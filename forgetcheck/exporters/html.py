@@ -10,7 +10,8 @@ from forgetcheck.exporters.page.frontier import methods, scatter
 from forgetcheck.exporters.page.heat import heat_map
 from forgetcheck.exporters.page.writing import write
 from forgetcheck.retention.compare import FEW
-from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.executive import executive_summary
+from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.statistics import ECE_BINS
 from forgetcheck.retention.wording import sentence

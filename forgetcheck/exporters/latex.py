@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.exporters.markup import printable
 from forgetcheck.retention.gate import Mean
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.statistics import share_interval
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import MINUS, points
+from forgetcheck.retention.wording import MINUS, points, printable
 
 SPECIAL = str.maketrans(
     {

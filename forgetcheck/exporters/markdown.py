@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from forgetcheck.catalog import Count
 from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.gate import Outcome
+from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.wording import sentence
 

@@ -8,11 +8,10 @@ from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.gate import ASKED, Check, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import beside, demand, points
+from forgetcheck.retention.wording import beside, demand, points, printable, unsigned
 
 NAME, SENTENCE = 120, 600  # characters; a longer one is cut, so that no document is one long name
 NAMED = 5  # questions named with a warning; the others are counted
-JOINERS = "\u200c\u200d"  # invisible, but part of how Persian and emoji are written
 GAPS = re.compile(r"([\s、。（）〜]+)")
 PLAIN = re.compile(r"(?:[^\W_]|[’'\"(),.;:!?%=+/…−–\[\]-])*")
 LINKED = re.compile(  # a link, an address, an emoji, an issue or a commit, where GitHub or others see one
@@ -20,19 +19,6 @@ LINKED = re.compile(  # a link, an address, an emoji, an issue or a commit, wher
 )
 BLOCK = re.compile(r"[-+=]+|\d{1,9}[.)]|\[.*")  # as the first word: a list, a rule, a box to tick
 NOT_ALL = "{count} more; all are in `forgetcheck report AUDIT --as csv`."
-
-
-def printable(text: str) -> str:
-    """Return a name as one line: gaps become spaces, control and bidirectional characters a �.
-
-    Surrogates stay: a file name that isn't UTF-8 is written with a backslash when it is saved.
-    """
-    marks = (" " if mark.isspace() else mark if shows(mark) else "�" for mark in text)
-    return "".join(marks)
-
-
-def shows(mark: str) -> bool:
-    return mark.isprintable() or mark in JOINERS or "\ud800" <= mark <= "\udfff"
 
 
 def cut(text: str, length: int) -> str:
@@ -241,11 +227,6 @@ def judged(finding: Finding) -> str:
     """Say the verdict, that the weights are the same, and whether the gate goes by it."""
     same = ", same weights" if finding.retention.identical else ""
     return finding.verdict.value + same + ("" if finding.gated else ", not gated")
-
-
-def unsigned(drop: float) -> str:
-    """Write a drop in points; a gain keeps its minus."""
-    return points(drop).removeprefix("+")
 
 
 def between(low: float, high: float) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.exporters.markup import printable
-from forgetcheck.retention.executive import Language, executive_summary
+from forgetcheck.retention.executive import executive_summary
+from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.wording import printable
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -60,6 +60,7 @@ class Mean:
     checkpoint: str
     probe: str
     tasks: int
+    n: int  # samples of all of them
     drop: float
     low: float  # bootstrap interval
     high: float
@@ -111,7 +112,7 @@ def judge(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked] 
     What a policy gates about one pair of checkpoints is one family: a pair that lost nothing is
     failed no more often than `policy.level` says, however many questions are asked.
     """
-    limits = limits_of(rows, policy)
+    limits = spare_the_forgotten(rows, limits_of(rows, policy))
     p = p_values(rows, limits)
     means = list(mean_drops(rows, limits, policy))
     limited = [mean for mean in means if policy.max_mean_drop is not None and not mean.of_target]
@@ -137,6 +138,21 @@ def judge(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked] 
         *not_asked(rows, policy, unasked),
     ]
     return Judgement(tuple(findings), tuple(means), tuple(checks))
+
+
+def spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
+    """A task of which every concept must be forgotten can't be held to a drop as well."""
+    kept = {
+        (row.checkpoint, row.probe, row.task)
+        for row, limit in zip(rows, limits, strict=True)
+        if row.concept is not None and not limit.must_forget
+    }
+    return [
+        replace(limit, gated=False, ignored=True)
+        if row.concept is None and (row.checkpoint, row.probe, row.task) not in kept
+        else limit
+        for row, limit in zip(rows, limits, strict=True)
+    ]
 
 
 def passed(checks: Iterable[Check], policy: Policy) -> bool:
@@ -168,6 +184,7 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
             checkpoint=checkpoint,
             probe=probe,
             tasks=len(tasks),
+            n=sum(rows[place].n for place in tasks),
             drop=strata.mean,
             low=low,
             high=high,
@@ -178,9 +195,12 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
 
 
 def parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> list[int]:
-    """Return the rows whose samples make up a task's drop: its own, or its concepts' if they weigh apart."""
-    apart = any(limits[place].ignored or limits[place].weight != 1 for place in concepts)
-    kept = [place for place in concepts if not limits[place].ignored]
+    """Return the rows whose samples make up a task's drop: its own, or its concepts' if they weigh apart.
+
+    What must be forgotten is no loss.
+    """
+    kept = [place for place in concepts if not (limits[place].ignored or limits[place].must_forget)]
+    apart = len(kept) < len(concepts) or any(limits[place].weight != 1 for place in concepts)
     return kept if apart and kept else [task]
 
 
@@ -261,6 +281,7 @@ def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
         limit=policy.max_mean_drop,
         p_adjusted=adjusted.p,
         tried=adjusted.tried,
+        n=mean.n,
     )
 
 

@@ -115,6 +115,10 @@ class Limit:
     max_accuracy: float | None = None  # given: this must be forgotten
     reason: str = ""
 
+    @property
+    def must_forget(self) -> bool:
+        return self.max_accuracy is not None
+
 
 def limits_of(rows: Sequence[Retention], policy: Policy) -> list[Limit]:
     """Return what the policy says of each row, in order."""

@@ -77,6 +77,7 @@ class Report:
             if finding.retention.concept is not None
             and finding.retention.checkpoint == checkpoint
             and finding.retention.drop > 0
+            and not finding.must_forget  # there a loss is what was asked for
         ]
         return sorted(concepts, key=lambda f: (-f.retention.low, -f.retention.drop))[:count]
 

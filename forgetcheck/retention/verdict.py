@@ -73,11 +73,11 @@ def p_values(rows: Sequence[Retention], limits: Sequence[Limit]) -> Floats:
 
 
 def is_gated(limit: Limit) -> bool:
-    return limit.gated or limit.max_accuracy is not None
+    return limit.gated or limit.must_forget
 
 
 def claim_of(row: Retention, limit: Limit, p: float) -> Claim:
-    exact = limit.max_drop == 0 and limit.max_accuracy is None
+    exact = limit.max_drop == 0 and not limit.must_forget
     changed = 0 if row.identical else row.lost + row.gained
     return Claim(row.checkpoint, p, changed, exact, f"{row.concept is None} {row.probe}")
 
@@ -130,7 +130,7 @@ def find(
             gated=is_gated(limit),
             tried=adjusted[place].tried,
             detectable=smallest.get(place),
-            must_forget=limit.max_accuracy is not None,
+            must_forget=limit.must_forget,
             reason=limit.reason,
         )
         for place, (row, limit) in enumerate(zip(rows, limits, strict=True))

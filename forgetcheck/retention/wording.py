@@ -4,6 +4,8 @@ from forgetcheck.retention.gate import ASKED, Check, Outcome, tally
 from forgetcheck.retention.report import Report
 
 MINUS = "−"
+MOST = 6  # decimals
+JOINERS = "\u200c\u200d"  # invisible, but part of how Persian and emoji are written
 
 
 def points(fraction: float, decimals: int = 1) -> str:
@@ -18,17 +20,44 @@ def percent(fraction: float, decimals: int = 1) -> str:
 
 def beside(fraction: float, limit: float) -> str:
     """Write a value in points with as many digits as tell it from its limit: 2.04 is not 2."""
-    for decimals in range(1, 7):
-        text = f"{100 * fraction:.{decimals}f}"
-        if fraction == limit or float(text) != round(100 * limit, decimals):
-            break
-    return text.replace("-", MINUS)
+    return unsigned(fraction, digits(limit, fraction))
+
+
+def digits(limit: float, *values: float) -> int:
+    """Return how many decimals, in points, tell the values from a limit that they aren't."""
+    return next(
+        (number for number in range(1, MOST) if all(told_apart(value, limit, number) for value in values)),
+        MOST,
+    )
+
+
+def told_apart(value: float, limit: float, decimals: int) -> bool:
+    return value == limit or f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}"
+
+
+def unsigned(fraction: float, decimals: int = 1) -> str:
+    """Write points without a plus; a gain keeps its minus."""
+    return points(fraction, decimals).removeprefix("+")
+
+
+def printable(text: str) -> str:
+    """Return a name as one line: gaps become spaces, control and bidirectional characters a �.
+
+    Surrogates stay: a file name that isn't UTF-8 is written with a backslash when it is saved.
+    """
+    return "".join(" " if mark.isspace() else mark if shows(mark) else "�" for mark in text)
+
+
+def shows(mark: str) -> bool:
+    return mark.isprintable() or mark in JOINERS or "\ud800" <= mark <= "\udfff"
 
 
 def sentence(report: Report) -> str:
     """Say the verdict in one sentence."""
     counts = tally(report.checks)
-    if not set(counts) - {Outcome.NEVER_KNEW}:
+    if not counts:
+        return "NOT passed: nothing was measured that the policy demands."
+    if set(counts) == {Outcome.NEVER_KNEW}:
         return "NOT passed: nothing was measured, because the base knew none of what was asked."
     total = sum(counts.values())
     if report.passed:
@@ -36,12 +65,10 @@ def sentence(report: Report) -> str:
         unsure = f", {doubt} unsure (more images would tell)" if doubt else ""
         never = counts.get(Outcome.NEVER_KNEW, 0)
         unknown = f", {never} never known to the base" if never else ""
-        return f"passed: of {total} demands {counts.get(Outcome.MET, 0)} are met{unsure}{unknown}."
+        return f"passed: {counts.get(Outcome.MET, 0)} of {total} demands met{unsure}{unknown}."
     failed = report.failures()
     if not failed:
-        return (
-            f"NOT passed: {counts[Outcome.UNSURE]} of {total} demands are unsure, and the policy fails those."
-        )
+        return f"NOT passed: {counts[Outcome.UNSURE]} of {total} demands unsure, and the policy fails those."
     return f"NOT passed: {len(failed)} of {total} demands failed; first: {demand(failed[0])}."
 
 
@@ -50,11 +77,9 @@ def demand(check: Check) -> str:
     where = f"{check.subject} ({check.checkpoint}, {check.probe})"
     if check.demand == ASKED:
         return f"{where} could not be asked: {check.reason.rstrip('.')}"
-    ends = f"[{points(check.low)}, {points(check.high)}]"
-    limit = f"{100 * check.limit:g}"
-    value = beside(check.value, check.limit)
+    limit, decimals = f"{100 * check.limit:g}", digits(check.limit, check.value, check.low, check.high)
+    value, low, high = (unsigned(part, decimals) for part in (check.value, check.low, check.high))
     if check.demand in ("min_target_accuracy", "must_forget"):
         side = "at least" if check.demand == "min_target_accuracy" else "at most"
-        ends = f"[{100 * check.low:.1f}, {100 * check.high:.1f}]"
-        return f"{where} has accuracy {value} % {ends}, demanded {side} {limit} %"
-    return f"{where} dropped {value} points {ends}, limit {limit}"
+        return f"{where}: accuracy {value} % [{low}, {high}], demanded {side} {limit} %"
+    return f"{where}: drop {value} points [{low}, {high}], limit {limit}"

@@ -76,7 +76,7 @@ def test_one_row_per_checkpoint_then_a_table_per_task():
         [
             "naive",
             "98.5 [96.8, 99.4]",
-            "$-14.0$ [$-19.0$, $-8.9$] (4)",
+            "$-10.1$ [$-14.1$, $-6.0$] (3)",
             "$+0.2$ [$-0.3$, $+0.7$] (1)",
         ],
         ["ldifs", "95.0 [92.4, 96.9]", "$0.0$ [$0.0$, $0.0$] (1)", "--"],
@@ -94,7 +94,7 @@ def test_a_checkpoint_without_a_target_has_none():
 
 def test_decimals_are_as_asked():
     overview = tables(render(full(), "latex:decimals=2"))[0]
-    assert overview[1][1:3] == ["98.50 [96.76, 99.45]", "$-13.99$ [$-18.98$, $-8.88$] (4)"]
+    assert overview[1][1:3] == ["98.50 [96.76, 99.45]", "$-10.09$ [$-14.10$, $-6.01$] (3)"]
 
 
 def test_packages_and_warnings_are_told():

@@ -15,6 +15,7 @@ from forgetcheck import catalog
 from forgetcheck.exporters import markup
 from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.gate import Outcome
+from forgetcheck.retention.wording import printable
 
 LIMIT = 65_536  # characters of a GitHub comment
 MARKDOWN = ("markdown", "github:part=summary", "model-card")
@@ -83,7 +84,7 @@ def test_the_search_for_links_finds_them(name):
 def test_a_code_span_holds_exactly_the_name(name):
     (line,) = inline(markup.code(name))[1]
     (child,) = line.children
-    wanted = ("text", "(no name)") if not name else ("code_inline", markup.printable(name))
+    wanted = ("text", "(no name)") if not name else ("code_inline", printable(name))
     assert (child.type, child.content) == wanted
 
 
@@ -112,14 +113,14 @@ def test_a_sentence_is_one_paragraph_of_text_and_code(said):
     for line in lines:
         assert {child.type for child in line.children} <= {"text", "code_inline"}
     first = "".join(child.content for child in lines[1].children)
-    assert first.split() == markup.printable("x" + said).split()
+    assert first.split() == printable("x" + said).split()
 
 
 def test_the_verdict_comes_first_then_the_summary():
     report = full()
     title, verdict, *summary = cells(render(report))[: 2 + len(executive_summary(report))]
     assert title == "forgetcheck"
-    assert verdict.startswith("NOT passed: 6 of 19 demands failed; first: ")
+    assert verdict.startswith("NOT passed: 5 of 18 demands failed; first: ")
     assert summary == executive_summary(report)
 
 
@@ -131,28 +132,25 @@ def test_the_summary_speaks_the_language_asked_for():
 
 def test_concepts_are_listed_with_what_they_are_taken_for():
     found = cells(render(full()))
-    place = found.index("face / bob")
+    place = found.index("shape / circle")
     row = found[place - 1 : place + 11]
     assert row[0] == "naive"
-    assert row[5:7] == ["80.0", "[+71.1, +86.7]"]
-    assert row[-1] == "ann 80"
+    assert row[5:7] == ["50.0", "[+40.4, +59.6]"]
+    assert row[-1] == "star 50"
 
 
 def test_only_as_many_concepts_as_asked_are_listed():
     report = full()
-    assert "shape / circle`" in render(report, "markdown:top=2")
-    assert "animal / cat`" not in render(report, "markdown:top=2")
+    assert "shape / circle`" in render(report, "markdown:top=1")
+    assert "animal / cat`" not in render(report, "markdown:top=1")
     assert "Concepts that dropped most" not in render(report, "markdown:top=0")
 
 
 def test_every_failed_demand_is_listed_with_its_evidence():
     document = render(full())
     failed = document.partition("### Failed demands")[2].partition("<details>")[0]
-    assert failed.count("\n- ") == 6
-    assert (
-        "- shape / circle (naive, zero-shot) dropped 50.0 points [+40.4, +59.6], limit 10; n = 100; "
-        in failed
-    )
+    assert failed.count("\n- ") == 5
+    assert "- shape / circle (naive, zero-shot): drop 50.0 points [40.4, 59.6], limit 10; n = 100; " in failed
     assert "; smallest drop found 4 times in 5: " in failed
     assert "; reason: the logo is a circle\n" in failed
     assert "texture (naive, linear) could not be asked: class 'lines' has no train images\n" in failed

@@ -125,11 +125,26 @@ def test_a_target_nobody_knows_fails_and_says_how_to_name_it():
 
 def test_knowledge_that_must_not_survive():
     rule = {"match": "faces/*", "must_forget": True, "max_accuracy": 0.1}
-    rest, keep = {"bob": (100, 0, 0, 0)}, {"match": "faces", "ignore": True}
+    rest = {"bob": (100, 0, 0, 0)}
     gone = make_answers({"ann": (0, 100, 0, 0), **rest}, task="faces")
-    report = make_judged(make_answers(GOOD), gone, concepts=[keep, {"match": "faces", "ignore": False}, rule])
+    report = make_judged(make_answers(GOOD), gone, concepts=[rule])
     assert outcomes(report, "must_forget") == [Outcome.MET, Outcome.FAILED]
     assert not report.passed
+
+
+def test_what_must_be_forgotten_is_no_loss():
+    """Neither in the mean drop, nor in the task, if that holds nothing else."""
+    rule = {"match": "faces/*", "must_forget": True, "max_accuracy": 0.1}
+    all_gone = make_answers({"ann": (0, 100, 0, 0), "bob": (0, 100, 0, 0)}, task="faces")
+    report = make_judged(make_answers(GOOD), all_gone, max_mean_drop=0.01, concepts=[rule])
+    assert report.passed
+    assert report.means[0].drop == 0.0
+    assert report.worst_concepts("tuned", 9) == []
+    one = {"match": "faces/ann", "must_forget": True, "max_accuracy": 0.1}
+    half = make_answers({"ann": (0, 100, 0, 0), "bob": (100, 0, 0, 0)}, task="faces")
+    report = make_judged(half, concepts=[one])
+    assert report.means[0].drop == 0.0
+    assert not report.passed  # the task itself still counts what was lost of it
 
 
 def test_a_question_that_could_not_be_asked_fails_and_says_why():

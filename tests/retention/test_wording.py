@@ -30,6 +30,8 @@ def test_points_are_signed_but_for_zero(fraction, text):
         (0.02, 0.02, "2.0"),
         (0.8996, 0.9, "89.96"),
         (-0.01, 0.02, "−1.0"),
+        (-0.0002, 0.02, "0.0"),
+        (0.0, -0.0001, "0.0"),
     ],
 )
 def test_a_value_is_never_rounded_onto_its_limit(value, limit, text):
@@ -43,19 +45,25 @@ def test_percent():
 def test_the_sentence_says_what_failed_first():
     said = sentence(full_report())
     assert said.startswith(
-        "NOT passed: 6 of 19 demands failed; first: face (naive, zero-shot) dropped 42.5 points"
+        "NOT passed: 5 of 18 demands failed; first: shape / circle (naive, zero-shot): drop 50.0 points ["
     )
     assert "\n" not in said
 
 
 def test_the_sentence_of_a_pass_owns_up_to_doubt():
-    assert sentence(make_judged(make_answers(GOOD))) == "passed: of 1 demands 1 are met."
+    assert sentence(make_judged(make_answers(GOOD))) == "passed: 1 of 1 demands met."
     thin = make_judged(make_answers(GOOD), make_answers(THIN, task="few"), make_answers(UNKNOWN, task="fog"))
     assert sentence(thin) == (
-        "passed: of 3 demands 1 are met, 1 unsure (more images would tell), 1 never known to the base."
+        "passed: 1 of 3 demands met, 1 unsure (more images would tell), 1 never known to the base."
     )
     strict = make_judged(make_answers(GOOD), make_answers(THIN, task="few"), when_unsure="fail")
-    assert sentence(strict) == "NOT passed: 1 of 2 demands are unsure, and the policy fails those."
+    assert sentence(strict) == "NOT passed: 1 of 2 demands unsure, and the policy fails those."
+
+
+def test_the_ends_of_an_interval_are_not_rounded_onto_the_limit_either():
+    """All of a sentence has as many digits as it takes."""
+    check = replace(full_report().checks[0], value=0.0604, low=0.020004, high=0.1)
+    assert "drop 6.0400 points [2.0004, 10.0000], limit 2" in demand(check)
 
 
 def test_the_sentence_of_nothing():
@@ -66,9 +74,9 @@ def test_the_sentence_of_nothing():
 def test_every_demand_is_said_with_its_limit_and_interval():
     said = {check.demand: demand(check) for check in full_report().checks if check.outcome is not Outcome.MET}
     assert said["must_forget"] == (
-        "face / ann (naive, zero-shot) has accuracy 90.0 % [82.4, 95.1], demanded at most 60 %"
+        "face / ann (naive, zero-shot): accuracy 90.0 % [82.4, 95.1], demanded at most 60 %"
     )
-    assert said["max_mean_drop"].startswith("mean of 4 tasks (naive, zero-shot) dropped 14.0 points [")
+    assert said["max_mean_drop"].startswith("mean of 3 tasks (naive, zero-shot): drop 10.1 points [")
     assert said["asked"] == "texture (naive, linear) could not be asked: class 'lines' has no train images"
     target = next(check for check in full_report().checks if check.demand == "min_target_accuracy")
     assert demand(target).endswith("demanded at least 90 %")
