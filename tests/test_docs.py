@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -73,6 +74,47 @@ def test_every_benchmark_that_is_named_exists_with_its_options(page):
             [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True
         ).stdout
         assert all(option in said for option in re.findall(r"--[\w-]+", rest)), (script, rest)
+
+
+def test_the_error_rates_of_the_docs_are_those_of_the_table():
+    found = pd.read_csv(ROOT / "docs" / "results" / "gate_errors.csv")
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+    def rates(what, **setting):
+        chosen = found[found["what"].str.startswith(what)]
+        for name, value in setting.items():
+            chosen = chosen[chosen[name] == value]
+        assert len(chosen)
+        return 100 * chosen["rate"]
+
+    def row(start):
+        return next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+
+    assert f"at most {rates('clean gate fails, limit 0, 100').max():.1f} %" in row("a pair that lost nothing")
+    assert f"at most {rates('gate at its limit').max():.1f} %" in row("the gate fails though")
+    assert rates("clean gate fails").max() < 5 > rates("gate at its limit").max()
+    assert round(rates("clean gate fails, limit 0.02").max(), 1) <= 0.1
+    covers = found[found["what"].str.startswith("95 %")]
+    central = covers["n"] * covers["churn"] >= 5
+    for chosen, start in ((central, "the 95 % interval covers"), (~central, "the same with fewer")):
+        low, high = 100 * covers["rate"][chosen].min(), 100 * covers["rate"][chosen].max()
+        assert f"{low:.1f} to {high:.1f} %" in row(start)
+    means = rates("mean's interval")
+    assert f"{means.min():.1f} to {means.max():.1f} %" in row("the mean's 95 % interval")
+    worst = rates("worst of 100", churn=0.06)
+    assert f"{worst.iloc[0]:.1f} %" in row("the worst of 100")
+    paired = re.findall(r"^\| (\d+) points?, ([\d,]+), (\d+) % \| (\d+) % \| (\d+) %", text, re.MULTILINE)
+    assert len(paired) == 4
+    for drop, n, churn, one, other in paired:
+        setting = {"drop": int(drop) / 100, "n": int(n.replace(",", "")), "churn": int(churn) / 100}
+        for kind, said in (("paired", one), ("unpaired", other)):
+            assert round(rates(f"drop found, {kind}", **setting).iloc[0]) == int(said)
+    many = re.findall(r"\| (\d+), (\d+), (\d+) %, (\d+) points \| (\d+) % \| (\d+) % \|$", text, re.MULTILINE)
+    assert len(many) == 4
+    for concepts, n, churn, drop, one, other in many:
+        setting = {"concepts": int(concepts), "n": int(n), "churn": int(churn) / 100, "drop": int(drop) / 100}
+        for kind, said in (("minP", one), ("Holm", other)):
+            assert round(rates(f"planted drop found, {kind}", **setting).iloc[0]) == int(said)
 
 
 def test_the_policy_of_the_docs_is_one(tmp_path):

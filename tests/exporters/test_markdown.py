@@ -233,7 +233,7 @@ def test_what_is_cut_is_counted():
     failed = document.partition("### Failed demands")[2].partition("<details>")[0]
     listed = failed.count("\n- ")
     assert 0 < listed < 6 * 150
-    assert f"\n\n{6 * 150 - listed} more; " in failed
+    assert f"\n\n{5 * 150 - listed} more; " in failed
 
 
 def test_a_page_of_a_job_fits_too():

@@ -84,7 +84,7 @@ def test_an_unknown_checkpoint_is_refused_with_the_nearest():
 def test_the_page_speaks_of_its_checkpoint_alone():
     page = render(full(), "model-card:checkpoint=ldifs").partition("\n---\n")[2]
     assert "naive" not in page
-    assert "**passed: of 5 demands 5 are met.**" in page
+    assert "**passed: 5 of 5 demands met.**" in page
     assert "- base model: `forgetcheck:tiny`\n- battery: `planted`\n- device: `cpu`\n" in page
     failed = render(full()).partition("\n---\n")[2]
     assert "**NOT passed: 6 of 14 demands failed; " in failed

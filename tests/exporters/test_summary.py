@@ -23,7 +23,7 @@ def test_it_says_what_the_executive_summary_says(language):
 
 
 def test_japanese_is_asked_for_by_name():
-    assert "結果: 基準を満たしていません" in render(full_report(), "summary:language=ja")
+    assert "結果：基準を満たしていません" in render(full_report(), "summary:language=ja")
     with pytest.raises(CannotAsk, match="language=de"):
         render(full_report(), "summary:language=de")
 
@@ -47,4 +47,4 @@ def test_many_checkpoints_take_no_more_lines():
     )
     lines = render(replace(report, findings=report.findings + rows)).splitlines()
     assert len(lines) <= 12
-    assert any("further checkpoints" in line for line in lines)
+    assert any("Further checkpoints" in line for line in lines)
