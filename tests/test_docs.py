@@ -127,7 +127,9 @@ def test_the_policy_of_the_docs_is_one(tmp_path):
     assert make_report(full_audit(), policy).checks
 
 
-def test_the_pytest_example_is_a_test_that_fails_here(folder, tmp_path):
+def test_the_pytest_example_is_a_test_that_fails_here(tmp_path):
+    write_audit(tmp_path / "audit", full_audit())
+    (tmp_path / "policy.toml").write_text("[policy]\n")
     (text,) = blocks(ROOT / "docs" / "ci.md", "python")
     (tmp_path / "test_example.py").write_text(text)
     command = [
@@ -139,7 +141,7 @@ def test_the_pytest_example_is_a_test_that_fails_here(folder, tmp_path):
         "no:cacheprovider",
         str(tmp_path / "test_example.py"),
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Forgot: NOT passed" in done.stdout
 

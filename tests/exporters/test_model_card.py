@@ -87,7 +87,7 @@ def test_the_page_speaks_of_its_checkpoint_alone():
     assert "**passed: 5 of 5 demands met.**" in page
     assert "- base model: `forgetcheck:tiny`\n- battery: `planted`\n- device: `cpu`\n" in page
     failed = render(full()).partition("\n---\n")[2]
-    assert "**NOT passed: 6 of 14 demands failed; " in failed
+    assert "**NOT passed: 5 of 13 demands failed; " in failed
     assert "ldifs" not in failed
 
 
