@@ -204,5 +204,12 @@ def origin(report: Report, part: str) -> str:
 
 
 def leaves(value: object) -> int:
-    """Count the values of nested mappings: what has many is folded away."""
-    return sum(map(leaves, value.values())) if isinstance(value, Mapping) else 1
+    """Count the values of nested mappings, however deep: what has many is folded away."""
+    waiting, count = [value], 0
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            waiting.extend(found.values())
+        else:
+            count += 1
+    return count

@@ -8,11 +8,10 @@ from markupsafe import Markup
 from forgetcheck.retention.gate import Check
 from forgetcheck.retention.policy import Rule
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import MINUS, beside, percent, points
+from forgetcheck.retention.wording import JOINERS, beside, digits, percent, points, printable, unsigned
 
 NONE = "–"  # nothing to say in a cell
-JOINERS = "\u200c\u200d"  # invisible, but part of how words and emoji are written
-DIGITS = 3  # of a p-value
+DIGITS = 3  # of a p-value, at least
 DEMANDS = {
     "max_drop": "drop at most",
     "max_mean_drop": "mean drop at most",
@@ -28,17 +27,13 @@ CELL = 17.0  # em, a little less than the style gives to a cell
 
 
 def shown(value: object) -> object:
-    """Write what doesn't print (controls, surrogates, direction marks) as an escape.
+    """Write what doesn't print so that it does, surrogates as an escape: the page is UTF-8.
 
     Every value that a template puts into the page passes through here, and is then escaped as markup.
     """
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return "".join(mark if mark.isprintable() or mark in JOINERS else visible(mark) for mark in value)
-
-
-def visible(mark: str) -> str:
-    return " " if unicodedata.category(mark) == "Zs" else mark.encode("unicode_escape").decode()
+    return printable(value).encode("utf-8", "backslashreplace").decode()
 
 
 def named(name: str) -> str:
@@ -57,14 +52,6 @@ def share(fraction: float) -> str:
     return percent(fraction).removesuffix(" %")
 
 
-def against(fraction: float, limit: float) -> str:
-    """Write a signed difference in points with as many digits as tell it from its limit."""
-    text = beside(fraction, limit)
-    if not text.strip(f"{MINUS}0."):
-        return text.removeprefix(MINUS)
-    return text if fraction < 0 else f"+{text}"
-
-
 def probability(p: float, level: float) -> str:
     """Write a p-value with as many digits as tell it from the level it is held against."""
     if p != p:
@@ -78,20 +65,23 @@ def probability(p: float, level: float) -> str:
     return text
 
 
-def ends(low: float, high: float, limit: float) -> str:
-    return f"[{against(low, limit)}, {against(high, limit)}]"
-
-
 def drop(finding: Finding) -> str:
-    row = finding.retention
-    return points(row.drop) if finding.must_forget else against(row.drop, finding.limit)
+    return points(finding.retention.drop, decimals(finding))
 
 
 def drop_ends(finding: Finding) -> str:
     row = finding.retention
-    if finding.must_forget:
-        return f"[{points(row.low)}, {points(row.high)}]"
-    return ends(row.low, row.high, finding.limit)
+    return ends(row.low, row.high, decimals(finding))
+
+
+def ends(low: float, high: float, decimals: int) -> str:
+    return f"[{points(low, decimals)}, {points(high, decimals)}]"
+
+
+def decimals(finding: Finding) -> int:
+    """Return how many decimals tell a drop and its interval from their limit."""
+    row = finding.retention
+    return 1 if finding.must_forget else digits(finding.limit, row.drop, row.low, row.high)
 
 
 def tuned(finding: Finding) -> str:
@@ -108,7 +98,7 @@ def smallest(finding: Finding) -> str:
     """Write the smallest drop that would be found 4 times in 5."""
     if not finding.gated or finding.must_forget:
         return NONE
-    return "none" if finding.detectable is None else points(finding.detectable).removeprefix("+")
+    return "none" if finding.detectable is None else unsigned(finding.detectable)
 
 
 def confused(finding: Finding) -> str:
@@ -149,23 +139,23 @@ def check_limit(check: Check) -> str:
 def check_found(check: Check) -> str:
     if check.value != check.value:
         return NONE
-    if check.demand in OF_ACCURACY:
-        return f"{beside(check.value, check.limit)} %"
-    return against(check.value, check.limit)
+    number = digits(check.limit, check.value, check.low, check.high)
+    return percent(check.value, number) if check.demand in OF_ACCURACY else points(check.value, number)
 
 
 def check_ends(check: Check) -> str:
     if check.low != check.low:
         return NONE
+    number = digits(check.limit, check.value, check.low, check.high)
     if check.demand in OF_ACCURACY:
-        return f"[{beside(check.low, check.limit)}, {beside(check.high, check.limit)}]"
-    return ends(check.low, check.high, check.limit)
+        return f"[{unsigned(check.low, number)}, {unsigned(check.high, number)}]"
+    return ends(check.low, check.high, number)
 
 
 def check_smallest(check: Check) -> str:
     if check.demand not in ("max_drop", "max_target_drop"):
         return NONE
-    return "none" if check.detectable is None else points(check.detectable).removeprefix("+")
+    return "none" if check.detectable is None else unsigned(check.detectable)
 
 
 def effects(rule: Rule) -> str:
