@@ -1,9 +1,8 @@
 """Hand-made answers: what base and tuned said, written down as counts per concept."""
 
-import io
+import base64
 
 import numpy as np
-from PIL import Image
 
 from forgetcheck.retention.answers import Answers, Audit, Lost, Said, Unasked
 from forgetcheck.retention.policy import Policy
@@ -34,12 +33,13 @@ def make_judged(*answers, **policy):
     return make_report(Audit(answers, {"made": "by hand"}), Policy(**policy))
 
 
-def picture(colour):
-    """Return a thumbnail as an audit stores one."""
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(file, "PNG")
-    return file.getvalue()
-
+# thumbnails of eight pixels as an audit stores them; literal, because encoders differ between machines
+RED = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
+)
+BLUE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGNkYPjPgA0wYRUdtBIAy0MBD1YkjLoAAAAASUVORK5CYII="
+)
 
 FULL_POLICY = {
     "max_mean_drop": 0.01,
@@ -69,8 +69,8 @@ def full_audit():
         make_answers({"0": (50, 1, 140, 9), "1": (50, 1, 140, 9)}, "ldifs", "digits", "head", target=True),
     )
     gallery = (
-        Lost("naive", "shape", "zero-shot", "shape/0007", "circle", "star", picture("red")),
-        Lost("naive", "shape", "zero-shot", "shape/0009", "disc", "circle", picture("blue")),
+        Lost("naive", "shape", "zero-shot", "shape/0007", "circle", "star", RED),
+        Lost("naive", "shape", "zero-shot", "shape/0009", "disc", "circle", BLUE),
     )
     unasked = (Unasked("naive", "texture", "linear", "class 'lines' has no train images."),)
     provenance = {
