@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hostile import HOSTILE, renamed
-from planted import full_audit, full_report, make_answers, make_judged, picture
+from planted import RED, full_audit, full_report, make_answers, make_judged, 
 from webpage import Page, Tag, by_id, column, read, render, rows, small_report
 
 from forgetcheck.exporters.page import sections, text
@@ -274,7 +274,7 @@ def test_the_gallery_shows_both_answers(page):
         "Sample shape/0007 of shape: base said circle (right), tuned said star"
     )
     data = base64.b64decode(image.attributes["src"].removeprefix("data:image/png;base64,"))
-    assert data == picture("red")
+    assert data == RED
     assert "base circle tuned star shape/0007" in image.parent.words
     assert "tuned said circle" in other.attributes["alt"]
 
@@ -283,12 +283,12 @@ def test_the_gallery_keeps_within_its_room_and_is_fair_to_every_question(monkeyp
     def lost(task, number, image):
         return Lost("tuned", task, "zero-shot", f"{task}/{number}", "cat", "dog", image)
 
-    many = [lost("a", number, picture("red")) for number in range(100)] + [lost("b", 0, b"\xff\xd8\xff")]
+    many = [lost("a", number, RED) for number in range(100)] + [lost("b", 0, b"\xff\xd8\xff")]
     hung = [item.lost for item in sections.gallery(many)[0].pictures]
     assert len(hung) == sections.PICTURES
     assert hung[1].task == "b"
     assert sections.data_uri(b"\xff\xd8\xff") == "data:image/jpeg;base64,/9j/"
-    monkeypatch.setattr(sections, "PICTURE_BYTES", 3 * len(picture("red")))
+    monkeypatch.setattr(sections, "PICTURE_BYTES", 3 * len(RED))
     assert len(sections.gallery(many)[0].pictures) == 3
     page = read(replace(full_report(), gallery=tuple(many)))
     assert "3 of 101 are shown" in by_id(page)["gallery"].text
