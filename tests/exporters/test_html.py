@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hostile import HOSTILE, renamed
-from planted import RED, full_audit, full_report, make_answers, make_judged, 
+from planted import RED, full_audit, full_report, make_answers, make_judged
 from webpage import Page, Tag, by_id, column, read, render, rows, small_report
 
 from forgetcheck.exporters.page import sections, text
