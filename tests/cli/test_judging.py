@@ -56,6 +56,16 @@ def test_long_names_fold_and_never_lose_a_number(run, tmp_path):
     assert "1000 retained" in shown
 
 
+def test_no_name_is_a_command_to_githubs_log(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    names = ["::error::pwned", "##[error]pwned"]
+    items = [make_answers({name: (0, 99, 0, 0), "b": (99, 0, 0, 0)}, name, name, name) for name in names]
+    write_audit(tmp_path / "odd", Audit(tuple(items), {}))
+    shown = run("report", "odd")
+    assert "pwned" in shown.out
+    assert not [line for line in shown.out.splitlines() if line.strip().startswith("::") or "##[" in line]
+
+
 @pytest.mark.parametrize(
     ("drop", "drawn"),
     [(0.5, "██████"), (0.25, "███"), (0.02, "▎"), (0.0, ""), (-0.25, "░░░"), (0.9, "██████")],
