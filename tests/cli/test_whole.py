@@ -102,7 +102,7 @@ def test_documents_go_to_stdout_or_whole_into_a_file(tuned, run, small_battery, 
     assert shown.startswith("## forgetcheck")
     assert run("report", "a", "--as", "markdown", "--out", "r.md").out == ""
     assert (tmp_path / "r.md").read_text() == shown
-    assert run("report", "a", "--as", "csv").out.startswith("checkpoint,task,concept")
+    assert run("report", "a", "--as", "csv").out.startswith("level,checkpoint,task,concept")
 
 
 def test_outputs_are_never_replaced_by_accident(tuned, run):
