@@ -21,10 +21,7 @@ def assert_retained(audit: str | Path, policy: str | Path | Policy | None = None
     `policy` is a TOML file, or a Policy; the default limits if it is left out. Needs no model and
     no torch. Raises CannotAsk if the audit or the policy can't be read: that is no failed policy.
     """
-    limits = (
-        policy if isinstance(policy, Policy) else Policy() if policy is None else read_policy(Path(policy))
-    )
-    report = make_report(read_audit(Path(audit)), limits)
+    report = make_report(read_audit(Path(audit)), limits_of(policy))
     if not report.passed:
         failed = [demand(check) for check in report.unmet()]
         more = [f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
