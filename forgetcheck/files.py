@@ -25,7 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     with explained(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
-        path = path.resolve()
+        path = followed(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         os.close(handle)
@@ -38,6 +38,14 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def followed(path: Path) -> Path:
+    """Return where links lead; a loop of them leads nowhere."""
+    try:
+        return path.resolve()
+    except RuntimeError:  # an OSError from Python 3.13 on
+        raise CannotAsk(f"'{path}' is a link that leads back to itself: choose another --out.") from None
 
 
 @contextmanager

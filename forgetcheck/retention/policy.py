@@ -72,7 +72,12 @@ class Rule(BaseModel):
 
 @lru_cache(maxsize=1000)
 def pattern(text: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+    """Compile a pattern; each part is taken where it first fits, so that no pattern takes forever."""
+    first, *rest = (re.escape(part) for part in text.split("*"))
+    if not rest:
+        return re.compile(first)
+    *middle, last = rest
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}", re.DOTALL)
 
 
 @lru_cache(maxsize=100_000)

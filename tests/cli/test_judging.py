@@ -180,6 +180,15 @@ def test_odd_documents_are_refused_before_anything_is_written(audit, run, tmp_pa
 
 
 @pytest.mark.parametrize(
+    "command", [["report", "a", "--as", "json=loop"], ["policy", "init", "a", "--out", "loop"]]
+)
+def test_a_loop_of_links_is_refused(audit, run, tmp_path, command):
+    (tmp_path / "loop").symlink_to("loop")
+    run(*command).refusal("loop")
+    assert (tmp_path / "loop").is_symlink()
+
+
+@pytest.mark.parametrize(
     ("spec", "name", "path"),
     [
         ("html", "html", None),

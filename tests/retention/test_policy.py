@@ -12,6 +12,7 @@ from forgetcheck.retention.policy import (
     Rule,
     catches_nothing,
     find_policy,
+    like,
     limits_of,
     read_policy,
 )
@@ -197,6 +198,20 @@ def test_names_with_slashes_and_brackets_are_names(rows):
     assert caught(rows, match="vtab/pets[1]", probe="linear") == ["vtab/pets[1] linear"]
     assert caught(rows, match="vtab/pets[1]/dog", probe="linear") == ["vtab/pets[1] / dog linear"]
     assert len(caught(rows, match="vtab/*/*", probe="linear")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        *(("*", "", True), ("*", "two\nlines", True), ("", "", True), ("", "a", False), ("a", "a\n", False)),
+        *(("a*a", "a", False), ("a*a", "aa", True), ("*ab*ab", "abab", True), ("*ab*ab", "ab", False)),
+        *(("a*b*c", "axxbxbxc", True), ("a*b*c", "axcxb", False), ("**", "x", True), ("a.c", "abc", False)),
+        *(("*" * 60 + "x", "y" * 2000, False), ("*a" * 60, "a" * 59, False), ("*a" * 60, "a" * 5000, True)),
+        ("*a" * 60 + "b", "a" * 5000, False),
+    ],
+)
+def test_stars_stand_for_anything_and_never_take_forever(text, name, expected):
+    assert like(text, name) is expected
 
 
 def test_ignoring_a_task_ignores_its_concepts(rows):

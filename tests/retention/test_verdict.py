@@ -139,6 +139,34 @@ def test_the_family_is_that_of_one_pair_of_checkpoints(answers, judged):
     assert alone.findings == among.findings[: len(alone.findings)]
 
 
+def test_whole_tasks_and_their_concepts_share_images_and_are_summed(answers, judged):
+    """Six lost of six, seen twice: as the task and as its only changed concept."""
+    rule = {"match": "*/*", "max_drop": 0.0}
+    report = judged(answers({"fox": (94, 6, 0, 0), "cat": (90, 0, 0, 0)}), max_drop=0, concepts=[rule])
+    task, fox, _ = report.findings
+    assert task.p_adjusted == pytest.approx(2 / 64)
+    assert fox.p_adjusted == pytest.approx(2 / 64)
+
+
+def test_probes_see_the_same_images_and_are_summed(answers, judged):
+    items = [answers({"fox": (94, 6, 0, 0), "cat": (90, 0, 0, 0)}, probe=name) for name in ("a", "b")]
+    assert judged(*items, max_drop=0).findings[0].p_adjusted == pytest.approx(2 / 64)
+
+
+def test_the_mean_and_the_target_are_of_the_family(answers, judged):
+    lost = answers({"fox": (94, 6, 0, 0), "cat": (90, 0, 0, 0)})
+    target = answers({"a": (90, 0, 0, 10), "b": (90, 0, 0, 10)}, task="digits", probe="head", target=True)
+    report = judged(lost, target, max_drop=0, max_mean_drop=0.5, min_target_accuracy=0.5)
+    assert {check.tried for check in report.checks} == {4}
+    assert {finding.tried for finding in report.tasks()} == {4}
+
+
+def test_what_would_be_found_allows_for_the_other_demands(answers, judged):
+    item = answers({"fox": (600, 10, 10, 0), "cat": (380, 0, 0, 0)})
+    others = [answers({"a": (90, 1, 1, 0), "b": (9, 0, 0, 0)}, task=f"task {k}") for k in range(20)]
+    assert judged(item, *others).tasks()[0].detectable > judged(item).tasks()[0].detectable
+
+
 def test_every_limit_comes_with_the_drop_it_would_find(answers, judged):
     small, large = answers({"a": (45, 1, 1, 3)}), answers({"a": (4500, 100, 100, 300)}, task="large")
     few, many = judged(small, large).tasks()
