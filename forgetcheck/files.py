@@ -25,6 +25,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     with explained(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
+        if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
+            raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
         path = followed(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")

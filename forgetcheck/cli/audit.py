@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.cli.judging import conclude, prepare
+from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     As,
     Base,
@@ -49,6 +49,7 @@ def audit(
     homeless = [document for document in judging.documents if document.path is None]
     if homeless:
         raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
+    refuse_inputs(judging, out)
     tasks = read_battery(battery)
     refuse_existing(out, overwrite)
 

@@ -62,7 +62,10 @@ def print_document(text: str) -> None:
     with suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        rest = memoryview(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+        while rest:  # an unbuffered stream may take a part only, and says how much
+            rest = rest[sys.stdout.buffer.write(rest) or 0 :]
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from typing import Any
 from forgetcheck import catalog
 from forgetcheck.cli import console, tables
 from forgetcheck.errors import CannotAsk, PolicyFailed
-from forgetcheck.files import write_text
+from forgetcheck.files import followed, write_text
 from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.phrases import Language
@@ -67,10 +67,21 @@ def documents_of(specs: Sequence[str], out: Path | None, language: Language | No
     found = tuple(
         Document(spoken(catalog.build("exporters", name), language), path or out) for _, name, path in parsed
     )
-    twice = [path for path, times in Counter(document.path for document in found).items() if times > 1]
+    places = Counter(document.path and followed(document.path) for document in found)
+    twice = [path for path in (d.path for d in found) if path is not None and places[followed(path)] > 1]
     if twice:
         raise CannotAsk(f"two --as write to '{twice[0]}': give each its own file.")
     return found
+
+
+def refuse_inputs(judging: Judging, audit: Path) -> None:
+    """A document may not take the place of what it is made from: the policy, or a part of the audit."""
+    for path in (document.path for document in judging.documents if document.path is not None):
+        place = followed(path)
+        if judging.source is not None and place == followed(judging.source):
+            raise CannotAsk(f"'{path}' is the policy itself: choose another file.")
+        if followed(audit) in (place, *place.parents):
+            raise CannotAsk(f"'{path}' lies in the audit '{audit}', which is evidence: choose another file.")
 
 
 def split_path(spec: str) -> tuple[str, Path | None]:

@@ -11,7 +11,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.files import write_text
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.drafting import draft, needed
-from forgetcheck.retention.policy import Policy, Rule, find_policy, read_policy
+from forgetcheck.retention.policy import Policy, Rule, catches_nothing, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.wording import printable
 
@@ -80,7 +80,8 @@ def said(rule: Rule) -> str:
 
 
 def caught(rule: Rule, report: Report) -> str:
-    rows = [finding.retention for finding in report.findings if rule.catches(finding.retention)]
+    every = (finding.retention for finding in report.findings)
+    rows = [row for row in every if rule.catches(row) or rule.through_task(row)]
     names = list(dict.fromkeys(row.subject for row in rows))
     if not names:
         return "nothing in this audit"
@@ -106,10 +107,11 @@ def too_thin(report: Report) -> Iterator[str]:
 def refuse_blind_rules(path: Path, policy: Policy, report: Report) -> None:
     """A limit on nothing fails the gate, so it is a mistake of the file."""
     rows = [finding.retention for finding in report.findings]
+    caught_none = list(catches_nothing(rows, policy))
     blind = [
         f"concepts[{number}] ({rule.match})"
         for number, rule in enumerate(policy.concepts, 1)
-        if rule.gates and not any(rule.catches(row) for row in rows)
+        if rule.gates and rule in caught_none
     ]
     if blind:
         raise CannotAsk(

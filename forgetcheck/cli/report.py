@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from forgetcheck.cli.judging import conclude, prepare
+from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import As, Languages, PolicyFile, Top
 from forgetcheck.retention.answers import read_audit
 
@@ -27,4 +27,5 @@ def report(
 ) -> None:
     """Judge a saved audit: tables, or documents with --as; the verdict comes last."""
     judging = prepare(policy, exporters or [], out, language, top, quiet)
+    refuse_inputs(judging, audit)
     conclude(read_audit(audit), judging, tabled=not judging.documents)

@@ -292,6 +292,10 @@ def fits(item: Answers) -> bool:
     kinds = [array.dtype.kind for array in (*arrays, *others)]
     if kinds != ["i", "i", "i", "f", "f"] or shapes != {(item.labels.size,)}:
         return False
+    if not all(((array >= 0) & (array <= 1)).all() for array in others):  # nor NaN
+        return False
+    if item.identical and (item.base.label != item.tuned.label).any():
+        return False
     return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
 
 
@@ -324,9 +328,12 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
 def unpack_lost(item: LostRecord, folder: Path) -> Lost:
     """Read the picture; raises KeyError if it is missing, or another than was written."""
     try:
-        image = (folder / Path(item.image).name).read_bytes()
-    except OSError:
-        raise KeyError(f"{GALLERY}/{item.image}") from None
+        path = folder / Path(item.image).name
+        image = path.read_bytes() if path.is_file() else b""
+    except (OSError, ValueError):  # a name that no file can have
+        image = b""
+    if not image:
+        raise KeyError(f"{GALLERY}/{item.image}")
     if picture_name(image) != item.image:
         raise KeyError(f"{GALLERY}/{item.image} as it was written")
     return Lost(**{**item.model_dump(), "image": image})

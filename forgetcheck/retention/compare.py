@@ -181,11 +181,12 @@ def count(answers: Answers) -> Tally:
 def chance(answers: Answers) -> Floats:
     """Return how often the base would be right without looking at the image.
 
-    For the task: always naming the commonest class. For a class: as often as the base names it at
-    all, so that a model which answers 'dog' to everything does not 'know' dogs. Never below 1/c.
+    For a class: as often as the base names it at all, so that a model which answers 'dog' to
+    everything does not 'know' dogs. For the task: what that gives over its classes, by how common they
+    are; a base that always names the commonest class is right just so often. Never below 1/c.
     """
     classes, n = len(answers.class_names), len(answers.labels)
-    commonest = np.bincount(answers.labels, minlength=classes).max() / n
+    share = np.bincount(answers.labels, minlength=classes) / n
     named = np.bincount(answers.base.label, minlength=classes) / n
-    rates: Floats = np.maximum(np.concatenate([[commonest], named]), 1 / classes)
+    rates: Floats = np.maximum(np.concatenate([[share @ named], named]), 1 / classes)
     return rates

@@ -136,10 +136,11 @@ def images_needed(check: Check, level: float) -> int | None:
     To be shown within its limit a demand stands alone; to be shown beyond it, among all the others.
     """
     distance = check.limit - check.value
-    wide = check.high - check.value
-    if distance < 0:
-        wide = (check.value - check.low) * normal_end(level / check.tried) / normal_end(level)
-    if check.n == 0 or abs(distance) < wide / 10:  # a hundred times as many, and more
+    wide = check.high - check.value if distance > 0 else check.value - check.low
+    kept = distance < 0 if check.demand == "min_target_accuracy" else distance > 0
+    if not kept:
+        wide *= normal_end(level / check.tried) / normal_end(level)
+    if check.n == 0 or distance == 0 or abs(distance) < wide / 10:  # a hundred times as many, and more
         return None
     exact = max(check.n * (wide / distance) ** 2, check.n + 1)
     unit = 10 ** max(len(str(int(exact))) - DIGITS, 0)

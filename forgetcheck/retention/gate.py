@@ -12,7 +12,7 @@ from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval, 
 from forgetcheck.retention.answers import Unasked
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Limit, Policy, catches_nothing, like, limits_of
-from forgetcheck.retention.statistics import at_least, share_interval
+from forgetcheck.retention.statistics import at_least, p_more_than, share_interval
 from forgetcheck.retention.verdict import (
     Adjusted,
     Claim,
@@ -22,6 +22,7 @@ from forgetcheck.retention.verdict import (
     find,
     in_families,
     is_gated,
+    never_knew,
     p_values,
 )
 
@@ -66,6 +67,7 @@ class Mean:
     high: float
     p: float  # of "the mean drop is at most max_mean_drop"; 1 without that limit
     worst: Retention
+    known: bool  # the base beats chance on one of them at least: there was something to forget
     of_target: bool  # over nothing but the task tuned on: a gain to be told, not a drop to be gated
 
     @property
@@ -134,18 +136,19 @@ def judge(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked] 
         *(finding_check(finding, policy) for finding in findings if finding.gated),
         *(mean_check(mean, next(turn), policy) for mean in limited),
         *(target_check(row, next(turn), policy) for row in targets),
-        *target_unknown(rows, targets, policy),
+        *target_unknown(rows, policy),
+        *mean_unknown(rows, limited, policy),
         *not_asked(rows, policy, unasked),
     ]
     return Judgement(tuple(findings), tuple(means), tuple(checks))
 
 
 def spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
-    """A task of which every concept must be forgotten can't be held to a drop as well."""
+    """A task of which every concept is ignored or must be forgotten can't be held to a drop as well."""
     kept = {
         (row.checkpoint, row.probe, row.task)
         for row, limit in zip(rows, limits, strict=True)
-        if row.concept is not None and not limit.must_forget
+        if row.concept is not None and not limit.must_forget and not limit.ignored
     }
     return [
         replace(limit, gated=False, ignored=True)
@@ -171,15 +174,19 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
     for place, (row, limit) in enumerate(zip(rows, limits, strict=True)):
         if row.concept is not None:
             concepts[row.checkpoint, row.probe, row.task].append(place)
-        elif not limit.ignored:
+        elif not limit.ignored and not limit.must_forget:
             groups[row.checkpoint, row.probe].append(place)
     for (checkpoint, probe), places in groups.items():
         tasks = [place for place in places if not rows[place].target] or places
         parts = {
             place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in tasks
         }
+        parts = {
+            place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in tasks
+        }
         strata = strata_of(parts, rows, limits)
-        low, high = bootstrap_interval(strata, policy.confidence)
+        alone = rows[tasks[0]] if list(parts.values()) == [[tasks[0]]] else None
+        low, high, p = mean_evidence(strata, alone, policy)
         yield Mean(
             checkpoint=checkpoint,
             probe=probe,
@@ -188,10 +195,24 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
             drop=strata.mean,
             low=low,
             high=high,
-            p=1.0 if policy.max_mean_drop is None else bootstrap_p(strata, policy.max_mean_drop),
+            p=p,
             worst=max((rows[place] for place in tasks), key=lambda row: row.drop),
             of_target=all(rows[place].target for place in tasks),
+            known=any(not never_knew(rows[place], policy) for place in tasks),
         )
+
+
+def mean_evidence(strata: Strata, alone: Retention | None, policy: Policy) -> tuple[float, float, float]:
+    """Return the interval of a mean drop and the p-value of its limit (1 without one).
+
+    The mean of one whole task is that task: its own, sharper evidence holds.
+    """
+    limit = policy.max_mean_drop
+    if alone is not None:
+        counts = alone.lost, alone.gained, alone.n
+        return alone.low, alone.high, 1.0 if limit is None else float(p_more_than(*counts, limit))
+    low, high = bootstrap_interval(strata, policy.confidence)
+    return low, high, 1.0 if limit is None else bootstrap_p(strata, limit)
 
 
 def parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> list[int]:
@@ -213,20 +234,19 @@ def strata_of(parts: dict[int, list[int]], rows: Sequence[Retention], limits: Se
         for place, share in zip(places, shares, strict=True):
             row = rows[place]
             weight = limits[task].weight / whole * share / math.fsum(shares)
-            columns.append(
-                (weight, row.lost, row.gained, row.n, 0.0 if row.identical else PSEUDO / len(places))
-            )
+            pseudo = 0.0 if row.identical else PSEUDO * share / math.fsum(shares)
+            columns.append((weight, row.lost, row.gained, row.n, pseudo))
     return Strata(*np.array(columns, dtype=np.float64).T)
 
 
 def target_rows(rows: Sequence[Retention], policy: Policy) -> Iterator[Retention]:
-    """Yield the rows that min_target_accuracy speaks of: each target once per checkpoint."""
+    """Yield the row that min_target_accuracy speaks of: one per checkpoint."""
     if policy.min_target_accuracy is None:
         return
-    found: dict[tuple[str, str], list[Retention]] = defaultdict(list)
+    found: dict[str, list[Retention]] = defaultdict(list)
     for row in rows:
         if row.concept is None and row.target:
-            found[row.checkpoint, row.task].append(row)
+            found[row.checkpoint].append(row)
     for candidates in found.values():
         yield min(candidates, key=lambda row: rank(row.probe))
 
@@ -274,7 +294,9 @@ def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
         checkpoint=mean.checkpoint,
         subject=mean.subject,
         probe=mean.probe,
-        outcome=outcome(adjusted.p < policy.level, mean.high <= policy.max_mean_drop),
+        outcome=outcome(adjusted.p < policy.level, mean.high <= policy.max_mean_drop)
+        if mean.known
+        else Outcome.NEVER_KNEW,
         value=mean.drop,
         low=mean.low,
         high=mean.high,
@@ -310,17 +332,29 @@ def outcome(exceeded: bool, kept: bool) -> Outcome:
     return Outcome.MET if kept else Outcome.UNSURE
 
 
-def target_unknown(
-    rows: Sequence[Retention], targets: Sequence[Retention], policy: Policy
-) -> Iterator[Check]:
+def target_unknown(rows: Sequence[Retention], policy: Policy) -> Iterator[Check]:
     """A demand on the target that no question was asked about can't be met."""
-    if policy.min_target_accuracy is None:
+    demanded = (policy.min_target_accuracy, policy.max_target_drop, policy.target)
+    if all(value is None for value in demanded):
         return
-    known = {row.checkpoint for row in targets}
+    known = {row.checkpoint for row in rows if row.target}
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         if checkpoint not in known:
             why = "it doesn't record the task it was tuned on: name that task of the battery as policy.target"
-            yield could_not(checkpoint, "target accuracy", "any probe", why)
+            if policy.target is not None:
+                why = f"policy.target = '{policy.target}' is no task of this audit: correct it"
+            yield could_not(checkpoint, "the target", "any probe", why)
+
+
+def mean_unknown(rows: Sequence[Retention], means: Sequence[Mean], policy: Policy) -> Iterator[Check]:
+    """A limit on the mean of other tasks, where nothing but the target was asked, can't be met."""
+    if policy.max_mean_drop is None:
+        return
+    known = {mean.checkpoint for mean in means}
+    for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
+        if checkpoint not in known:
+            why = "no task but its target was asked and counts: add tasks to the battery"
+            yield could_not(checkpoint, "the mean drop", "any probe", why)
 
 
 def not_asked(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked]) -> Iterator[Check]:

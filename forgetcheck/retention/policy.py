@@ -56,18 +56,25 @@ class Rule(BaseModel):
         return self.max_drop is not None or bool(self.must_forget)
 
     def catches(self, row: Retention) -> bool:
-        """Whether this rule speaks of a question. To ignore a task is to ignore its concepts."""
+        """Whether the pattern of this rule matches a question."""
         if not like(self.probe, row.probe):
             return False
         if row.concept is None:
             return like(self.match, row.task)
-        if self.ignore is not None and like(self.match, row.task):
-            return True
         slashes = [place for place, mark in enumerate(self.match) if mark == "/"]
         return any(
             like(self.match[:place], row.task) and like(self.match[place + 1 :], row.concept)
             for place in slashes  # a name may hold slashes of its own
         )
+
+    def through_task(self, row: Retention) -> bool:
+        """Whether a concept is ignored, or no longer, because its task is."""
+        about_ignoring = self.ignore is not None and row.concept is not None
+        return about_ignoring and like(self.probe, row.probe) and like(self.match, row.task)
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True, exclude_defaults=True)
 
 
 @lru_cache(maxsize=1000)
@@ -109,6 +116,9 @@ class Policy(BaseModel):
         return self.target is not None and like(self.target, task)
 
 
+EXCLUSIVE = ("max_drop", "ignore", "must_forget", "max_accuracy")
+
+
 @dataclass(frozen=True)
 class Limit:
     """What a policy says of one question, all rules taken together."""
@@ -129,24 +139,35 @@ def limits_of(rows: Sequence[Retention], policy: Policy) -> list[Limit]:
     """Return what the policy says of each row, in order."""
 
     @cache
-    def combined(whole: bool, target: bool, caught: tuple[int, ...]) -> Limit:
-        return limit_of(whole, target, policy, [policy.concepts[number] for number in caught])
+    def combined(whole: bool, target: bool, caught: tuple[tuple[int, bool], ...]) -> Limit:
+        said = [
+            policy.concepts[number].keys if direct else {"ignore": policy.concepts[number].ignore}
+            for number, direct in caught
+        ]
+        return limit_of(whole, target, policy, said)
 
-    return [
-        combined(
-            row.concept is None,
-            row.target,
-            tuple(number for number, rule in enumerate(policy.concepts) if rule.catches(row)),
-        )
-        for row in rows
-    ]
+    return [combined(row.concept is None, row.target, tuple(caught_by(row, policy))) for row in rows]
 
 
-def limit_of(whole: bool, target: bool, policy: Policy, rules: Sequence[Rule]) -> Limit:
-    """Combine the rules that catch a question; the last that gives a key decides it."""
+def caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
+    """Yield the rules that speak of a row by number, and whether they name it or only its task."""
+    for number, rule in enumerate(policy.concepts):
+        if rule.catches(row):
+            yield number, True
+        elif rule.through_task(row):
+            yield number, False
+
+
+def limit_of(whole: bool, target: bool, policy: Policy, rules: Sequence[dict[str, Any]]) -> Limit:
+    """Combine what the rules say of a question; the last that gives a key decides it.
+
+    A limit, having to forget and being ignored exclude one another: the last of them stands.
+    """
     said: dict[str, Any] = {}
-    for rule in rules:
-        said |= rule.model_dump(exclude_none=True, exclude_defaults=True)
+    for keys in rules:
+        if any(keys.get(key) for key in EXCLUSIVE) or "max_drop" in keys:
+            said = {key: value for key, value in said.items() if key not in EXCLUSIVE}
+        said |= keys
     default = policy.max_drop
     if target and policy.max_target_drop is not None:
         default = policy.max_target_drop
@@ -164,7 +185,7 @@ def limit_of(whole: bool, target: bool, policy: Policy, rules: Sequence[Rule]) -
 def catches_nothing(rows: Sequence[Retention], policy: Policy) -> Iterator[Rule]:
     """Yield the rules that speak of no question that was asked."""
     for rule in policy.concepts:
-        if not any(rule.catches(row) for row in rows):
+        if not any(rule.catches(row) or rule.through_task(row) for row in rows):
             yield rule
 
 
@@ -172,7 +193,12 @@ def find_policy(folder: Path) -> Path | None:
     """Return the policy file of a folder: forgetcheck.toml, or a pyproject.toml that holds one."""
     for name in FILES:
         path = folder / name
-        if path.is_file() and (name != "pyproject.toml" or "policy" in tables(path, document_of(path))):
+        if name == "pyproject.toml":
+            if path.is_file() and "forgetcheck" in inner(document_of(path), "tool"):
+                return path
+        elif (
+            path.exists() or path.is_symlink()
+        ):  # whatever it is: one that can't be read is refused, not missed
             return path
     return None
 

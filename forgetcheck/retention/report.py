@@ -93,7 +93,10 @@ def make_report(audit: Audit, policy: Policy) -> Report:
 
 def mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
     """Mark what the policy says a checkpoint was tuned on, where the checkpoint itself doesn't."""
-    return [row if row.target else replace(row, target=policy.names_target(row.task)) for row in rows]
+    known = {row.checkpoint for row in rows if row.target}
+    return [
+        row if row.checkpoint in known else replace(row, target=policy.names_target(row.task)) for row in rows
+    ]
 
 
 def summarise(report: Report) -> dict[str, dict[str, dict[str, Any]]]:

@@ -77,8 +77,9 @@ def is_gated(limit: Limit) -> bool:
 
 
 def claim_of(row: Retention, limit: Limit, p: float) -> Claim:
-    exact = limit.max_drop == 0 and not limit.must_forget
-    changed = 0 if row.identical else row.lost + row.gained
+    # identical weights change no answer and are never rejected: they cost the others nothing
+    exact = (limit.max_drop == 0 or row.identical) and not limit.must_forget
+    changed = row.lost + row.gained
     return Claim(row.checkpoint, p, changed, exact, f"{row.concept is None} {row.probe}")
 
 
@@ -164,11 +165,16 @@ def verdict(row: Retention, limit: Limit, p: float, policy: Policy) -> Verdict:
         return Verdict.RETAINED
     if row.high < 0:
         return Verdict.GAINED
-    if row.chance_p > 1 - policy.confidence:
+    if never_knew(row, policy):
         return Verdict.NEVER_KNEW
     if p < policy.level:
         return Verdict.FORGOT
     return Verdict.RETAINED if row.high <= limit.max_drop else Verdict.UNSURE
+
+
+def never_knew(row: Retention, policy: Policy) -> bool:
+    """Whether there is nothing to forget: the base isn't shown to beat chance, nor the tuned model it."""
+    return not row.identical and row.high >= 0 and row.chance_p > 1 - policy.confidence
 
 
 def forgotten(row: Retention, max_accuracy: float, p: float, policy: Policy) -> Verdict:

@@ -163,6 +163,10 @@ def test_out_is_the_file_of_the_one_that_has_none(audit, run, tmp_path):
     [
         (["--as", "json", "--as", "csv"], ["json", "csv", "each a file"]),
         (["--as", "json=a.x", "--as", "csv=a.x"], ["two --as write to 'a.x'"]),
+        (["--as", "json=b.x", "--as", "csv=../" + "FOLDER" + "/b.x"], ["each its own file"]),
+        (["--as", "json=a/audit.json"], ["lies in the audit"]),
+        (["--as", "json=a/new.json"], ["lies in the audit"]),
+        (["--as", "json=/dev/stdout"], ["/dev/stdout"]),
         (["--as", "json=x.json", "--out", "y.json"], ["needs an --as without a file"]),
         (["--as", "json="], ["expected a file"]),
         (["--as", "json=folder/"], ["expected a file"]),
@@ -175,6 +179,7 @@ def test_out_is_the_file_of_the_one_that_has_none(audit, run, tmp_path):
 )
 def test_odd_documents_are_refused_before_anything_is_written(audit, run, tmp_path, arguments, words):
     before = {path.name for path in tmp_path.iterdir()}
+    arguments = [argument.replace("FOLDER", tmp_path.name) for argument in arguments]
     run("report", "a", *arguments).refusal(*words)
     assert {path.name for path in tmp_path.iterdir()} == before
 
@@ -186,6 +191,28 @@ def test_a_loop_of_links_is_refused(audit, run, tmp_path, command):
     (tmp_path / "loop").symlink_to("loop")
     run(*command).refusal("loop")
     assert (tmp_path / "loop").is_symlink()
+
+
+def test_a_document_never_replaces_its_policy(audit, run, tmp_path):
+    (tmp_path / "p.toml").write_text("[policy]\n")
+    run("report", "a", "--policy", "p.toml", "--as", "json=p.toml").refusal("is the policy itself")
+    assert (tmp_path / "p.toml").read_text() == "[policy]\n"
+
+
+def test_a_document_is_whole_on_an_unbuffered_stream(audit, process):
+    """A stream without a buffer may take a part of what it is given."""
+    assert json.loads(process("report", "a", "--as", "json", PYTHONUNBUFFERED="1").out)
+    code = (
+        "import io, sys\n"
+        "class Sip(io.RawIOBase):\n"
+        "    def writable(self): return True\n"
+        "    def write(self, data): return sys.__stdout__.buffer.write(bytes(data[:100]))\n"
+        "sys.stdout = io.TextIOWrapper(Sip(), write_through=True)\n"
+        "sys.argv = ['forgetcheck', 'report', 'a', '--as', 'json']\n"
+        "from forgetcheck.cli.main import main\n"
+        "main()\n"
+    )
+    assert json.loads(process(code=code).out)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import full_audit
+from planted import full_audit, make_answers
 from safetensors.numpy import load_file, save_file
 
 from forgetcheck.errors import CannotAsk
@@ -71,10 +71,20 @@ def test_an_audit_comes_back_bit_for_bit(folder, audit):
 def test_odd_floats_survive(tmp_path, audit):
     first = audit.answers[0]
     odd = np.zeros(len(first.labels), np.float32)
-    odd[:5] = np.nan, np.inf, -0.0, np.float32(1e-45), 0.1
+    odd[:4] = 1.0, -0.0, np.float32(1e-45), 0.1
     strange = replace(audit, answers=(replace(first, base=replace(first.base, confidence=odd)),))
     write_audit(tmp_path / "audit", strange)
     assert_same(read_audit(tmp_path / "audit"), strange)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.5])
+def test_a_confidence_that_is_none_is_refused(tmp_path, audit, value):
+    first = audit.answers[0]
+    odd = np.full(len(first.labels), value, np.float32)
+    strange = replace(first, base=replace(first.base, confidence=odd))
+    write_audit(tmp_path / "a", replace(audit, answers=(strange,)))
+    with pytest.raises(CannotAsk, match="damaged"):
+        read_audit(tmp_path / "a")
 
 
 def test_a_file_name_that_is_not_utf8_survives(tmp_path, audit):
@@ -319,6 +329,24 @@ def test_a_gallery_and_what_was_not_asked_are_read_back(tmp_path):
     found = read_audit(tmp_path / "a")
     assert (found.gallery, found.unasked) == (audit.gallery, audit.unasked)
     assert len(list((tmp_path / "a" / "gallery").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["\\u0000", "\\ud800", ".."])
+def test_a_picture_by_a_name_no_file_has_is_refused(tmp_path, name):
+    write_audit(tmp_path / "a", full_audit())
+    manifest = tmp_path / "a" / "audit.json"
+    named = next((tmp_path / "a" / "gallery").iterdir()).name
+    manifest.write_text(manifest.read_text().replace(named, name))
+    with pytest.raises(CannotAsk, match="gallery"):
+        read_audit(tmp_path / "a")
+
+
+def test_equal_weights_that_answer_differently_are_no_evidence(tmp_path):
+    write_audit(
+        tmp_path / "a", Audit((make_answers({"a": (5, 5, 0, 0), "b": (5, 0, 0, 0)}, identical=True),), {})
+    )
+    with pytest.raises(CannotAsk, match="damaged"):
+        read_audit(tmp_path / "a")
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\nother"),

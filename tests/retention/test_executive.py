@@ -106,6 +106,23 @@ def test_one_of_many_needs_more_images_to_be_shown_beyond_its_limit():
     assert "no demand failed, but" in said[1]
 
 
+def test_a_perfect_target_that_has_to_be_perfect_is_no_crash():
+    item = make_answers(
+        {"0": (50, 0, 150, 0), "1": (50, 0, 150, 0)}, task="digits", probe="head", target=True
+    )
+    lines = executive_summary(make_judged(item, min_target_accuracy=1.0))
+    assert any("may not tell" in line for line in lines)
+
+
+def test_a_target_shown_to_reach_its_limit_stands_alone():
+    """Above its limit a target needs no correction; below it, it does."""
+    met = replace(full_report().checks[-2], demand="min_target_accuracy", value=0.92, low=0.9, high=0.94)
+    near, far = (replace(met, limit=0.91, n=1000, tried=tried) for tried in (1, 60))
+    assert images_needed(near, 0.025) == images_needed(far, 0.025)
+    near, far = (replace(met, limit=0.93, n=1000, tried=tried) for tried in (1, 60))
+    assert images_needed(near, 0.025) < images_needed(far, 0.025)
+
+
 def test_a_drop_at_its_limit_is_not_promised_an_answer():
     report = make_judged(make_answers({"cat": (46, 2, 0, 2), "dog": (50, 0, 0, 0)}))
     assert report.checks[0].value == pytest.approx(0.02)

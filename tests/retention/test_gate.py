@@ -39,6 +39,67 @@ def test_nothing_measured_is_never_a_pass():
     assert not everything_ignored.passed
 
 
+def test_a_limit_on_the_mean_does_not_make_a_measurement():
+    unknown = {"cat": (2500, 0, 0, 2500), "dog": (2500, 0, 0, 2500)}
+    report = make_judged(make_answers(unknown), max_mean_drop=0.01)
+    assert outcomes(report, "max_mean_drop") == [Outcome.NEVER_KNEW]
+    assert not report.passed
+
+
+def test_an_imbalanced_task_can_be_forgotten():
+    """Right for 85 % of both classes is knowledge, though always saying the common one is right for 90 %."""
+    item = make_answers({"common": (100, 665, 0, 135), "rare": (10, 75, 0, 15)}, task="imbalanced")
+    report = make_judged(make_answers(GOOD), item)
+    assert outcomes(report, "max_drop") == [Outcome.MET, Outcome.FAILED]
+
+
+def test_naming_a_target_does_not_excuse_a_checkpoint_that_has_one():
+    own = make_answers(GOOD, "a", "digits", "head", target=True)
+    lost = make_answers(BAD, "a", "colour")
+    other = make_answers(GOOD, "b", "colour")
+    report = make_judged(own, lost, other, target="colour", max_target_drop=0.5, max_mean_drop=0.01)
+    assert {c.subject for c in report.failures() if c.checkpoint == "a"} == {"colour", "1 task"}
+
+
+@pytest.mark.parametrize("policy", [{"max_target_drop": 0.0}, {"target": "shpae"},
+                                    {"max_target_drop": 0.0, "target": "shpae"}])  # fmt: skip
+def test_a_demand_on_a_target_that_nobody_knows_is_not_dropped(policy):
+    report = make_judged(make_answers(GOOD), **policy)
+    assert [check.demand for check in report.failures()] == [ASKED]
+
+
+def test_a_limit_on_the_mean_of_nothing_fails():
+    report = make_judged(make_answers(GOOD, task="digits", probe="head", target=True), max_mean_drop=0.01)
+    assert [check.subject for check in report.failures()] == ["the mean drop"]
+
+
+def test_a_limit_inside_an_ignored_task_gates():
+    lost = make_answers({"logo": (0, 500, 0, 0), "rest": (500, 0, 0, 0)}, task="colour")
+    rules = [{"match": "colour", "ignore": True}, {"match": "colour/logo", "max_drop": 0.05}]
+    report = make_judged(make_answers(GOOD), lost, concepts=rules)
+    assert [check.subject for check in report.failures()] == ["colour / logo"]
+
+
+def test_the_mean_of_one_task_is_that_task():
+    report = make_judged(make_answers({"cat": (195, 0, 0, 0), "dog": (5, 0, 0, 0)}), max_mean_drop=0.0103)
+    (mean,), (task,) = report.means, report.tasks()
+    assert (mean.low, mean.high) == (task.retention.low, task.retention.high)
+    assert outcomes(report, "max_mean_drop") == [Outcome.UNSURE]
+
+
+def test_heavy_weights_stay_finite_and_carry_their_doubt():
+    counts = {f"c{k}": (9, 0, 0, 1) for k in range(300)}
+    report = make_judged(make_answers(counts), concepts=[{"match": "*/c0", "weight": 1e6}])
+    (mean,) = report.means
+    assert 0.1 < mean.high < 0.4  # nearly all of it is ten images
+
+
+def test_identical_tasks_cost_the_others_nothing():
+    lost = make_answers({"cat": (400, 25, 0, 0), "dog": (75, 0, 0, 0)}, task="lost")
+    same = [make_answers(GOOD, task=f"same {k}", identical=True) for k in range(60)]
+    assert make_judged(lost, *same).findings[0].p_adjusted == make_judged(lost).findings[0].p_adjusted
+
+
 def test_what_is_unsure_warns_or_fails_as_the_policy_says():
     assert make_judged(make_answers(GOOD), make_answers(THIN, task="few")).passed
     assert not make_judged(make_answers(GOOD), make_answers(THIN, task="few"), when_unsure="fail").passed
@@ -116,6 +177,13 @@ def test_the_target_accuracy_is_that_of_its_head_and_asked_once():
     assert [check.probe for check in zero_shot.checks][-1] == "zero-shot"
 
 
+def test_a_target_by_two_names_is_asked_once():
+    head = make_answers(GOOD, task="digits", probe="head", target=True)
+    battery = make_answers({"a": (300, 0, 0, 200), "b": (300, 0, 0, 200)}, task="handwriting", target=True)
+    report = make_judged(battery, head, make_answers(GOOD), min_target_accuracy=0.9)
+    assert outcomes(report, "min_target_accuracy") == [Outcome.MET]
+
+
 def test_a_target_nobody_knows_fails_and_says_how_to_name_it():
     report = make_judged(make_answers(GOOD), min_target_accuracy=0.9)
     (check,) = report.failures()
@@ -140,6 +208,9 @@ def test_what_must_be_forgotten_is_no_loss():
     assert report.passed
     assert report.means[0].drop == 0.0
     assert report.worst_concepts("tuned", 9) == []
+    whole = {"match": "faces", "must_forget": True, "max_accuracy": 0.1}
+    report = make_judged(make_answers(GOOD), all_gone, max_mean_drop=0.01, concepts=[whole])
+    assert (report.passed, report.means[0].drop) == (True, 0.0)
     one = {"match": "faces/ann", "must_forget": True, "max_accuracy": 0.1}
     half = make_answers({"ann": (0, 100, 0, 0), "bob": (100, 0, 0, 0)}, task="faces")
     report = make_judged(half, concepts=[one])

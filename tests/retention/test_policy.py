@@ -163,6 +163,23 @@ def test_the_folder_is_searched_for_a_policy(tmp_path):
     assert find_policy(tmp_path) == own
 
 
+@pytest.mark.parametrize("text", ["[tool.forgetcheck]\nmax_drop = 0.1\n", "[tool.forgetcheck.polcy]\n",
+                                  '[tool]\nforgetcheck = "x"\n', "[[tool.forgetcheck]]\n"])  # fmt: skip
+def test_a_policy_that_cannot_be_read_is_found_and_refused(tmp_path, text):
+    path = written(tmp_path, text, "pyproject.toml")
+    assert find_policy(tmp_path) == path
+    refused(path, "tool.forgetcheck")
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.mkdir(), lambda path: path.symlink_to("gone"),
+                                  lambda path: path.symlink_to(path.name)])  # fmt: skip
+def test_what_is_in_the_place_of_a_policy_is_never_missed(tmp_path, harm):
+    path = tmp_path / "forgetcheck.toml"
+    harm(path)
+    assert find_policy(tmp_path) == path
+    refused(path)
+
+
 @pytest.fixture
 def rows(answers):
     """Two tasks of two concepts each, through two probes; one name has a slash of its own."""
@@ -215,8 +232,24 @@ def test_stars_stand_for_anything_and_never_take_forever(text, name, expected):
 
 
 def test_ignoring_a_task_ignores_its_concepts(rows):
-    rule = Rule(match="pets", ignore=True)
-    assert sum(rule.catches(row) for row in rows) == 6
+    policy = Policy(concepts=[Rule(match="pets", ignore=True)])
+    assert sum(found.ignored for found in limits_of(rows, policy)) == 6
+    back = Policy(concepts=[*policy.concepts, Rule(match="pets", ignore=False, max_drop=0.05)])
+    found = limits_of(rows, back)
+    assert not any(limit.ignored for limit in found)
+    assert [limit.gated for limit in found[:3]] == [True, False, False]  # its concepts inform, as before
+
+
+def test_a_limit_after_ignoring_takes_a_question_back(rows):
+    off = {"match": "*", "ignore": True}
+    assert limit(rows[0], off, {"match": "pets", "max_drop": 0.1}) == Limit(0.1, gated=True)
+    assert limit(rows[1], off, {"match": "pets/cat", "max_drop": 0.1}) == Limit(0.1, gated=True)
+    must = {"match": "pets/cat", "must_forget": True, "max_accuracy": 0.1}
+    assert limit(rows[1], off, must).must_forget
+    assert not limit(rows[1], off, must).ignored
+    assert limit(rows[1], must, {"match": "pets/cat", "max_drop": 0.1}) == Limit(0.1, gated=True)
+    assert limit(rows[1], {"match": "pets/cat", "max_drop": 0.1}, off).ignored
+    assert not limit(rows[1], {"match": "pets/cat", "max_drop": 0.1}, off).gated
 
 
 def limit(row, *rules, **policy):
