@@ -93,6 +93,8 @@ def read_one(path: Path) -> Raw:
     """Read one file without what is no weight: an attention mask is infinite by right."""
     raw = Raw(read_safetensors(path), "safetensors") if is_safetensors(path) else read_pickled(path)
     tensors, note = drop_constants(raw.tensors)
+    if not tensors:
+        raise CannotAsk(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
     return Raw(tensors, raw.family, (*raw.notes, note) if note else raw.notes)
 
 

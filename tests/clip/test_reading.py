@@ -76,7 +76,7 @@ def test_scales_of_one_number(tmp_path, shape):
     save_file(weights, tmp_path / "w.safetensors")
     found = read_weights(tmp_path / "w.safetensors")
     assert all(value.shape == () for value in found.tensors.values())
-    assert found.notes == (("Made a scalar of logit_bias, logit_scale.",) if shape else ()) or not shape
+    assert found.notes == (("Made a scalar of logit_scale, logit_bias.",) if shape else ())
 
 
 def test_masks_and_positions_are_no_weights(tmp_path):
@@ -86,6 +86,13 @@ def test_masks_and_positions_are_no_weights(tmp_path):
     found = read_weights(tmp_path / "w.safetensors")
     assert_same(found.tensors)
     assert "and 3 more" in found.notes[0]
+
+
+def test_files_without_a_weight(tmp_path):
+    save_file({"attn_mask": torch.zeros(2, 2)}, tmp_path / "masks.safetensors")
+    refused(tmp_path / "masks.safetensors", "without any weights")
+    save_file({}, tmp_path / "nothing.safetensors")
+    refused(tmp_path / "nothing.safetensors", "without any weights")
 
 
 def test_a_folder_of_open_clip(vit, vit_folder):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from forgetcheck.clip.formats.base import CONVERT
+from forgetcheck.clip.formats.base import CONVERT, damaged
 from forgetcheck.clip.formats.pickled import read_pickle
 from forgetcheck.clip.formats.tensors import Shelf, fill_from
 from forgetcheck.errors import CannotAsk
@@ -32,7 +32,6 @@ class ArchiveShelf(Shelf):
             member = self.archive.getinfo(f"{self.root}/data/{key}")
             with self.archive.open(member) as file:
                 self.read[key] = fill_from(file, member.file_size)
-                file.read(1)  # the end: only there is the checksum compared
         return self.read[key]
 
 
@@ -41,7 +40,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as problem:
-        raise CannotAsk(f"'{path}' is truncated or damaged ({problem}): copy or save it again.") from None
+        raise damaged(path, problem) from None
     try:
         refuse_odd_members(path, archive.infolist())
     except CannotAsk:

@@ -62,7 +62,7 @@ def in_one_line(path: Path) -> Iterator[None]:
             "refused, nothing was run; get the weights from somebody you trust."
         ) from None
     except (SafetensorError, zipfile.BadZipFile) as problem:
-        raise CannotAsk(f"'{path}' is truncated or damaged ({problem}): copy or save it again.") from None
+        raise damaged(path, problem) from None
     except (
         OSError,
         ValueError,
@@ -79,8 +79,13 @@ def in_one_line(path: Path) -> Iterator[None]:
         ) from None
 
 
+def damaged(path: Path, problem: Exception) -> CannotAsk:
+    """Build the refusal with what the library says, which may quote the file at any length."""
+    return CannotAsk(f"'{path}' is truncated or damaged ({shown(str(problem))}): copy or save it again.")
+
+
 def shown(name: str) -> str:
-    """Make a name from a file fit for one line of a terminal."""
+    """Make a text from a file fit for one line of a terminal."""
     text = name if name.isprintable() else ascii(name)[1:-1]
     return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 

@@ -1,6 +1,7 @@
 """From the names that training code saves to open_clip's: prefixes, leftovers, a head beside the towers."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -61,10 +62,16 @@ def take_head(tensors: dict[str, Tensor]) -> Named:
 def strip_prefixes(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Drop what wrappers put before every name; a prefix that not all names share is a part of the name."""
     stripped = ""
-    while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in tensors)), ""):
+    while prefix := shared_prefix(tensors):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
         stripped += prefix
     return tensors, f"Stripped '{stripped}' from every name." if stripped else ""
+
+
+def shared_prefix(names: Collection[str]) -> str:
+    """Return the prefix of a wrapper that all names share, empty if there is none (or no name)."""
+    found = (prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names))
+    return next(found, "") if names else ""
 
 
 def drop_constants(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -14,7 +14,7 @@ NOTE = "OpenAI's models have QuickGELU and its preprocessing, which the config s
 
 
 def openai_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the config that open_clip builds the model from. Raises KeyError or ValueError for another layout."""
+    """Return the config to build the model from. Raises KeyError or ValueError for another layout."""
     width = tensors["ln_final.weight"].shape[0]
     vision = transformer(tensors) if "visual.proj" in tensors else resnet(tensors)
     return {

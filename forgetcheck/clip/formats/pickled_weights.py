@@ -53,7 +53,7 @@ def find_nodes(path: Path, root: Any) -> tuple[dict[str, Made], str, tuple[str, 
     content, notes = unwrap(root)
     if scripted(content):
         nodes = scripted_tensors(content)
-        return nodes, OPENAI_ARCHIVE if SETTINGS <= set(nodes) else "TorchScript archive", notes
+        return nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive", notes
     if module_state(content):
         refuse_bare_head(path, content)
         return (

@@ -126,11 +126,11 @@ def find_storage(node: Any, shelf: Shelf) -> tuple[torch.dtype, Tensor]:
 
 
 def place(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Lay a shape over a storage, if all of it is there and no number is repeated to fill it."""
+    """Lay a shape over a storage, if all of it is there. (That numbers repeat is seen by `refuse_unfit`.)"""
     if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
         raise ValueError("odd shape")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if math.prod(size) and (last >= flat.numel() or math.prod(size) > flat.numel()):
+    if math.prod(size) and last >= flat.numel():
         raise TooLarge(str(size))
     if not math.prod(size):
         return torch.empty(0, dtype=flat.dtype).reshape(size)

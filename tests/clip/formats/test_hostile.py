@@ -298,3 +298,12 @@ def test_very_many_names_for_one_storage(tmp_path, how):
     shared = torch.ones(2**16)
     write(how, {f"name {number}": shared.view(256, 256) for number in range(300)}, tmp_path / "w.pt")
     refused(tmp_path / "w.pt", "claims more data")
+
+
+def test_what_zipfile_quotes_of_the_file_is_cut(tmp_path):
+    """The name in a member's own header may be as long as the file."""
+    path = members(tmp_path / "w.pt", parts_of({"a": torch.ones(2000)}))
+    content = bytearray(path.read_bytes())
+    content[26:28] = (5000).to_bytes(2, "little")
+    path.write_bytes(bytes(content))
+    assert len(refused(path, "damaged")) < 500

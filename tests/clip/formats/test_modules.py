@@ -116,3 +116,10 @@ def test_modules_that_share_modules_for_ever(tmp_path):
     write("pickle", inner, tmp_path / "w.pt")
     with pytest.raises(CannotAsk, match="no readable"):
         read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_a_module_without_weights(tmp_path, how):
+    write(how, nn.Sequential(nn.ReLU(), nn.Flatten()), tmp_path / "w.pt")
+    with pytest.raises(CannotAsk, match="whole-module pickle without any weights"):
+        read_weights(tmp_path / "w.pt")
