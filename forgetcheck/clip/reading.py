@@ -1,154 +1,146 @@
-"""Read a state dict from a file without executing anything in it."""
+"""Read the weights of a checkpoint, whatever saved them, without executing anything in it."""
 
-import pickle
 import stat
-import warnings
-import zipfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from forgetcheck.clip.formats.base import FLOATS, Raw, Weights, in_one_line, refuse_unfit, shown
+from forgetcheck.clip.formats.naming import drop_constants, is_constant, settle_names
+from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
+from forgetcheck.clip.formats.pickled_weights import read_pickled
+from forgetcheck.clip.formats.safetensors_files import (
+    INDEXES,
+    is_safetensors,
+    read_header,
+    read_index,
+    read_safetensors,
+)
+from forgetcheck.clip.formats.transformers_folder import convert_folder
 from forgetcheck.errors import CannotAsk
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
-FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what weights are stored in
-PREFIXES = ("module.", "_orig_mod.")
-CONVERT = (
-    "save it as a plain state dict: `safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
+__all__ = ["FLOATS", "Weights", "read_metadata", "read_state_dict", "read_weights"]
+FILES = (  # of a folder, in the order of open_clip
+    "open_clip_model.safetensors",
+    "model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
 )
+TRANSFORMERS = ("vision_model.", "text_model.")
+
+
+def read_weights(path: Path) -> Weights:
+    """Return what the checkpoint at `path`, a file or a folder, holds under open_clip's names.
+
+    The format is told from the content, not the suffix. Raises CannotAsk for a missing, empty, truncated
+    or foreign file, for code in it, and for NaN or Inf.
+    """
+    if path.is_dir():
+        return read_folder(path)
+    refuse_irregular(path)
+    raw = read_file(path)
+    if of_transformers(raw):
+        raise CannotAsk(
+            f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
+            "the towers are built."
+        )
+    weights = settled(raw)
+    return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return dense CPU tensors by name.
-
-    The format is told from the content, not the suffix. Pickles are read with torch's restricted
-    unpickler only, and `weights_only=True` is passed explicitly so that no environment variable can
-    lift it. Raises CannotAsk for a missing, empty, truncated or foreign file and for NaN or Inf.
-    """
-    refuse_irregular(path)
-    with path.open("rb") as file:
-        head = file.read(9)
-    loaded = read_safetensors(path) if head[8:9] == b"{" else read_torch(path)
-    tensors = strip_prefixes(unwrap(path, loaded))
-    refuse_unfit(path, tensors)
-    return tensors
+    """Return dense CPU tensors by name."""
+    return read_weights(path).tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Return the text header of a safetensors file, empty for any other file."""
     refuse_irregular(path)
+    return read_header(path) if is_safetensors(path) else {}
+
+
+def read_folder(folder: Path) -> Weights:
+    raw = read_files(folder)
+    return convert_folder(folder, raw) if of_transformers(raw) else settled(raw)
+
+
+def of_transformers(raw: Raw) -> bool:
+    return any(name.startswith(TRANSFORMERS) for name in raw.tensors)
+
+
+def read_files(folder: Path) -> Raw:
+    """Read the file of weights that a folder has, or the parts of an index."""
+    for name in (*FILES, *INDEXES):
+        if (folder / name).exists():
+            return read_file(folder / name)
+    raise CannotAsk(f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}.")
+
+
+def read_file(path: Path) -> Raw:
+    """Read one file, told by its content."""
+    refuse_irregular(path)
     with path.open("rb") as file:
-        if file.read(9)[8:9] != b"{":
-            return {}
-    with opened_safetensors(path) as file:
-        return dict(file.metadata() or {})
+        start = file.read(1)
+    if start == b"{" and not is_safetensors(path):
+        return read_parts(path)
+    raw = read_one(path)
+    refuse_unfit(path, raw.tensors, path.stat().st_size)
+    return raw
+
+
+def read_one(path: Path) -> Raw:
+    """Read one file without what is no weight: an attention mask is infinite by right."""
+    raw = Raw(read_safetensors(path), "safetensors") if is_safetensors(path) else read_pickled(path)
+    tensors, note = drop_constants(raw.tensors)
+    if not tensors:
+        raise CannotAsk(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
+    return Raw(tensors, raw.family, (*raw.notes, note) if note else raw.notes)
+
+
+def read_parts(index: Path) -> Raw:
+    """Read the parts that an index lists; each must hold what the index says."""
+    tensors: dict[str, Tensor] = {}
+    for part, names in read_index(index).items():
+        refuse_irregular(part)
+        found = read_one(part).tensors
+        missing = [name for name in names if name not in found and not is_constant(name)]
+        if missing:
+            raise CannotAsk(
+                f"'{part}' lacks '{shown(missing[0])}', which '{index.name}' lists: copy it again."
+            )
+        wanted = {name: found[name] for name in names if name in found}
+        refuse_unfit(part, wanted, part.stat().st_size)
+        tensors.update(wanted)
+    return Raw(tensors, "sharded safetensors" if "safetensors" in index.name else "sharded state dict")
+
+
+def settled(raw: Raw) -> Weights:
+    named = settle_names(raw.tensors)
+    return Weights(
+        named.tensors,
+        raw.family,
+        (*raw.notes, *named.notes),
+        head=named.head,
+        head_bias=named.head_bias,
+    )
+
+
+def with_openai_config(path: Path, weights: Weights) -> Weights:
+    with in_one_line(path):
+        config = openai_config(weights.tensors)
+    return replace(weights, config=config, notes=(*weights.notes, NOTE))
 
 
 def refuse_irregular(path: Path) -> None:
     try:
         status = path.stat()
-    except OSError as problem:
-        raise CannotAsk(f"no checkpoint at '{path}' ({problem.strerror}): check the path.") from None
+        if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            path.open("rb").close()
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise CannotAsk(f"no checkpoint at '{path}' ({reason}): check the path.") from None
     if not stat.S_ISREG(status.st_mode):
         raise CannotAsk(f"'{path}' is not a file: expected weights (.safetensors, .pt) or a run folder.")
     if status.st_size == 0:
         raise CannotAsk(f"'{path}' is empty (0 bytes): copy or save the checkpoint again.")
-
-
-def opened_safetensors(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (OSError, SafetensorError) as problem:
-        raise CannotAsk(f"'{path}' is truncated or damaged ({problem}): copy or save it again.") from None
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    with opened_safetensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-
-
-def read_torch(path: Path) -> Any:
-    """Read a file of torch.save, state dict or training checkpoint."""
-    if zipfile.is_zipfile(path):
-        refuse_bad_archive(path)
-    try:
-        # an open file: given a path, torch chooses its reader by the suffix
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd about a file is refused below, in one line
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        # torch's own text recommends weights_only=False: never repeat that
-        raise CannotAsk(
-            f"'{path}' holds more than tensors, so reading it could run foreign code: refused; {CONVERT}."
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        raise CannotAsk(
-            f"'{path}' is no readable state dict (truncated, damaged or another format): "
-            f"copy it again, or {CONVERT}."
-        ) from None
-
-
-def refuse_bad_archive(path: Path) -> None:
-    """torch.load neither checks sums nor sizes: a flipped bit loads silently, a deflated bomb expands."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-                raise CannotAsk(
-                    f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}."
-                )
-            damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
-        raise CannotAsk(f"'{path}' is truncated or damaged ({problem}): copy or save it again.") from None
-    if damaged:
-        raise CannotAsk(f"'{path}' is damaged (checksum of {damaged}): copy or save it again.")
-
-
-def unwrap(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Find the tensors by name, also inside a training checkpoint."""
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CannotAsk(f"'{path}' is no state dict (found {type(loaded).__name__}): {CONVERT}.")
-    odd = [
-        name for name, value in loaded.items() if not isinstance(name, str) or not isinstance(value, Tensor)
-    ]
-    if odd:
-        raise CannotAsk(f"'{path}' is no plain state dict ('{odd[0]}' is not a tensor): {CONVERT}.")
-    return dict(loaded)
-
-
-def strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop what DataParallel or torch.compile put before every name."""
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
-
-
-def refuse_unfit(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse what cannot be weights: sparse, quantised, larger than stored, or not finite."""
-    room = path.stat().st_size
-    for name, value in tensors.items():
-        if (
-            value.layout != torch.strided
-            or value.is_quantized
-            or value.is_nested
-            or value.device.type != "cpu"
-        ):
-            raise CannotAsk(f"'{path}': tensor '{name}' is not dense; {CONVERT}.")
-        if value.dtype not in FLOATS and (value.is_floating_point() or value.is_complex()):
-            kind = str(value.dtype).removeprefix("torch.")
-            raise CannotAsk(f"'{path}': tensor '{name}' is {kind}: save it as float32 or float16.")
-        if value.numel() * value.element_size() > min(room, value.untyped_storage().nbytes()):
-            raise CannotAsk(f"'{path}': tensor '{name}' claims more data than the file holds; save it again.")
-    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
-    if bad:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise CannotAsk(
-            f"'{path}' has NaN or Inf in '{bad[0]}'{more}: training diverged; use an earlier checkpoint."
-        )

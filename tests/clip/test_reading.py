@@ -1,6 +1,8 @@
 """Reading weights: plain state dicts only, nothing executed, one line of refusal."""
 
+import argparse
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forgetcheck.clip.reading import read_metadata, read_state_dict
+from forgetcheck.clip.reading import read_metadata, read_state_dict, read_weights
 from forgetcheck.errors import CannotAsk
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
@@ -43,13 +45,72 @@ def test_torch_files(tmp_path, zipped):
     assert read_metadata(tmp_path / "w.pt") == {}
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", "state_dict_ema"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model."])
 def test_training_checkpoints(tmp_path, wrapper, prefix):
     torch.save(
         {wrapper: {prefix + name: value for name, value in WEIGHTS.items()}, "epoch": 3}, tmp_path / "w.pt"
     )
-    assert_same(read_state_dict(tmp_path / "w.pt"))
+    found = read_weights(tmp_path / "w.pt")
+    assert_same(found.tensors)
+    assert found.family == "training checkpoint"
+    assert found.notes[0] == f"Read the weights under '{wrapper}'."
+    assert found.notes[1:] == ((f"Stripped '{prefix}' from every name.",) if prefix else ())
+
+
+def test_what_lies_beside_the_weights_is_left_out(tmp_path):
+    averaged = {name: value * 2 for name, value in WEIGHTS.items()}
+    beside = {
+        "optimizer": {"state": {0: {"exp_avg": torch.tensor([float("nan")])}}},
+        "args": argparse.Namespace(),
+    }
+    torch.save({"state_dict": WEIGHTS, "state_dict_ema": averaged, **beside}, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert_same(found.tensors)
+    assert "Left out: state_dict_ema." in found.notes
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_scales_of_one_number(tmp_path, shape):
+    weights = {"logit_scale": torch.full(shape, 4.6), "logit_bias": torch.full(shape, -10.0)}
+    save_file(weights, tmp_path / "w.safetensors")
+    found = read_weights(tmp_path / "w.safetensors")
+    assert all(value.shape == () for value in found.tensors.values())
+    assert found.notes == (("Made a scalar of logit_scale, logit_bias.",) if shape else ())
+
+
+def test_masks_and_positions_are_no_weights(tmp_path):
+    mask = torch.full((3, 3), -torch.inf).triu(1)
+    constants = {f"layers.{number}.attn_mask": mask.clone() for number in range(5)}
+    save_file({**WEIGHTS, **constants, "position_ids": torch.arange(3)}, tmp_path / "w.safetensors")
+    found = read_weights(tmp_path / "w.safetensors")
+    assert_same(found.tensors)
+    assert "and 3 more" in found.notes[0]
+
+
+def test_files_without_a_weight(tmp_path):
+    save_file({"attn_mask": torch.zeros(2, 2)}, tmp_path / "masks.safetensors")
+    refused(tmp_path / "masks.safetensors", "without any weights")
+    save_file({}, tmp_path / "nothing.safetensors")
+    refused(tmp_path / "nothing.safetensors", "without any weights")
+
+
+def test_a_folder_of_open_clip(vit, vit_folder):
+    found = read_weights(vit_folder)
+    assert found.family == "safetensors"
+    assert found.config is None  # open_clip_config.json is the checkpoint's to read
+    assert set(found.tensors) == set(vit.weights)
+
+
+def test_parts_with_an_index(tmp_path):
+    save_file({"a": WEIGHTS["a"], "more": torch.ones(1)}, tmp_path / "one")
+    torch.save({"b": WEIGHTS["b"]}, tmp_path / "two")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "one", "b": "two"}}, indent=1))
+    for path in (index, tmp_path):
+        found = read_weights(path)
+        assert_same(found.tensors)
+        assert found.family == "sharded safetensors"
 
 
 def test_a_prefix_that_not_all_names_share_stays(tmp_path):
@@ -75,20 +136,17 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch, how):
         path.write_bytes(pickle.dumps({"a": Canary(canary)}))
     else:
         torch.save({"a": Canary(canary)}, path, _use_new_zipfile_serialization=how == "torch")
-    refused(path, "state dict")
+    refused(path, ".system", "nothing was run")
     assert not canary.exists()
-
-
-def test_a_whole_module_is_refused(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
-    refused(tmp_path / "module.pt", "refused", "state_dict()")
 
 
 def test_missing_empty_and_irregular_files(tmp_path):
     refused(tmp_path / "absent.pt", "no checkpoint")
     (tmp_path / "empty.pt").touch()
     refused(tmp_path / "empty.pt", "empty")
-    refused(tmp_path, "not a file")
+    refused(tmp_path, "no weights in the folder")
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "not a file")
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

@@ -1,0 +1,93 @@
+"""Architecture from the weights: which of open_clip's models has exactly these names and shapes."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from forgetcheck.clip.architecture_index import Shapes, canonical, canonical_name, harmless, index
+from forgetcheck.clip.encoder import VISUAL
+
+SHOWN = 3  # mismatches told; a wrong architecture has hundreds
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The architecture that misses the fewest entries, and which."""
+
+    name: str
+    mismatches: tuple[str, ...]  # the first three, in words
+    count: int  # of all mismatches
+
+
+def matching(shapes: Shapes) -> tuple[str, ...]:
+    """Return every architecture whose state dict has exactly these names and shapes, sorted.
+
+    Differences that change no prediction are tolerated (see `canonical`); another resolution of a tower
+    with positional embeddings is another shape and doesn't match. Empty where none fits.
+    """
+    wanted = canonical(shapes)
+    known = index()
+    return tuple(sorted(name for name, key in known.fits.items() if known.layouts[key] == wanted))
+
+
+def matching_visual(shapes: Shapes) -> tuple[str, ...]:
+    """Return every architecture whose image tower is exactly this one, sorted; other names are ignored."""
+    wanted = visual_part(canonical(shapes))
+    if not wanted:
+        return ()
+    known = index()
+    fitting = {key for key, layout in known.layouts.items() if visual_part(layout) == wanted}
+    return tuple(sorted(name for name, key in known.fits.items() if key in fitting))
+
+
+def nearest(shapes: Shapes) -> Nearest:
+    """Name the architecture with the fewest mismatches; for an image tower alone, by its image tower."""
+    spelled = {canonical_name(name): name for name in shapes}
+    wanted = canonical(shapes)
+    alone = all(name.startswith(VISUAL) for name in wanted)
+    known = index()
+    layouts = {key: visual_part(layout) if alone else layout for key, layout in known.layouts.items()}
+    misses = {key: count_mismatches(wanted, layout) for key, layout in layouts.items()}
+    # of equally near ones the plainest name, such as ViT-B-32 before ViT-B-32-quickgelu
+    name = min(known.fits, key=lambda name: (misses[known.fits[name]], len(name), name))
+    layout = layouts[known.fits[name]]
+    found = [
+        *different(wanted, layout, spelled),
+        *(f"'{key}' is missing" for key in layout if key not in wanted),
+        *(f"'{spelled[key]}' is unknown" for key in wanted if key not in layout),
+    ]
+    return Nearest(name, tuple(found[:SHOWN]), len(found))
+
+
+def different(wanted: Shapes, layout: Shapes, spelled: Mapping[str, str]) -> list[str]:
+    return [
+        f"'{spelled[key]}' is {wanted[key]}, not {shape}"
+        for key, shape in layout.items()
+        if key in wanted and wanted[key] != shape
+    ]
+
+
+def count_mismatches(wanted: Shapes, layout: Shapes) -> int:
+    equal = sum(layout.get(name) == shape for name, shape in wanted.items())
+    shared = sum(name in layout for name in wanted)
+    return (shared - equal) + (len(wanted) - shared) + (len(layout) - shared)
+
+
+def visual_part(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in shapes.items() if name.startswith(VISUAL)}
+
+
+def renamed(tensors: Mapping[str, Value], like: Collection[str]) -> dict[str, Value]:
+    """Give tensors the names of the model they go into, and drop harmless ones it doesn't have.
+
+    `like` are the model's own names: the text tower is renamed from the flat to the custom-text layout
+    or back, as the model has it.
+    """
+    own = {canonical_name(name): name for name in like}
+    return {
+        own.get(canonical_name(name), name): value
+        for name, value in tensors.items()
+        if canonical_name(name) in own or not harmless(name)
+    }

@@ -1,0 +1,175 @@
+"""Decide between architectures whose weights have the same shapes: by what is recorded, or by what works."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from torch import Tensor
+
+from forgetcheck.clip.checkpoint import architecture
+from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.clip.encoder import Encoder
+from forgetcheck.tasks.base import Task
+
+ACTIVATION = "quick_gelu"
+MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
+MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
+BY_SHAPES = "the names and shapes of its weights"
+BY_RECORD = "its recorded metadata"
+BY_OTHER = "the other checkpoint of the pair"
+BY_FUNCTION = "what works: its zero-shot loss"
+# settings of training, and which of two equal text layouts: no prediction depends on them
+IDLE = (
+    "custom_text", "vision_cfg.timm_model_pretrained", "vision_cfg.patch_dropout", "vision_cfg.timm_drop",
+    "vision_cfg.timm_drop_path", "text_cfg.hf_model_pretrained",
+)  # fmt: skip
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which of several candidates it is, and why; no name where that is open."""
+
+    name: str | None
+    by: str  # what decided, or why nothing did
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one candidate does on labelled tasks."""
+
+    losses: Tensor  # (n,) float64 cross-entropy per sample
+    hits: Tensor  # (n,) whether the nearest class is the right one
+    chance: Tensor  # (n,) float64, 1 / number of classes
+
+    @property
+    def beats_chance(self) -> bool:
+        """Significantly: without that, a difference of losses says nothing about the activation."""
+        spread = float((self.chance * (1 - self.chance)).sum().sqrt())
+        return float(self.hits.sum() - self.chance.sum()) > MIN_Z * spread
+
+
+def decide(
+    candidates: Sequence[str],
+    recorded: Mapping[str, Any] | None = None,
+    other: Mapping[str, Any] | None = None,
+) -> Decision:
+    """Choose a candidate: alone, else as recorded with the weights, else as the other of the pair.
+
+    `recorded` and `other` are configs as open_clip's local-dir: holds them. A record that describes none
+    of the candidates stops the search: the other checkpoint can't overrule what the file says of itself.
+    """
+    names = tuple(candidates)
+    if not names:
+        return Decision(None, "no architecture of open_clip has these names and shapes", ())
+    if not differ_in(names):
+        return Decision(names[0], BY_SHAPES, names)
+    for by, config in ((BY_RECORD, recorded), (BY_OTHER, other)):
+        if not config:
+            continue
+        named = [name for name in names if effective(config) == effective(architecture(name))]
+        if named:
+            return Decision(named[0], by, names)
+        if by == BY_RECORD:
+            return Decision(None, f"{BY_RECORD} describes none of these", names)
+    return Decision(None, f"they differ in {', '.join(differ_in(names))}, which weights don't show", names)
+
+
+def differ_in(candidates: Sequence[str]) -> tuple[str, ...]:
+    """Name the settings in which candidates differ, such as `quick_gelu` or `vision_cfg.image_size`."""
+    configs = [effective(architecture(name)) for name in candidates]
+    keys = sorted({key for config in configs for key in config})
+    return tuple(key for key in keys if any(c.get(key) != configs[0].get(key) for c in configs))
+
+
+def effective(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a config to what the model does: defaults filled in, settings of training left out."""
+    model = told(config["model_cfg"])
+    vision = {**asdict(CLIPVisionCfg()), **told(model.get("vision_cfg", {}))}
+    text = {**asdict(CLIPTextCfg()), **told(model.get("text_cfg", {}))}
+    settings = {
+        ACTIVATION: False,
+        **{key: value for key, value in model.items() if not isinstance(value, Mapping)},
+        **{f"vision_cfg.{key}": value for key, value in vision.items()},
+        **{f"text_cfg.{key}": value for key, value in text.items()},
+    }
+    return {key: plain(value) for key, value in told(settings).items() if key not in IDLE}
+
+
+def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def by_function(builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[Task]) -> Decision:
+    """Choose the candidate whose zero-shot loss over all images of `tasks` is clearly the lowest.
+
+    `builders` load the same weights under each candidate's config; one is held at a time. Only for
+    candidates that differ in their activation: another image size can do better and be wrong. Clearly
+    means better than chance, and than every other by a one-sided paired z above 5 and by 2 % of the loss.
+    """
+    trials = {name: attempt(build(), tasks) for name, build in builders.items()}
+    names = tuple(trials)
+    best = min(trials, key=lambda name: float(trials[name].losses.mean()))
+    if not trials[best].beats_chance:
+        return Decision(None, "no candidate beats chance on the functional test", names)
+    close = [name for name in names if name != best and not clearly_lower(trials[best], trials[name])]
+    if close:
+        return Decision(None, f"{best} and {close[0]} do equally well on the functional test", names)
+    return Decision(best, BY_FUNCTION, names)
+
+
+def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
+    """Classify the test images of every task by its prompts."""
+    parts = [attempt_one(encoder, task) for task in tasks]
+    return Trial(
+        torch.cat([part.losses for part in parts]),
+        torch.cat([part.hits for part in parts]),
+        torch.cat([part.chance for part in parts]),
+    )
+
+
+def attempt_one(encoder: Encoder, task: Task) -> Trial:
+    (seen,) = encode_task("functional test", task, [encoder], ("test",))
+    split = seen.splits["test"]
+    logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
+    losses = F.cross_entropy(logits, split.labels, reduction="none")
+    chance = torch.full_like(losses, 1 / logits.shape[1])
+    return Trial(losses, logits.argmax(dim=1) == split.labels, chance)
+
+
+def clearly_lower(better: Trial, worse: Trial) -> bool:
+    gain = worse.losses - better.losses
+    error = float(gain.std()) / math.sqrt(len(gain))
+    mean = float(gain.mean())
+    return mean > MIN_Z * error and mean > MIN_ADVANTAGE * float(worse.losses.mean())
+
+
+def usual_preprocessing(names: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Return the preprocessing of bare weights of these architectures, and how that is known.
+
+    A state dict records none, and open_clip's default is wrong for SigLIP and others: what all published
+    weights of the architectures agree on is taken over.
+    """
+    config = {key: plain(value) for key, value in architecture(names[0])["preprocess_cfg"].items()}
+    published = [get_pretrained_cfg(name, tag) for name in names for tag in tags_of(name)]
+    if not published:
+        return config, f"the default of {names[0]}: no weights of it are published"
+    odd = [key for key in PREPROCESSING if len({str(plain(item.get(key))) for item in published}) > 1]
+    if odd:
+        return config, f"the default of {names[0]}: its published weights differ in {', '.join(odd)}"
+    known = {key: plain(published[0][key]) for key in PREPROCESSING if key in published[0]}
+    return {**config, **known}, f"all {len(published)} published weights of {' and '.join(names)}"
+
+
+def tags_of(name: str) -> list[str]:
+    return list(list_pretrained_tags_by_model(name))
+
+
+def plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

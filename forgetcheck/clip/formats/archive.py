@@ -1,0 +1,76 @@
+"""Zip archives of torch: what torch.save writes, and TorchScript, of which only the numbers are read."""
+
+import io
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from forgetcheck.clip.formats.base import CONVERT, damaged
+from forgetcheck.clip.formats.pickled import read_pickle
+from forgetcheck.clip.formats.tensors import Shelf, fill_from
+from forgetcheck.errors import CannotAsk
+
+PICKLE = "data.pkl"
+CODE = "code"  # TorchScript's sources: compressed, and never read
+MAX_MEMBERS = 200_000
+LITTLE = b"little"
+
+
+@dataclass
+class ArchiveShelf(Shelf):
+    """Storages as members of an archive. zipfile compares the checksum of what it reads to the end."""
+
+    archive: zipfile.ZipFile
+    root: str
+    read: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, key: str) -> Tensor:
+        if key not in self.read:
+            member = self.archive.getinfo(f"{self.root}/data/{key}")
+            with self.archive.open(member) as file:
+                self.read[key] = fill_from(file, member.file_size)
+        return self.read[key]
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open the archive and refuse it for anything that torch doesn't write."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as problem:
+        raise damaged(path, problem) from None
+    try:
+        refuse_odd_members(path, archive.infolist())
+    except CannotAsk:
+        archive.close()
+        raise
+    return archive
+
+
+def refuse_odd_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    names = [member.filename for member in members]
+    odd = [name for name in names if name.startswith("/") or ".." in name.split("/") or "\\" in name]
+    if odd or len(set(names)) < len(names) or len(names) > MAX_MEMBERS:
+        raise CannotAsk(f"'{path}' is an archive with odd names, not one of torch.save: {CONVERT}.")
+    packed = [member for member in members if member.compress_type != zipfile.ZIP_STORED]
+    if any(member.filename.split("/")[1:2] != [CODE] for member in packed):
+        raise CannotAsk(f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}.")
+    if sum(member.compress_size for member in members) > path.stat().st_size:
+        raise CannotAsk(f"'{path}' is an archive whose members overlap: copy or save it again.")
+    if any(member.file_size != member.compress_size for member in members if member not in packed):
+        raise CannotAsk(f"'{path}' is damaged (a member has two sizes): copy or save it again.")
+
+
+def read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[Any, ArchiveShelf]:
+    """Return the tree of the pickled object, and where its storages are."""
+    (root,) = [
+        name.removesuffix(f"/{PICKLE}")
+        for name in archive.namelist()
+        if name.endswith(f"/{PICKLE}") and name.count("/") == 1
+    ]
+    if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != LITTLE:
+        raise CannotAsk(f"'{path}' was saved on a big-endian machine: {CONVERT}.")
+    content = archive.read(f"{root}/{PICKLE}")
+    return read_pickle(io.BytesIO(content), len(content)).root, ArchiveShelf(archive, root)

@@ -1,0 +1,109 @@
+"""From the names that training code saves to open_clip's: prefixes, leftovers, a head beside the towers."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from forgetcheck.clip.formats.base import shown
+
+PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "image_encoder.",
+)  # of DataParallel, compile, Lightning, wise-ft
+HEAD = re.compile(r"^(?:module\.|_orig_mod\.)*classification_head\.(weight|bias)$")
+SCALARS = ("logit_scale", "logit_bias")
+CONSTANT = re.compile(  # OpenAI keeps settings among its tensors; masks and positions were once saved
+    r"(^|\.)(input_resolution|context_length|vocab_size|attn_mask|position_ids)$"
+)
+TEXT_LEFTOVERS = (
+    "token_embedding.weight",
+    "positional_embedding",
+    "text_projection",
+    "ln_final.weight",
+    "ln_final.bias",
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """Tensors under open_clip's names, and what it took."""
+
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+    head: Tensor | None = None
+    head_bias: Tensor | None = None
+
+
+def settle_names(tensors: dict[str, Tensor]) -> Named:
+    """Bring what training code saved to open_clip's names; each step says what it changed."""
+    named = take_head(tensors)
+    for step in (strip_prefixes, drop_text_leftovers, make_scalars):
+        changed, note = step(named.tensors)
+        named = replace(named, tensors=changed, notes=(*named.notes, note) if note else named.notes)
+    return named
+
+
+def take_head(tensors: dict[str, Tensor]) -> Named:
+    """Split off the linear head of wise-ft, FLYP and their kin."""
+    head = {match[1]: name for name in tensors if (match := HEAD.match(name))}
+    if "weight" not in head or tensors[head["weight"]].ndim != 2 or len(head) == len(tensors):
+        return Named(tensors)
+    rest = {name: value for name, value in tensors.items() if name not in head.values()}
+    weight, bias = tensors[head["weight"]], tensors[head["bias"]] if "bias" in head else None
+    return Named(
+        rest, (f"Found a fine-tuned head of {len(weight)} classes beside the towers.",), weight, bias
+    )
+
+
+def strip_prefixes(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Drop what wrappers put before every name; a prefix that not all names share is a part of the name."""
+    stripped = ""
+    while prefix := shared_prefix(tensors):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        stripped += prefix
+    return tensors, f"Stripped '{stripped}' from every name." if stripped else ""
+
+
+def shared_prefix(names: Collection[str]) -> str:
+    """Return the prefix of a wrapper that all names share, empty if there is none (or no name)."""
+    found = (prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names))
+    return next(found, "") if names else ""
+
+
+def drop_constants(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Leave out what older releases and OpenAI save among the weights."""
+    constant = [name for name in tensors if is_constant(name)]
+    kept = {name: value for name, value in tensors.items() if name not in constant}
+    more = f" and {len(constant) - 3} more" if len(constant) > 3 else ""
+    return (
+        kept,
+        f"Left out what is no weight: {', '.join(map(shown, constant[:3]))}{more}." if constant else "",
+    )
+
+
+def is_constant(name: str) -> bool:
+    return bool(CONSTANT.search(name))
+
+
+def drop_text_leftovers(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """wise-ft deletes the text transformer and keeps what was around it: that is an image tower only."""
+    left = [name for name in TEXT_LEFTOVERS if name in tensors]
+    visual = any(name.startswith("visual.") for name in tensors)
+    if not left or not visual or any(name.startswith("transformer.") for name in tensors):
+        return tensors, ""
+    kept = {name: value for name, value in tensors.items() if name not in left}
+    return (
+        kept,
+        "The text transformer is missing: an image tower only, the rest of the text tower was left out.",
+    )
+
+
+def make_scalars(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Give logit_scale and logit_bias no dimension, as open_clip's models have them."""
+    odd = [name for name in SCALARS if name in tensors and tensors[name].ndim and tensors[name].numel() == 1]
+    reshaped = {name: value.reshape(()) if name in odd else value for name, value in tensors.items()}
+    return reshaped, f"Made a scalar of {', '.join(odd)}." if odd else ""

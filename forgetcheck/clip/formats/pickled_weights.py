@@ -1,0 +1,177 @@
+"""Find the tensors in what torch or pickle saved: a state dict, a training checkpoint, a whole module."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from forgetcheck.clip.formats.archive import open_archive, read_archive
+from forgetcheck.clip.formats.base import CONVERT, Raw, in_one_line, shown, too_large
+from forgetcheck.clip.formats.openai import OPENAI_ARCHIVE, SETTINGS
+from forgetcheck.clip.formats.pickled import Made, Name
+from forgetcheck.clip.formats.streams import read_stream
+from forgetcheck.clip.formats.tensors import NotDense, Shelf, TooLarge, build_tensor, is_tensor
+from forgetcheck.errors import CannotAsk
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
+MAX_MODULES = 20_000  # modules may share modules, so that few of them spell very many names
+MAX_NAME = 1000  # characters of the path to a tensor
+SCRIPTED = "__torch__."  # the classes of TorchScript
+
+
+def read_pickled(path: Path) -> Raw:
+    """Read a file of torch.save or pickle.dump. Nothing in it is looked up, called or executed."""
+    with in_one_line(path), ExitStack() as stack:
+        root: Any
+        shelf: Shelf
+        file = stack.enter_context(path.open("rb"))
+        if file.read(4) == b"PK\x03\x04":
+            root, shelf = read_archive(path, stack.enter_context(open_archive(path)))
+        else:
+            file.seek(0)
+            root, shelf = read_stream(file, path.stat().st_size)
+        nodes, family, notes = find_nodes(path, root)
+        return Raw(build_all(path, nodes, shelf), family, notes)
+
+
+def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, Tensor]:
+    tensors = {}
+    for name, node in nodes.items():
+        try:
+            tensors[name] = build_tensor(node, shelf)
+        except NotDense:
+            raise CannotAsk(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.") from None
+        except TooLarge:
+            raise too_large(path, name) from None
+    return tensors
+
+
+def find_nodes(path: Path, root: Any) -> tuple[dict[str, Made], str, tuple[str, ...]]:
+    """Return what torch would make tensors of, the family of the file, and what was left aside."""
+    content, notes = unwrap(root)
+    if scripted(content):
+        nodes = scripted_tensors(content)
+        return nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive", notes
+    if module_state(content):
+        refuse_bare_head(path, content)
+        return (
+            module_tensors(content),
+            "whole-module pickle",
+            (*notes, f"The classes of {class_name(content)} were not run."),
+        )
+    return state_dict(path, content), "training checkpoint" if notes else "state dict", notes
+
+
+def unwrap(content: Any) -> tuple[Any, tuple[str, ...]]:
+    """Find the weights inside a training checkpoint, and say what lies beside them."""
+    notes: list[str] = []
+    for _ in WRAPPERS:
+        fields = mapping(content)
+        inside = [key for key in WRAPPERS if holds_weights(fields.get(key))]
+        if not inside:
+            break
+        notes.append(f"Read the weights under '{inside[0]}'.")
+        if inside[1:]:
+            notes.append(f"Left out: {', '.join(inside[1:])}.")
+        content = fields[inside[0]]
+    return content, tuple(notes)
+
+
+def holds_weights(value: Any) -> bool:
+    return bool(mapping(value)) or module_state(value) is not None
+
+
+def mapping(value: Any) -> dict[Any, Any]:
+    """Return a dictionary, also of a class that is one; empty for anything else."""
+    found = value.entries if isinstance(value, Made) else value
+    return found if isinstance(found, dict) else {}
+
+
+def state_dict(path: Path, content: Any) -> dict[str, Made]:
+    found = mapping(content)
+    if not found:
+        raise CannotAsk(f"'{path}' is no state dict (found {kind_of(content)}): {CONVERT}.")
+    odd = [name for name, value in found.items() if not isinstance(name, str) or not is_tensor(value)]
+    if odd:
+        raise CannotAsk(
+            f"'{path}' is no plain state dict ('{shown(str(odd[0]))}' is not a tensor): {CONVERT}."
+        )
+    return found
+
+
+def kind_of(content: Any) -> str:
+    if is_tensor(content):
+        return "one tensor"
+    return shown(class_name(content)) if isinstance(content, Made) else type(content).__name__
+
+
+def class_name(node: Made) -> str:
+    return shown(node.maker.path) if isinstance(node.maker, Name) else "an unnamed class"
+
+
+def attributes(node: Any) -> dict[Any, Any]:
+    """Return what would become the attributes of an object; `__slots__` come second and are left out."""
+    if not isinstance(node, Made) or is_tensor(node):
+        return {}
+    state = node.state[0] if isinstance(node.state, tuple) and node.state else node.state
+    return mapping(state)
+
+
+def module_state(node: Any) -> dict[Any, Any] | None:
+    """Return the attributes of a torch module, and None for anything else."""
+    state = attributes(node)
+    return state if "_modules" in state and "_parameters" in state else None
+
+
+def module_tensors(root: Made) -> dict[str, Made]:
+    """Walk the modules as `state_dict()` does: parameters, persistent buffers, then the modules inside."""
+    found: dict[str, Made] = {}
+    pending: list[tuple[str, Any]] = [("", root)]
+    for _ in range(MAX_MODULES):
+        if not pending:
+            return found
+        prefix, module = pending.pop()
+        state = module_state(module)
+        if state is None:
+            continue
+        passing = state.get("_non_persistent_buffers_set")
+        names = [*mapping(state["_parameters"]).items(), *mapping(state.get("_buffers")).items()]
+        kept = [(name, value) for name, value in names if not (isinstance(passing, list) and name in passing)]
+        found.update({joined(prefix, name): value for name, value in kept if is_tensor(value)})
+        pending += [(joined(prefix, name) + ".", value) for name, value in mapping(state["_modules"]).items()]
+    raise ValueError("too many modules")
+
+
+def joined(prefix: str, name: Any) -> str:
+    if not isinstance(name, str) or len(prefix) + len(name) > MAX_NAME:
+        raise ValueError("odd name")
+    return prefix + name
+
+
+def refuse_bare_head(path: Path, root: Made) -> None:
+    if class_name(root).endswith("ClassificationHead"):
+        raise CannotAsk(
+            f"'{path}' holds a classification head and no CLIP: name the checkpoint of the image encoder."
+        )
+
+
+def scripted(node: Any) -> bool:
+    return isinstance(node, Made) and isinstance(node.maker, Name) and node.maker.path.startswith(SCRIPTED)
+
+
+def scripted_tensors(root: Made) -> dict[str, Made]:
+    """Walk the objects of a TorchScript archive, whose modules and tensors are plain attributes."""
+    found: dict[str, Made] = {}
+    pending: list[tuple[str, Made]] = [("", root)]
+    for _ in range(MAX_MODULES):
+        if not pending:
+            return found
+        prefix, module = pending.pop()
+        for name, value in attributes(module).items():
+            if is_tensor(value):
+                found[joined(prefix, name)] = value
+            elif scripted(value):
+                pending.append((joined(prefix, name) + ".", value))
+    raise ValueError("too many modules")

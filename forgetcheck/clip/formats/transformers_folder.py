@@ -1,0 +1,136 @@
+"""A folder of transformers' save_pretrained: CLIPModel or SiglipModel, under open_clip's names and config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from forgetcheck.clip.formats.base import Raw, Unbuildable, Weights, in_one_line
+from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
+from forgetcheck.clip.formats.transformers_siglip import siglip_config, siglip_tensors
+from forgetcheck.documents import parse_json
+from forgetcheck.errors import CannotAsk
+
+CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
+MAX_TEXT = 2**24  # bytes of a config
+RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+READABLE = ("bilinear", "bicubic")  # what open_clip resizes with
+NAMES = {"clip": "CLIP", "siglip": "SigLIP"}
+CONVERSIONS = {"clip": (clip_tensors, clip_config), "siglip": (siglip_tensors, siglip_config)}
+OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+HALVES = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+
+
+def convert_folder(folder: Path, raw: Raw) -> Weights:
+    """Return the weights under open_clip's names, with the config open_clip builds the same model from."""
+    config = read_json(folder / CONFIG)
+    kind = config.get("model_type")
+    if kind not in NAMES:
+        raise CannotAsk(
+            f"'{folder}' holds a '{kind}' of transformers: of its models, CLIPModel and SiglipModel are read."
+        )
+    convert, describe = CONVERSIONS[kind]
+    try:
+        with in_one_line(folder):
+            model, notes = describe(config, raw.tensors)
+            refuse_mismatch(model["vision_cfg"], model["text_cfg"], raw.tensors)
+            tensors = convert(raw.tensors)
+            preprocess, more = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
+    except Unbuildable as problem:
+        raise CannotAsk(f"'{folder}' is not a model that open_clip can build: {problem}.") from None
+    name = NAMES[kind]
+    return Weights(
+        tensors,
+        f"transformers {name} folder",
+        (*raw.notes, f"Converted from the names of transformers' {name}.", *notes, *more),
+        {"model_cfg": model, "preprocess_cfg": preprocess},
+    )
+
+
+def refuse_mismatch(
+    vision: Mapping[str, Any], text: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Compare the config with the weights before anything is built from it: it may ask for terabytes."""
+    wanted = {"text_model.embeddings.token_embedding.weight": (text["vocab_size"], text["width"])}
+    wanted["text_model.embeddings.position_embedding.weight"] = (text["context_length"], text["width"])
+    if "patch_size" in vision:
+        places = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
+        wanted["vision_model.embeddings.position_embedding.weight"] = (places, vision["width"])
+    for name, shape in wanted.items():
+        if tuple(tensors[name].shape) != shape:
+            raise Unbuildable(f"its config makes '{name}' {shape}, its weights {tuple(tensors[name].shape)}")
+    for tower, config in (("vision", vision), ("text", text)):
+        prefix = f"{tower}_model.encoder.layers."
+        layers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
+        if "layers" in config and len(layers) != config["layers"]:
+            raise Unbuildable(f"its config says {config['layers']} {tower} layers, its weights {len(layers)}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_TEXT:
+            raise CannotAsk(f"'{path}' is too large for a config: check what it is.")
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+
+
+def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the preprocess_cfg of open_clip, and what was assumed."""
+    mean, std = OPENAI if kind == "clip" else HALVES
+    usual = {"mode": "RGB", "fill_color": 0, "interpolation": "bicubic", "size": image_size}
+    if not (folder / PREPROCESSOR).is_file():
+        mode = "shortest" if kind == "clip" else "squash"
+        note = f"There is no {PREPROCESSOR}: the usual preprocessing of such models is assumed."
+        return {**usual, "mean": mean, "std": std, "resize_mode": mode}, (note,)
+    found = read_json(folder / PREPROCESSOR)
+    size, mode = sizes(found, image_size)
+    if size != image_size:
+        raise Unbuildable(f"it sees images of {image_size} pixels, but is given {size}")
+    told = {
+        "size": size,
+        "resize_mode": mode,
+        "mean": channels(found.get("image_mean"), mean),
+        "std": channels(found.get("image_std"), std),
+        "interpolation": interpolation(found.get("resample", 3)),
+    }
+    off = [step for step in ("do_resize", "do_normalize", "do_rescale") if found.get(step) is False]
+    if off:
+        raise Unbuildable(f"{PREPROCESSOR} switches {off[0]} off")
+    return {**usual, **told}, ()
+
+
+def sizes(found: Mapping[str, Any], image_size: int) -> tuple[int, str]:
+    """Return the size of what the model sees and how an image is brought to it."""
+    size = found.get("size", image_size)
+    shortest = size.get("shortest_edge") if isinstance(size, dict) else size
+    if shortest is None:
+        return square(size), "squash"
+    crop = found.get("crop_size", shortest)
+    crop = square(crop) if isinstance(crop, dict) else crop
+    if crop != shortest or found.get("do_center_crop") is False:
+        raise Unbuildable(f"it resizes to {shortest} pixels and crops to {crop}")
+    return int(shortest), "shortest"
+
+
+def square(size: Mapping[str, Any]) -> int:
+    if size.get("height") != size.get("width") or not isinstance(size.get("height"), int):
+        raise Unbuildable("it sees images that are no squares")
+    return int(size["height"])
+
+
+def channels(found: Any, usual: list[float]) -> list[float]:
+    if found is None:
+        return usual
+    if not isinstance(found, list) or len(found) != 3:
+        raise Unbuildable("its images don't have three channels")
+    return [float(value) for value in found]
+
+
+def interpolation(resample: Any) -> str:
+    name = RESAMPLING.get(resample, str(resample))
+    if name not in READABLE:
+        raise Unbuildable(f"it resizes images by '{name}', open_clip by {' or '.join(READABLE)}")
+    return name

@@ -1,0 +1,252 @@
+"""transformers' CLIP and SigLIP: the same embeddings through open_clip as through transformers."""
+
+import json
+import os
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP, CustomTextCLIP
+from safetensors.torch import load_file
+
+from forgetcheck.clip.reading import read_weights
+from forgetcheck.errors import CannotAsk
+
+if "FORGETCHECK_NO_SKIPS" in os.environ:
+    import transformers
+else:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+TEXT = {
+    "hidden_size": 16,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "vocab_size": 99,
+    "max_position_embeddings": 12,
+    "bos_token_id": 1,
+    "eos_token_id": 98,
+}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 100,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+def clip(folder, text=(), vision=(), **options):
+    torch.manual_seed(0)
+    config = transformers.CLIPConfig(
+        text_config={**TEXT, **dict(text)}, vision_config={**VISION, **dict(vision)}, projection_dim=24
+    )
+    return saved(transformers.CLIPModel(config), folder, **options)
+
+
+def siglip(folder, vision=(), **options):
+    torch.manual_seed(0)
+    text = {**TEXT, "num_hidden_layers": 1, "projection_size": 768}
+    config = transformers.SiglipConfig(text_config=text, vision_config=dict(vision))
+    return saved(transformers.SiglipModel(config), folder, **options)
+
+
+def saved(model, folder, **options):
+    """Save with weights far from their start, where biases and scales have no effect."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim < 2 and "logit" not in name:
+                value.add_(torch.randn_like(value) * 0.1)
+    model.eval().save_pretrained(folder, **options)
+    return model
+
+
+def build(weights):
+    config = dict(weights.config["model_cfg"])
+    kind = CustomTextCLIP if config.pop("custom_text", False) else CLIP
+    model = kind(**config).eval()
+    model.load_state_dict(weights.tensors)
+    return model
+
+
+def tokens(eos):
+    """Three texts of different lengths, padded."""
+    found = torch.randint(3, 90, (3, 12), generator=torch.Generator().manual_seed(3))
+    for row, end in enumerate((4, 8, 11)):
+        found[row, end], found[row, end + 1 :] = eos, 0
+    return found
+
+
+def features(found):
+    return F.normalize(found if isinstance(found, torch.Tensor) else found.pooler_output, dim=-1)
+
+
+def largest_difference(ours, theirs, size, eos=98):
+    generator = torch.Generator().manual_seed(4)
+    images, texts = torch.randn(2, 3, size, size, generator=generator), tokens(eos)
+    with torch.no_grad():
+        image = features(ours.encode_image(images)) - features(theirs.get_image_features(images))
+        text = features(ours.encode_text(texts)) - features(theirs.get_text_features(texts))
+        assert torch.equal(ours.logit_scale, theirs.logit_scale.reshape(()))
+    return max(float(image.abs().max()), float(text.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("text", "vision"),
+    [
+        ({}, {}),
+        ({"hidden_act": "gelu"}, {"hidden_act": "gelu"}),
+        ({"hidden_act": "gelu_pytorch_tanh"}, {"hidden_act": "gelu"}),
+        ({"layer_norm_eps": 1e-3}, {"layer_norm_eps": 1e-2}),
+        ({"eos_token_id": 2}, {}),  # older configs: the highest token
+        ({"eos_token_id": 50}, {}),
+    ],
+)
+def test_clip(tmp_path, text, vision):
+    theirs = clip(tmp_path, text, vision)
+    weights = read_weights(tmp_path)
+    assert weights.family == "transformers CLIP folder"
+    eos = text.get("eos_token_id", 98)
+    assert largest_difference(build(weights), theirs, 32, 98 if eos == 2 else eos) < 1e-5
+
+
+@pytest.mark.parametrize("options", [{"max_shard_size": "20KB"}, {}])
+def test_parts_and_pickles(tmp_path, options):
+    theirs = clip(tmp_path, **options)
+    if options:
+        assert (tmp_path / "model.safetensors.index.json").exists()
+    else:
+        torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+        (tmp_path / "model.safetensors").unlink()
+    assert largest_difference(build(read_weights(tmp_path)), theirs, 32) < 1e-5
+
+
+def test_a_siglip_whose_activation_timm_shares(tmp_path):
+    theirs = siglip(tmp_path, {"patch_size": 32, "image_size": 256})
+    weights = read_weights(tmp_path)
+    assert weights.family == "transformers SigLIP folder"
+    assert weights.config["model_cfg"]["vision_cfg"]["timm_model_name"] == "vit_base_patch32_siglip_256"
+    assert not any("GELU" in note for note in weights.notes)
+    ours = build(weights)
+    assert largest_difference(ours, theirs, 256) < 1e-5
+    assert torch.equal(ours.logit_bias, theirs.logit_bias.reshape(()))
+
+
+def test_a_siglip_whose_activation_timm_computes_otherwise(tmp_path):
+    """timm's base towers of patch 16 compute GELU exactly: near, and said."""
+    theirs = siglip(tmp_path, {"patch_size": 16, "image_size": 224})
+    weights = read_weights(tmp_path)
+    assert any("GELU" in note for note in weights.notes)
+    assert 0 < largest_difference(build(weights), theirs, 224) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14", "ViT-B-16-SigLIP", "ViT-B-16-SigLIP2-512"])
+def test_the_config_is_that_of_open_clip(tmp_path, name):
+    """What transformers' defaults leave out of a config is filled in as open_clip has it."""
+    from forgetcheck.clip.formats.transformers_clip import clip_config
+    from forgetcheck.clip.formats.transformers_siglip import siglip_config
+
+    wanted = open_clip.get_model_config(f"{name}-quickgelu" if "SigLIP" not in name else name)
+    size = {"image_size": 512} if name.endswith("512") else {}
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    if "SigLIP" in name:
+        config = {"vision_config": size, "text_config": {"vocab_size": wanted["text_cfg"]["vocab_size"]}}
+        found, _ = siglip_config(config, {"text_model.head.weight": torch.empty(768, 768)})
+        assert found["text_cfg"]["hf_tokenizer_name"].startswith("timm/ViT-B-16-SigLIP")
+    elif name == "ViT-B-32":
+        found, _ = clip_config({}, {"visual_projection.weight": torch.empty(512, 768)})
+    else:
+        vision = {**large, "intermediate_size": 4096, "patch_size": 14}
+        text = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+        found, _ = clip_config(
+            {"vision_config": vision, "text_config": text},
+            {"visual_projection.weight": torch.empty(768, 1024)},
+        )
+    for tower in ("vision_cfg", "text_cfg"):
+        shared = set(wanted[tower]) & set(found[tower]) - {"hf_tokenizer_name"}
+        assert {key: wanted[tower][key] for key in shared} == {key: found[tower][key] for key in shared}
+    assert found["embed_dim"] == wanted["embed_dim"]
+    assert found.get("quick_gelu", False) == wanted.get("quick_gelu", False)
+
+
+def test_preprocessing_of_a_clip(tmp_path):
+    clip(tmp_path)
+    assert any("usual preprocessing" in note for note in read_weights(tmp_path).notes)
+    processor = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}, "resample": 2}
+    text = json.dumps({**processor, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]})
+    (tmp_path / "preprocessor_config.json").write_text(text)
+    assert read_weights(tmp_path).config["preprocess_cfg"] == {
+        "size": 32,
+        "mode": "RGB",
+        "mean": [0.1, 0.2, 0.3],
+        "std": [1.0, 1.0, 1.0],
+        "interpolation": "bilinear",
+        "resize_mode": "shortest",
+        "fill_color": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"resample": 1}, "lanczos"),
+        ({"size": {"shortest_edge": 40}}, "crops"),
+        ({"size": {"height": 32, "width": 16}}, "squares"),
+        ({"size": {"height": 16, "width": 16}}, "16"),
+        ({"do_normalize": False}, "do_normalize"),
+        ({"image_mean": [0.5]}, "channels"),
+        ({"image_mean": "gray"}, "channels"),
+        ({"resample": {}}, "no readable"),
+    ],
+)
+def test_preprocessing_that_open_clip_cannot_do(tmp_path, changes, word):
+    clip(tmp_path)
+    usual = {"size": {"height": 32, "width": 32}, "crop_size": 32}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**usual, **changes}))
+    with pytest.raises(CannotAsk, match=word):
+        read_weights(tmp_path)
+
+
+def test_preprocessing_that_transformers_itself_writes(tmp_path):
+    clip(tmp_path, vision={"image_size": 224, "patch_size": 56})
+    for kind, mode in (("CLIPImageProcessor", "shortest"), ("SiglipImageProcessor", "squash")):
+        getattr(transformers, kind)().save_pretrained(tmp_path)
+        found = read_weights(tmp_path).config["preprocess_cfg"]
+        assert (found["resize_mode"], found["size"], found["interpolation"]) == (mode, 224, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"model_type": "bert"}, "'bert' of transformers"),
+        ({"model_type": None}, "None"),
+        ({"vision_config": {**VISION, "num_hidden_layers": 10**9}}, "1000000000 vision layers"),
+        ({"text_config": {**TEXT, "vocab_size": 10**12}}, "token_embedding"),
+        ({"vision_config": {**VISION, "num_attention_heads": 5}}, "no multiple"),
+        ({"text_config": {"hidden_act": "relu"}}, "activation"),
+        ({"text_config": {"hidden_act": "gelu"}}, "different activations"),
+        ({"vision_config": {"patch_size": [8, 8]}}, "patch_size"),
+        ({"vision_config": 3}, "no readable"),
+        ({"vision_config": {"num_attention_heads": 0}}, "num_attention_heads"),
+        ({"model_type": "siglip", "vision_config": {"hidden_size": 100}}, "timm has no"),
+    ],
+)
+def test_configs_that_are_refused(tmp_path, changes, word):
+    clip(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(CannotAsk, match=word) as caught:
+        read_weights(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_with_transformers_names_asks_for_its_folder(tmp_path):
+    clip(tmp_path)
+    with pytest.raises(CannotAsk, match="save_pretrained"):
+        read_weights(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(CannotAsk, match=r"config\.json"):
+        read_weights(tmp_path)

@@ -1,0 +1,171 @@
+"""Twins with the same shapes are told apart by what is recorded, else by what works, else not at all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from forgetcheck.clip.architecture import matching
+from forgetcheck.clip.architecture_index import index
+from forgetcheck.clip.checkpoint import Checkpoint, architecture, find_checkpoint
+from forgetcheck.clip.deciding import (
+    BY_FUNCTION,
+    BY_OTHER,
+    BY_RECORD,
+    BY_SHAPES,
+    Trial,
+    by_function,
+    clearly_lower,
+    decide,
+    differ_in,
+    usual_preprocessing,
+)
+from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.tasks.drawn import Drawn
+
+TWINS = ("ViT-B-32", "ViT-B-32-quickgelu")
+TASKS = [Drawn("shape"), Drawn("relation")]
+ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": torch.nn.functional.gelu,
+    "quickgelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
+
+
+def test_one_candidate_is_decided_by_its_shapes() -> None:
+    assert decide(["ViT-B-16-SigLIP"]).by == BY_SHAPES
+    assert decide(["ViT-B-16-SigLIP"]).name == "ViT-B-16-SigLIP"
+
+
+def test_no_candidate_is_no_decision() -> None:
+    assert decide([]).name is None
+
+
+def test_one_config_under_two_names_needs_no_decision() -> None:
+    assert decide(["MobileCLIP-B", "MobileCLIP2-B"]).name == "MobileCLIP-B"
+    assert differ_in(["MobileCLIP-B", "MobileCLIP2-B"]) == ()
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_recorded_metadata_decide_before_the_other_of_the_pair(name: str) -> None:
+    (wrong,) = set(TWINS) - {name}
+    assert decide(TWINS, architecture(name), architecture(wrong)).name == name
+    assert decide(TWINS, architecture(name), architecture(wrong)).by == BY_RECORD
+    assert decide(TWINS, None, architecture(wrong)).name == wrong
+    assert decide(TWINS, None, architecture(wrong)).by == BY_OTHER
+
+
+def test_a_record_with_defaults_spelled_out_is_the_same_record() -> None:
+    config = {**architecture("ViT-B-32")}
+    config["model_cfg"] = {**config["model_cfg"], "quick_gelu": False, "custom_text": True}
+    assert decide(TWINS, config).name == "ViT-B-32"
+
+
+def test_a_record_of_something_else_is_not_overruled() -> None:
+    found = decide(TWINS, architecture("ViT-L-14"), architecture("ViT-B-32"))
+    assert found.name is None
+    assert "recorded metadata" in found.by
+
+
+def test_nothing_recorded_is_undecided_and_says_in_what() -> None:
+    assert decide(TWINS).name is None
+    assert "quick_gelu" in decide(TWINS).by
+    assert decide(TWINS, None, architecture("ViT-L-14")).name is None
+    assert differ_in(["convnext_base_w", "convnext_base_w_320"]) == ("vision_cfg.image_size",)
+
+
+def test_every_architecture_is_decided_by_its_own_record() -> None:
+    names = list(index().fits)
+    wrong = []
+    for name in names:
+        found = decide(matching(index().layouts[index().fits[name]]), architecture(name))
+        if found.name is None or differ_in([found.name, name]):
+            wrong.append(name)
+    assert wrong == []
+    alone = [name for name in names if decide(matching(index().layouts[index().fits[name]])).name]
+    assert 0.6 < len(alone) / len(names) < 0.9
+
+
+def config_with(quick: bool) -> dict[str, Any]:
+    config = find_checkpoint("forgetcheck:tiny").config
+    return {**config, "model_cfg": {**config["model_cfg"], "quick_gelu": quick}}
+
+
+def load_as(activation: str, weights: Mapping[str, torch.Tensor] | None = None) -> Encoder:
+    tiny = find_checkpoint("forgetcheck:tiny")
+    encoder = load_encoder(replace(tiny, config=config_with(activation == "quickgelu")), "cpu")
+    if weights is not None:
+        encoder.model.load_state_dict(dict(weights))
+    return encoder
+
+
+def exported_under(activation: str, strength: float = 200.0) -> dict[str, torch.Tensor]:
+    """Return the embedded model with one hidden unit that only this activation leaves without effect.
+
+    The unit's output is constant, as in the massive activations of large CLIPs; its bias takes back
+    what it adds. Under the other activation 1 % of it remains.
+    """
+    encoder = load_as(activation)
+    mlp = encoder.model.visual.transformer.resblocks[1].mlp
+    direction = torch.randn(mlp.c_proj.bias.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mlp.c_fc.weight[0] = 0
+        mlp.c_fc.bias[0] = 2.0
+        mlp.c_proj.weight[:, 0] = strength * direction
+        mlp.c_proj.bias -= strength * direction * ACTIVATIONS[activation](torch.tensor(2.0))
+    return encoder.model.state_dict()
+
+
+@pytest.mark.parametrize("right", list(ACTIVATIONS))
+def test_the_right_activation_is_the_one_that_works(right: str) -> None:
+    weights = exported_under(right)
+    found = by_function({name: lambda n=name: load_as(n, weights) for name in ACTIVATIONS}, TASKS)
+    assert (found.name, found.by) == (right, BY_FUNCTION)
+    assert found.candidates == tuple(ACTIVATIONS)
+
+
+def test_an_activation_without_consequence_is_undecided() -> None:
+    """The embedded model itself is shallow and sure: both activations predict the same."""
+    found = by_function({name: lambda n=name: load_as(n) for name in ACTIVATIONS}, TASKS)
+    assert found.name is None
+    assert "equally well" in found.by
+
+
+def test_a_model_that_knows_nothing_is_undecided(vit: Encoder) -> None:
+    def build(quick: bool) -> Encoder:
+        config = {**vit.config, "model_cfg": {**vit.config["model_cfg"], "quick_gelu": quick}}
+        encoder = load_encoder(Checkpoint("random", config, None), "cpu")
+        encoder.model.load_state_dict(vit.model.state_dict())
+        return encoder
+
+    found = by_function({"gelu": lambda: build(False), "quickgelu": lambda: build(True)}, TASKS[:1])
+    assert found.name is None
+    assert "chance" in found.by
+
+
+def trial(losses: torch.Tensor) -> Trial:
+    return Trial(losses, torch.ones(len(losses), dtype=torch.bool), torch.full((len(losses),), 0.1))
+
+
+def test_clearly_needs_significance_and_size() -> None:
+    noise = torch.rand(500, generator=torch.Generator().manual_seed(0)).double()
+    assert clearly_lower(trial(noise), trial(noise + 0.1))
+    assert not clearly_lower(trial(noise), trial(noise + 0.001))  # certain, but nothing
+    assert not clearly_lower(trial(noise), trial(noise))
+    assert not clearly_lower(trial(noise + 0.1), trial(noise))
+    shuffled = noise[torch.randperm(500, generator=torch.Generator().manual_seed(1))]
+    assert not clearly_lower(trial(noise), trial(shuffled + 0.03))  # large, but chance
+
+
+def test_preprocessing_is_that_of_the_published_weights() -> None:
+    found, why = usual_preprocessing(["ViT-B-16-SigLIP"])
+    assert (found["mean"], found["resize_mode"], found["size"]) == ([0.5, 0.5, 0.5], "squash", 224)
+    assert "published weights of ViT-B-16-SigLIP" in why
+
+
+def test_preprocessing_that_published_weights_disagree_on_is_said_to_be_a_default() -> None:
+    found, why = usual_preprocessing(["ViT-L-14"])
+    assert found["mean"] == list(architecture("ViT-L-14")["preprocess_cfg"]["mean"])
+    assert "differ in mean, std" in why
+    assert "no weights" in usual_preprocessing(["ViT-S-32"])[1]
