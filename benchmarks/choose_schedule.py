@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetcheck import catalog
-from forgetcheck.clip.checkpoint import find_checkpoint
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.tasks.base import Split, SplitName, dealt
 from forgetcheck.tasks.battery import read_battery
 from forgetcheck.tasks.digits import Digits

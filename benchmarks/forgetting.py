@@ -14,7 +14,7 @@ import pandas as pd
 
 from forgetcheck import catalog
 from forgetcheck.auditing import audit
-from forgetcheck.clip.checkpoint import find_checkpoint
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.run_folder import write_run
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, refuse_mismatch
-from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
+from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy

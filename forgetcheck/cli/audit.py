@@ -54,7 +54,7 @@ def audit(
     refuse_existing(out, overwrite)
 
     from forgetcheck import auditing
-    from forgetcheck.clip.checkpoint import find_checkpoint
+    from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.retention.answers import write_audit
 
     before = find_checkpoint(base, model)

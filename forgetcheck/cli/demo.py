@@ -56,7 +56,7 @@ def demo(
 def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
     """Tune with every method on one schedule, audit all of them in one folder, judge."""
     from forgetcheck import auditing, tuning
-    from forgetcheck.clip.checkpoint import find_checkpoint
+    from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.clip.run_folder import write_run
 
     base = find_checkpoint(BASE)

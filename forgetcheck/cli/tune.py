@@ -43,7 +43,7 @@ def tune(
     task = catalog.build("tasks", on)
 
     from forgetcheck import tuning
-    from forgetcheck.clip.checkpoint import find_checkpoint
+    from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.clip.run_folder import write_run
 
     method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from forgetcheck.clip.architecture_index import Shapes, canonical, canonical_name, harmless, index
-from forgetcheck.clip.encoder import VISUAL
+from forgetcheck.clip.towers import VISUAL
 
 SHOWN = 3  # mismatches told; a wrong architecture has hundreds
 

@@ -1,6 +1,5 @@
 """Encoder: a loaded CLIP, both towers. The only file that knows open_clip's insides."""
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -21,9 +20,9 @@ from torch import Tensor, nn
 
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
 from forgetcheck.clip.reading import read_state_dict
+from forgetcheck.clip.towers import digest, tower
 from forgetcheck.errors import CannotAsk
 
-VISUAL = "visual."  # open_clip's names of the image tower start with this
 TEXT_BATCH = 256  # prompts per forward
 
 
@@ -254,22 +253,6 @@ def choose_device(device: str) -> torch.device:
             f"device '{device}' is not available here: use --device cpu, or leave it out."
         ) from None
     return place
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of tensors by name, independent of file format and of storage precision."""
-    hashed = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-        hashed.update(f"{name}{tuple(value.shape)}".encode())
-        hashed.update(value.contiguous().numpy().tobytes())
-    return hashed.hexdigest()
-
-
-def tower(weights: Mapping[str, Tensor], visual: bool) -> dict[str, Tensor]:
-    """Keep the image tower, or everything else (the text tower and the logit scale)."""
-    return {name: value for name, value in weights.items() if name.startswith(VISUAL) == visual}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from forgetcheck.clip.deciding import ACTIVATION, effective
-from forgetcheck.clip.encoder import digest, tower
+from forgetcheck.clip.towers import digest, tower
 
 CHUNK = 1 << 22  # entries looked at together: bounds the memory for any tensor
 NAMED = 3  # offending tensors told per tower

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forgetcheck.clip.encoder import VISUAL
+from forgetcheck.clip.towers import VISUAL
 
 CHUNK = 1 << 22  # entries compared together: bounds the memory for any tensor
 TOWERS = ("visual", "text", "scale")

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from forgetcheck.clip.encoder import VISUAL, Encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.forward_pass import ForwardPass
 from forgetcheck.clip.heads import Head, prompt_head
+from forgetcheck.clip.towers import VISUAL
 from forgetcheck.tasks.base import Task
 
 

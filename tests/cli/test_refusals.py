@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.clip.checkpoint import find_checkpoint
 from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.errors import CannotAsk
 
 TINY = "forgetcheck:tiny"

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forgetcheck.clip.checkpoint import HEADER, architecture, find_checkpoint
+from forgetcheck.clip.checkpoint import HEADER, architecture
 from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.errors import CannotAsk
 
 

@@ -9,7 +9,7 @@ import torch
 
 from forgetcheck.clip.architecture import matching
 from forgetcheck.clip.architecture_index import index
-from forgetcheck.clip.checkpoint import Checkpoint, architecture, find_checkpoint
+from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.deciding import (
     BY_FUNCTION,
     BY_OTHER,
@@ -23,6 +23,7 @@ from forgetcheck.clip.deciding import (
     usual_preprocessing,
 )
 from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.tasks.drawn import Drawn
 
 TWINS = ("ViT-B-32", "ViT-B-32-quickgelu")

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from conftest import RESNET, VIT, make_config, random_encoder, save_folder
 from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.checkpoint import Checkpoint, find_checkpoint
-from forgetcheck.clip.encoder import choose_device, digest, load_encoder
+from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.encoder import choose_device, load_encoder
+from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.towers import digest
 from forgetcheck.errors import CannotAsk
 
 
