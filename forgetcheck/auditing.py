@@ -2,16 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from forgetcheck import catalog, gallery, provenance
 from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder, load_encoder, share_towers
+from forgetcheck.clip.heads import Classifier
+from forgetcheck.clip.passport import issue
 from forgetcheck.clip.run_folder import read_head
+from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
@@ -20,17 +24,27 @@ from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.battery import Battery, summary
 
 PROBES = ("zero-shot", "zero-shot:text=base", "linear")  # put to every task of the battery
+MODEL = "--model NAME"
 TARGET_PROBE = "head"  # put to the task a run folder was tuned on
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A tuned checkpoint under its name in this audit, loaded, with the task it was tuned on."""
+class Entry:
+    """A tuned checkpoint under its name in this audit."""
 
     name: str
     checkpoint: Checkpoint
-    encoder: Encoder
-    target: Task | None
+    mismatch: tuple[str, ...] = ()  # what else than the weights differs from the base, where that is allowed
+
+
+@dataclass(frozen=True)
+class Candidate(Entry):
+    """A tuned checkpoint, loaded."""
+
+    encoder: Encoder = field(kw_only=True)
+    source: str = ""  # the spec of the task it was tuned on, empty if nobody knows
+    target: Task | None = None  # that task
+    warnings: tuple[str, ...] = ()  # what a reader must know of every answer
 
 
 def audit(
@@ -41,26 +55,28 @@ def audit(
     device: str = "auto",
     progress: Progress = silent,
     pictures: int = 0,
+    allow_mismatch: bool = False,
+    target: str = "",
 ) -> Audit:
     """Ask base and every tuned checkpoint the same questions; the base is embedded once.
 
     A question that can't be asked is recorded with the reason. At most `pictures` lost samples per
-    checkpoint are kept to look at. Raises CannotAsk when a checkpoint cannot be compared with the
-    base, or no question could be asked.
+    checkpoint are kept to look at. `target` is the task whose head lies in a checkpoint that doesn't say
+    so itself. Raises CannotAsk when a checkpoint cannot be compared with the base (`allow_mismatch`: that is
+    a warning in the report instead), or no question could be asked.
     """
     if not tuned:
         raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
     asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
-    names = distinct_names(tuned)
-    for name, checkpoint in zip(names, tuned, strict=True):
-        refuse_mismatch(base, name, checkpoint)
-    anchor = load_encoder(base, device)
-    candidates = [
-        Candidate(
-            name, checkpoint, replace(load_encoder(checkpoint, device), name=name), target_of(checkpoint)
-        )
-        for name, checkpoint in zip(names, tuned, strict=True)
+    doubt = doubt_activation(base, tuple(battery.tasks.values()), device)
+    if doubt and not allow_mismatch:
+        raise CannotAsk(f"{doubt} Pass {MODEL}, or --allow-mismatch to go on as it is.")
+    entries = [
+        Entry(name, each, mismatch(base, name, each, allow_mismatch))
+        for name, each in zip(distinct_names(tuned), tuned, strict=True)
     ]
+    anchor = load_encoder(base, device)
+    candidates = [enter(anchor, entry, device, target, doubt) for entry in entries]
     jobs = plan(candidates, battery, asked)
     found = list(ask_all(anchor, jobs, progress))
     answers = tuple(item for item in found if isinstance(item, Answers))
@@ -95,7 +111,7 @@ class Job:
 def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
     """Put the battery to everybody, then each target task to those tuned on it, with their own heads."""
     head = {TARGET_PROBE: catalog.build("probes", TARGET_PROBE)}
-    targets = {source_of(c.checkpoint): c.target for c in candidates if c.target is not None}
+    targets = {c.source: c.target for c in candidates if c.target is not None}
     return [
         *(Job(name, task, candidates, probes) for name, task in battery.tasks.items()),
         *(
@@ -167,9 +183,9 @@ def ask(
             labels=base.splits["test"].labels.numpy().astype("int32"),
             base=answered,
             tuned=reply,
-            identical=probe.identical(seen, base),
+            identical=probe.identical(seen, base) and not candidate.mismatch,
             target=candidate.target == base.task,
-            warnings=(*doubts("base", answered), *doubts("tuned", reply)),
+            warnings=(*candidate.warnings, *doubts("base", answered), *doubts("tuned", reply)),
         )
 
 
@@ -181,15 +197,25 @@ def doubts(who: str, reply: Said) -> list[str]:
 
 def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
     """Add the fine-tuned head where this is the task it was tuned on."""
-    path = candidate.checkpoint.head
-    if path is None or candidate.target != seen.task:
+    head = head_of(candidate)
+    if head is None or candidate.target != seen.task:
         return candidate, seen
-    head = read_head(path)
     if "test" in seen.splits:
         expected = (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
-        if head.shape != expected:
-            raise CannotAsk(f"the head '{path}' is {tuple(head.shape)}, not {expected}: tune again.")
+        if head.weight.shape != expected:
+            raise CannotAsk(
+                f"the head of '{candidate.name}' is {tuple(head.weight.shape)}, not {expected}: "
+                "it belongs to another task; tune again, or name its own with --target."
+            )
     return candidate, replace(seen, head=head)
+
+
+def head_of(candidate: Candidate) -> Classifier | None:
+    """Return the head of a run folder, or the one that was found in a file beside the towers."""
+    if candidate.checkpoint.head is not None:
+        return Classifier(read_head(candidate.checkpoint.head))
+    origin = candidate.encoder.origin
+    return None if origin.head is None else Classifier(origin.head, origin.head_bias)
 
 
 def source_of(checkpoint: Checkpoint) -> str:
@@ -197,12 +223,12 @@ def source_of(checkpoint: Checkpoint) -> str:
     return str(checkpoint.run.get("task", {}).get("source", ""))
 
 
-def target_of(checkpoint: Checkpoint) -> Task | None:
-    source = source_of(checkpoint)
+def target_of(checkpoint: Checkpoint, source: str) -> Task | None:
+    """Return the task a checkpoint was tuned on. A run folder must name the classes that the task has."""
     if not source:
         return None
     task: Task = catalog.build("tasks", source)
-    recorded = checkpoint.run["task"].get("class_names")
+    recorded = checkpoint.run.get("task", {}).get("class_names", list(task.class_names))
     if recorded != list(task.class_names):  # the rows of the head would be other classes
         raise CannotAsk(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
     return task
@@ -218,28 +244,41 @@ def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
     return names
 
 
-def refuse_mismatch(base: Checkpoint, name: str, tuned: Checkpoint) -> None:
+def enter(base: Encoder, entry: Entry, device: str, told: str, doubt: str) -> Candidate:
+    """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
+    encoder = replace(load_encoder(entry.checkpoint, device), name=entry.name)
+    share_towers(encoder, base)
+    source = source_of(entry.checkpoint) or (told if encoder.origin.head is not None else "")
+    return Candidate(
+        entry.name,
+        entry.checkpoint,
+        entry.mismatch,
+        encoder=encoder,
+        source=source,
+        target=target_of(entry.checkpoint, source),
+        warnings=tuple(warnings_for(entry, doubt)),
+    )
+
+
+def warnings_for(entry: Entry, doubt: str) -> Iterator[str]:
+    if doubt:
+        yield doubt
+    if entry.mismatch:
+        yield f"base and tuned differ in more than weights, which was allowed: {'; '.join(entry.mismatch)}"
+    if entry.checkpoint.text_from is not None:
+        yield "the file holds an image tower only: the text tower is the base's"
+
+
+def mismatch(base: Checkpoint, name: str, tuned: Checkpoint, allowed: bool) -> tuple[str, ...]:
     """Two models that differ in more than their weights are not a before and an after."""
-    for part in ("model_cfg", "preprocess_cfg"):
-        here, there = flat(base.config[part]), flat(tuned.config[part])
-        odd = [key for key in {**here, **there} if here.get(key) != there.get(key)]
-        if odd:
-            found = "; ".join(f"{key}: {here.get(key)} against {there.get(key)}" for key in odd[:3])
-            raise CannotAsk(
-                f"base and '{name}' differ in {part} ({found}): a drop would not be forgetting; "
-                "pass the base this checkpoint was tuned from, or the right --model."
-            )
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings; 0.5 and [0.5] spelled as tuple or list are the same."""
-    result: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            result.update(flat(value, f"{prefix}{key}."))
-        else:
-            result[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return result
+    odd = differences(base.config, tuned.config)
+    if odd and not allowed:
+        raise CannotAsk(
+            f"base and '{name}' differ in more than weights ({'; '.join(odd[:3])}): a drop would not be "
+            f"forgetting; name the base this checkpoint was tuned from, pass the right {MODEL}, or "
+            "--allow-mismatch to have it in the report instead."
+        )
+    return odd
 
 
 def describe(
@@ -252,7 +291,9 @@ def describe(
     """Say where the numbers come from: weights, battery, probes, versions."""
     return {
         "base": model_facts(base, encoder),
-        "tuned": {c.name: model_facts(c.checkpoint, c.encoder) for c in candidates},
+        "tuned": {
+            c.name: {**model_facts(c.checkpoint, c.encoder), "mismatch": list(c.mismatch)} for c in candidates
+        },
         "battery": {**summary(battery), "digest": provenance.digest(summary(battery))},
         "probes": list(probes),
         "device": str(encoder.device),
@@ -269,6 +310,7 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
         "config": {
             key: dict(value) for key, value in checkpoint.config.items() if isinstance(value, Mapping)
         },
+        "passport": issue(checkpoint, encoder).as_record(),
         "run": {
             key: checkpoint.run[key]
             for key in ("task", "regularizer", "schedule", "validation_accuracy")

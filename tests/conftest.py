@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and child processes share two cores: before torch
 import torch
+from open_clip import factory
 from safetensors.torch import save_file
 
+from forgetcheck.clip.architecture_index import index
 from forgetcheck.clip.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from forgetcheck.clip.encoder import Encoder, load_encoder
 from forgetcheck.clip.finding import find_checkpoint
@@ -75,6 +78,21 @@ def tower(request: pytest.FixtureRequest) -> Encoder:
 @pytest.fixture(scope="session")
 def tiny() -> Encoder:
     return load_encoder(find_checkpoint("forgetcheck:tiny"), "cpu")
+
+
+@pytest.fixture
+def quick_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Teach open_clip an architecture that differs from forgetcheck:tiny in its activation only."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = {**find_checkpoint("forgetcheck:tiny").config["model_cfg"], "quick_gelu": True}
+    path = tmp_path / "tiny-quickgelu.json"
+    path.write_text(json.dumps(model))
+    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", [*factory._MODEL_CONFIG_PATHS, path])
+    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
+    factory._rescan_model_configs()
+    index.cache_clear()
+    yield path.stem
+    index.cache_clear()
 
 
 @pytest.fixture

@@ -35,6 +35,19 @@ def audit(
         list[str] | None, typer.Option(help="Ask only this way; repeatable.", show_default="all")
     ] = None,
     model: Model = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK", help="The task whose fine-tuned head lies in a TUNED file, such as digits."
+        ),
+    ] = "",
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Go on where base and tuned differ in activation, preprocessing, ...; the report says so.",
+        ),
+    ] = False,
     policy: PolicyFile = None,
     exporters: As = None,
     language: Languages = None,
@@ -54,13 +67,22 @@ def audit(
     refuse_existing(out, overwrite)
 
     from forgetcheck import auditing
-    from forgetcheck.clip.finding import find_checkpoint
+    from forgetcheck.clip.finding import find_checkpoints
     from forgetcheck.retention.answers import write_audit
 
-    before = find_checkpoint(base, model)
-    after = [find_checkpoint(name, model, like=before) for name in tuned]
+    before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
     with console.progress_shown(quiet) as progress:
-        answers = auditing.audit(before, after, tasks, probe or auditing.PROBES, device, progress, gallery)
+        answers = auditing.audit(
+            before,
+            after,
+            tasks,
+            probe or auditing.PROBES,
+            device,
+            progress,
+            gallery,
+            allow_mismatch,
+            target,
+        )
     write_audit(out, answers, overwrite)
     console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
     conclude(answers, judging, tabled=True)

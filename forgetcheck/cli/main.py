@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from forgetcheck import __version__
-from forgetcheck.cli import audit, console, demo, listing, policy, report, tune
+from forgetcheck.cli import audit, console, demo, inspecting, listing, policy, report, tune
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
+app.command("inspect")(inspecting.inspect)
 app.command("report")(report.report)
 app.add_typer(policy.app)
 app.command("list")(listing.listing)

@@ -1,15 +1,13 @@
 """Architecture from the weights: which of open_clip's models has exactly these names and shapes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from forgetcheck.clip.architecture_index import Shapes, canonical, canonical_name, harmless, index
+from forgetcheck.clip.architecture_index import index
+from forgetcheck.clip.spelling import Shapes, canonical, canonical_name
 from forgetcheck.clip.towers import VISUAL
 
 SHOWN = 3  # mismatches told; a wrong architecture has hundreds
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,6 @@ def matching_visual(shapes: Shapes) -> tuple[str, ...]:
 
 def nearest(shapes: Shapes) -> Nearest:
     """Name the architecture with the fewest mismatches; for an image tower alone, by its image tower."""
-    spelled = {canonical_name(name): name for name in shapes}
     wanted = canonical(shapes)
     alone = all(name.startswith(VISUAL) for name in wanted)
     known = index()
@@ -52,13 +49,21 @@ def nearest(shapes: Shapes) -> Nearest:
     misses = {key: count_mismatches(wanted, layout) for key, layout in layouts.items()}
     # of equally near ones the plainest name, such as ViT-B-32 before ViT-B-32-quickgelu
     name = min(known.fits, key=lambda name: (misses[known.fits[name]], len(name), name))
-    layout = layouts[known.fits[name]]
-    found = [
+    found = mismatches(shapes, layouts[known.fits[name]])
+    return Nearest(name, tuple(found[:SHOWN]), len(found))
+
+
+def mismatches(shapes: Shapes, layout: Shapes, visual_only: bool = False) -> list[str]:
+    """Say in words where names and shapes differ from a canonical layout, or from its image tower."""
+    spelled = {canonical_name(name): name for name in shapes}
+    wanted = canonical(shapes)
+    if visual_only:
+        wanted, layout = visual_part(wanted), visual_part(layout)
+    return [
         *different(wanted, layout, spelled),
         *(f"'{key}' is missing" for key in layout if key not in wanted),
         *(f"'{spelled[key]}' is unknown" for key in wanted if key not in layout),
     ]
-    return Nearest(name, tuple(found[:SHOWN]), len(found))
 
 
 def different(wanted: Shapes, layout: Shapes, spelled: Mapping[str, str]) -> list[str]:
@@ -77,17 +82,3 @@ def count_mismatches(wanted: Shapes, layout: Shapes) -> int:
 
 def visual_part(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in shapes.items() if name.startswith(VISUAL)}
-
-
-def renamed(tensors: Mapping[str, Value], like: Collection[str]) -> dict[str, Value]:
-    """Give tensors the names of the model they go into, and drop harmless ones it doesn't have.
-
-    `like` are the model's own names: the text tower is renamed from the flat to the custom-text layout
-    or back, as the model has it.
-    """
-    own = {canonical_name(name): name for name in like}
-    return {
-        own.get(canonical_name(name), name): value
-        for name, value in tensors.items()
-        if canonical_name(name) in own or not harmless(name)
-    }

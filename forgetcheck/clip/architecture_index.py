@@ -18,6 +18,7 @@ import torch
 
 from forgetcheck.clip.checkpoint import CONFIG, TINY, TINY_FOLDER, read_config
 from forgetcheck.clip.encoder import quiet
+from forgetcheck.clip.spelling import Shape, Shapes, canonical
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import whole_file
@@ -26,13 +27,7 @@ from forgetcheck.provenance import digest
 
 SCHEMA = "forgetcheck/architectures@1"
 SHIPPED = Path(__file__).parent / "architectures.json.xz"
-HARMLESS = ("attn_mask", "position_ids", "num_batches_tracked")  # buffers that no prediction depends on
-ARCHIVED = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's archives keep beside weights
-SCALARS = ("logit_scale", "logit_bias")  # 0-d or 1-d, by age and taste
-FLAT_TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
 logger = logging.getLogger(__name__)
 
 
@@ -45,28 +40,6 @@ class Index:
     fits: Mapping[str, str]  # architecture -> key of its layout
     layouts: Mapping[str, Shapes]  # canonical names
     unbuildable: Mapping[str, str]  # architecture -> why it has no layout
-
-
-def canonical(shapes: Shapes) -> dict[str, Shape]:
-    """Bring names and shapes to one spelling, so that harmless differences are none.
-
-    The text tower is spelled as in open_clip's custom-text models (`text.`), the logit scale and bias
-    are 0-d, and what no prediction depends on is left out.
-    """
-    return {
-        canonical_name(name): () if name in SCALARS and shape == (1,) else tuple(shape)
-        for name, shape in shapes.items()
-        if not harmless(name)
-    }
-
-
-def canonical_name(name: str) -> str:
-    return f"text.{name}" if name.startswith(FLAT_TEXT) else name
-
-
-def harmless(name: str) -> bool:
-    """Tell whether a model predicts the same with and without this entry of its state dict."""
-    return name.rpartition(".")[2] in HARMLESS or name in ARCHIVED
 
 
 @cache

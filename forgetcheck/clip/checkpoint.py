@@ -29,6 +29,10 @@ class Checkpoint:
     tag: tuple[str, str] | None = None  # open_clip's (name, tag)
     run: Mapping[str, Any] = field(default_factory=dict)  # tune.json, if this is a run folder
     head: Path | None = None  # the fine-tuned head of a run folder
+    inferred: Mapping[str, str] = field(default_factory=dict)  # what was not told -> what it follows from
+    candidates: tuple[str, ...] = ()  # architectures that fit equally, while it is open which one it is
+    undecided: str = ""  # why it is open; empty once it is settled
+    text_from: "Checkpoint | None" = None  # whose text tower completes an image tower saved alone
 
 
 def architecture(name: str) -> dict[str, Any]:

@@ -2,32 +2,35 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
-from forgetcheck.clip.checkpoint import architecture
+from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.tasks.base import Task
+from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.settings import ACTIVATION, activation, effective, plain
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Split, SplitName, Task
 
-ACTIVATION = "quick_gelu"
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
+MAX_IMAGES = 1000  # asked when a configured activation is doubted
+PLAIN, QUICK = "GELU", "QuickGELU"
+OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
+BY_US = "what forgetcheck ships"
+BY_TAG = "what open_clip publishes"
 BY_SHAPES = "the names and shapes of its weights"
 BY_RECORD = "its recorded metadata"
 BY_OTHER = "the other checkpoint of the pair"
 BY_FUNCTION = "what works: its zero-shot loss"
-# settings of training, and which of two equal text layouts: no prediction depends on them
-IDLE = (
-    "custom_text", "vision_cfg.timm_model_pretrained", "vision_cfg.patch_dropout", "vision_cfg.timm_drop",
-    "vision_cfg.timm_drop_path", "text_cfg.hf_model_pretrained",
-)  # fmt: skip
+BEYOND_DOUBT = (BY_US, BY_TAG, BY_FUNCTION)
+ARCHITECTURE = "architecture"  # key of what was inferred
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -88,24 +91,6 @@ def differ_in(candidates: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in keys if any(c.get(key) != configs[0].get(key) for c in configs))
 
 
-def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a config to what the model does: defaults filled in, settings of training left out."""
-    model = told(config["model_cfg"])
-    vision = {**asdict(CLIPVisionCfg()), **told(model.get("vision_cfg", {}))}
-    text = {**asdict(CLIPTextCfg()), **told(model.get("text_cfg", {}))}
-    settings = {
-        ACTIVATION: False,
-        **{key: value for key, value in model.items() if not isinstance(value, Mapping)},
-        **{f"vision_cfg.{key}": value for key, value in vision.items()},
-        **{f"text_cfg.{key}": value for key, value in text.items()},
-    }
-    return {key: plain(value) for key, value in told(settings).items() if key not in IDLE}
-
-
-def told(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}
-
-
 def by_function(builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[Task]) -> Decision:
     """Choose the candidate whose zero-shot loss over all images of `tasks` is clearly the lowest.
 
@@ -122,6 +107,61 @@ def by_function(builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[T
     if close:
         return Decision(None, f"{best} and {close[0]} do equally well on the functional test", names)
     return Decision(best, BY_FUNCTION, names)
+
+
+@dataclass(frozen=True)
+class Part(Task):
+    """A task with every n-th of its test images, which keeps the classes in proportion."""
+
+    whole: Task
+    every: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.whole.class_names
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return self.whole.templates
+
+    def split(self, name: SplitName) -> Split:
+        split = self.whole.split(name)
+        order = np.argsort(split.labels, kind="stable")
+        return split.take(order[:: self.every])
+
+
+def doubt_activation(checkpoint: Checkpoint, tasks: Sequence[Task], device: str = "auto") -> str:
+    """Say, if it is so, that the weights clearly work better under the other activation than the configured.
+
+    Nothing in a state dict records it, and a config may have been written by somebody who didn't know: so
+    some images of `tasks` are asked. Empty where there is no doubt, no choice, or nothing to ask.
+    """
+    name = activation(checkpoint.config)
+    if checkpoint.inferred.get(ARCHITECTURE) in BEYOND_DOUBT or name not in OTHER_ACTIVATION:
+        return ""
+    other = OTHER_ACTIVATION[name]
+    model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
+    twin = replace(checkpoint, config={**checkpoint.config, "model_cfg": model})
+    try:
+        here, there = (attempt(load_encoder(each, device), sampled(tasks)) for each in (checkpoint, twin))
+    except CannotAsk:  # the audit itself says why
+        return ""
+    if not there.beats_chance or not clearly_lower(there, here):
+        return ""
+    return (
+        f"'{checkpoint.name}' is configured with {name}, but its weights work clearly better with {other} "
+        f"(zero-shot loss {float(there.losses.mean()):.3f} against {float(here.losses.mean()):.3f} on "
+        f"{len(here.losses)} images): the architecture's name is probably wrong."
+    )
+
+
+def sampled(tasks: Sequence[Task]) -> list[Task]:
+    """Keep some MAX_IMAGES test images of all tasks together. Raises CannotAsk if there are none."""
+    sizes = [len(task.split("test")) for task in tasks]
+    if not any(sizes):
+        raise CannotAsk("no task has test images: nothing would be measured.")
+    every = max(1, math.ceil(sum(sizes) / MAX_IMAGES))
+    return [Part(task, every) for task, size in zip(tasks, sizes, strict=True) if size]
 
 
 def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
@@ -169,7 +209,3 @@ def usual_preprocessing(names: Sequence[str]) -> tuple[dict[str, Any], str]:
 
 def tags_of(name: str) -> list[str]:
     return list(list_pretrained_tags_by_model(name))
-
-
-def plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

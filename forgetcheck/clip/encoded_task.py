@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.heads import class_embeddings
+from forgetcheck.clip.heads import Classifier, class_embeddings
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.provenance import digest
@@ -34,7 +34,7 @@ class EncodedTask:
     task: Task
     encoder: Encoder
     splits: Mapping[SplitName, EncodedSplit]
-    head: Tensor | None = None  # (c, d), the fine-tuned head, if this is the task it was tuned on
+    head: Classifier | None = None  # the fine-tuned one, if this is the task it was tuned on
 
     @cached_property
     def prompts(self) -> Tensor:

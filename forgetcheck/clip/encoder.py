@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,25 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
-from forgetcheck.clip.reading import read_state_dict
-from forgetcheck.clip.towers import digest, tower
+from forgetcheck.clip.reading import Weights, read_weights
+from forgetcheck.clip.spelling import harmless, renamed
+from forgetcheck.clip.towers import TOWERS, digest, tower
 from forgetcheck.errors import CannotAsk
 
 TEXT_BATCH = 256  # prompts per forward
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the weights of an encoder were, as they lay on the disk."""
+
+    family: str = ""  # how they were read, such as "training checkpoint"
+    notes: tuple[str, ...] = ()  # what the reading stripped, renamed or left out
+    census: Mapping[str, Census] = field(default_factory=dict)  # by tower, in the stored precision
+    head: Tensor | None = None  # (c, d) a fine-tuned head found beside the towers
+    head_bias: Tensor | None = None  # (c,)
 
 
 @dataclass
@@ -36,6 +49,7 @@ class Encoder:
     tokenizer: Callable[[list[str]], Tensor]
     preprocess: Callable[[Image.Image], Tensor]  # RGB image -> (3, h, w)
     device: torch.device
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -46,7 +60,7 @@ class Encoder:
     def digests(self) -> dict[str, str]:
         """SHA-256 of the weights of each tower. Taken once: only for encoders that don't train."""
         weights = self.model.state_dict()
-        return {"visual": digest(tower(weights, visual=True)), "text": digest(tower(weights, visual=False))}
+        return {part: digest(tower(weights, part)) for part in TOWERS}
 
     @property
     def scale(self) -> float:
@@ -111,9 +125,7 @@ class Encoder:
 
     def twin(self) -> "Encoder":
         """Return an independent copy, weights included."""
-        return Encoder(
-            self.name, self.config, deepcopy(self.model), self.tokenizer, self.preprocess, self.device
-        )
+        return replace(self, model=deepcopy(self.model))
 
 
 @contextmanager
@@ -151,17 +163,21 @@ def as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
     return tokens if prefix is None else torch.cat([prefix, tokens], dim=1)
 
 
-def load_encoder(checkpoint: Checkpoint, device: str = "auto") -> Encoder:
+def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = True) -> Encoder:
     """Build the architecture, read the weights into it and check that every one fits.
 
     The model is in evaluation mode and fp32. Raises CannotAsk for weights of another architecture,
-    truncated or non-finite files, and tags that are neither cached nor reachable.
+    truncated files, NaN or Inf (unless `finite` is off: to look at them), and tags that are neither
+    cached nor reachable.
     """
     place = choose_device(device)
     with quiet():
         model, tokenizer, preprocess = create(checkpoint)
-    if checkpoint.weights is not None:
-        fill(model, checkpoint.weights)
+    read = read_whole(checkpoint, finite)
+    if read is None:
+        origin = Origin("weights of open_clip", census=census_of(model.state_dict()))
+    else:
+        origin = fill(model, checkpoint, read)
     return Encoder(
         name=checkpoint.name,
         config=checkpoint.config,
@@ -169,7 +185,32 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto") -> Encoder:
         tokenizer=tokenizer,
         preprocess=preprocess,
         device=place,
+        origin=origin,
     )
+
+
+def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
+    """Read both towers, the text tower from elsewhere if the checkpoint has none; None behind a tag."""
+    if checkpoint.weights is None:
+        return None
+    read = read_weights(checkpoint.weights, finite)
+    if checkpoint.text_from is None:
+        return read
+    note = f"The text tower is that of '{checkpoint.text_from.name}': the file holds an image tower only."
+    return replace(
+        read,
+        tensors={**text_of(checkpoint.text_from, finite), **read.tensors},
+        notes=(*read.notes, note),
+    )
+
+
+def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
+    """Return the text tower and the logit scale."""
+    read = read_whole(checkpoint, finite)
+    if read is None:
+        with quiet():
+            return tower(create(checkpoint)[0].state_dict(), "text")
+    return tower(read.tensors, "text")
 
 
 def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
@@ -212,31 +253,56 @@ def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
         ) from problem
 
 
-def fill(model: nn.Module, path: Path) -> None:
+def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
-    tensors = read_state_dict(path)
     own = model.state_dict()
+    tensors = renamed(read.tensors, own)
     for name in ("logit_scale", "logit_bias"):
         if name in own and name in tensors and tensors[name].numel() == own[name].numel():
             tensors[name] = tensors[name].reshape(own[name].shape)
-    problems = [f"'{name}' is missing" for name in own if name not in tensors]
-    problems += [f"'{name}' is unknown" for name in tensors if name not in own]
-    problems += [
-        f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
-        for name in own
-        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
-    ]
-    problems += [
-        f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
+    problems = misfits(own, tensors)
     if problems:
         raise CannotAsk(
-            f"'{path}' doesn't fit the architecture: {'; '.join(problems[:3])}"
+            f"'{checkpoint.weights}' doesn't fit the architecture: {'; '.join(problems[:3])}"
             f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}; pass the right --model NAME."
         )
-    model.load_state_dict(tensors)
+    model.load_state_dict({**own, **tensors})
+    return Origin(read.family, read.notes, census_of(tensors), read.head, read.head_bias)
+
+
+def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Say in words which tensors a model misses, doesn't know, or has in another kind or shape."""
+    shared = [name for name in own if name in tensors]
+    return [
+        *(f"'{name}' is missing" for name in own if name not in tensors and not harmless(name)),
+        *(f"'{name}' is unknown" for name in tensors if name not in own),
+        *(
+            f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
+            for name in shared
+            if own[name].is_floating_point() and not tensors[name].is_floating_point()
+        ),
+        *(
+            f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+            for name in shared
+            if tensors[name].shape != own[name].shape
+        ),
+    ]
+
+
+def census_of(weights: Mapping[str, Tensor]) -> dict[str, Census]:
+    return {part: take_census(tower(weights, part)) for part in TOWERS}
+
+
+def share_towers(encoder: Encoder, base: Encoder) -> None:
+    """Let an encoder use the base's memory for every tower that is the same, bit for bit.
+
+    Neither may be trained afterwards.
+    """
+    own, theirs = encoder.model.state_dict(keep_vars=True), base.model.state_dict(keep_vars=True)
+    for part in TOWERS:
+        if encoder.digests[part] == base.digests[part]:
+            for name, value in tower(own, part).items():
+                value.data = theirs[name].data
 
 
 def choose_device(device: str) -> torch.device:

@@ -1,7 +1,9 @@
 """Work out what the word for a checkpoint names: a file, a folder, a tag; and of which architecture it is."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,52 +21,109 @@ from forgetcheck.clip.checkpoint import (
     read_config,
     read_json,
 )
-from forgetcheck.clip.reading import read_metadata
+from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US
+from forgetcheck.clip.hub import download
+from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
+from forgetcheck.clip.reading import has_weights, read_metadata, read_weights
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
+from forgetcheck.tasks.base import Task
+
+LOCAL, HUB = "local-dir:", "hf-hub:"
+TRANSFORMERS = "config.json"
 
 
-def find_checkpoint(text: str, model: str | None = None, like: Checkpoint | None = None) -> Checkpoint:
-    """Work out what `text` names; no weights are read yet.
+def find_checkpoint(
+    text: str, model: str | None = None, like: Checkpoint | None = None, tasks: Sequence[Task] = ()
+) -> Checkpoint:
+    """Work out what `text` names, and of which architecture it is.
 
-    `text` is `forgetcheck:tiny`, a run folder (or any folder with open_clip_config.json), a
-    `.safetensors` or `.pt` state dict, or open_clip's `name:tag`. A state dict that doesn't say its
-    architecture takes it from `model`, else from `like`, the other checkpoint of the pair.
-    Raises CannotAsk when nothing fits.
+    `text` is `forgetcheck:tiny`, a folder of open_clip, of transformers or of `forgetcheck tune`, a file of
+    weights, `local-dir:FOLDER`, `hf-hub:NAME`, or open_clip's `NAME:TAG`. The architecture of bare weights is
+    `model` if it is told; else what is recorded with them; else, of all that have their names and shapes,
+    that of `like`, the other checkpoint of the pair; else, of two activations, the one that works on the
+    images of `tasks`. Raises CannotAsk when nothing fits, or several do.
     """
+    return settled(look(text, model, like), tasks)
+
+
+def find_checkpoints(
+    texts: Sequence[str], model: str | None = None, tasks: Sequence[Task] = ()
+) -> list[Checkpoint]:
+    """Work out the checkpoints of one comparison, the base first.
+
+    Bare weights take what they don't say from one of the others that does, rather the base.
+    """
+    return together(texts, model, partial(settled, tasks=tasks))
+
+
+def look_at(texts: Sequence[str], model: str | None = None) -> list[Checkpoint]:
+    """Work out several checkpoints as far as it shows; each can be built, maybe in several ways."""
+    return together(texts, model, buildable)
+
+
+def together(
+    texts: Sequence[str], model: str | None, finish: Callable[[Checkpoint], Checkpoint]
+) -> list[Checkpoint]:
+    found = [point(text, model) for text in texts]
+    alone = [identify(each, model, None) for each in found]
+    recorded = [number for number, each in enumerate(found) if not isinstance(each, Bare)]
+    certain = [number for number, one in enumerate(alone) if not one.undecided]
+    sure = next(iter((*recorded, *certain)), 0)
+    like = finish(alone[sure])
+    return [
+        like if number == sure else finish(identify(each, model, like)) for number, each in enumerate(found)
+    ]
+
+
+def look(text: str, model: str | None = None, like: Checkpoint | None = None) -> Checkpoint:
+    """Work out what `text` names as far as it shows; what stays open is said in `undecided`."""
+    return identify(point(text, model), model, like)
+
+
+def point(text: str, model: str | None) -> Checkpoint | Bare:
+    """Follow a word to what it names."""
     if model is not None:
         architecture(model)  # a name that nothing knows is refused, also where it isn't needed
     if not text:
         raise CannotAsk("a checkpoint's name is empty: is a variable of your script unset?")
-    path = Path(text)
+    path = Path(text.removeprefix(LOCAL))
     if text == TINY:
-        return Checkpoint("tiny", read_config(TINY_FOLDER / CONFIG), TINY_FOLDER / WEIGHTS)
+        config = read_config(TINY_FOLDER / CONFIG)
+        return Checkpoint("tiny", config, TINY_FOLDER / WEIGHTS, inferred={ARCHITECTURE: BY_US})
+    if text.startswith(HUB):
+        return folder_checkpoint(download(text.removeprefix(HUB)), model)
     if path.is_dir():
-        return folder_checkpoint(path)
+        return folder_checkpoint(path, model)
     if path.exists():
-        return Checkpoint(path.stem, file_config(path, model, like), path)
+        return file_checkpoint(path, model)
     if text.startswith("forgetcheck:"):
         raise unknown_name("embedded checkpoint", text, [TINY], "forgetcheck --help")
-    if ":" in text:
-        return tagged_checkpoint(text)
+    if ":" in text and not text.startswith(LOCAL):
+        return tagged_checkpoint(text, model)
     raise CannotAsk(
-        f"no checkpoint at '{text}': expected {TINY}, a run folder, a .safetensors or .pt file, "
+        f"no checkpoint at '{path}': expected {TINY}, a folder, a file of weights (.safetensors, .pt, .bin), "
         "or open_clip's NAME:TAG such as ViT-B-32:openai."
     )
 
 
-def folder_checkpoint(folder: Path) -> Checkpoint:
+def folder_checkpoint(folder: Path, model: str | None) -> Checkpoint | Bare:
+    """Tell a folder of open_clip, which may be a run folder, from one of transformers."""
     if not (folder / CONFIG).is_file():
+        if (folder / TRANSFORMERS).is_file():
+            return bare(folder)
         raise CannotAsk(
-            f"'{folder}' is no run folder: it has no {CONFIG}; name a folder of `forgetcheck tune`."
+            f"'{folder}' is no run folder: it has no {CONFIG} (nor a {TRANSFORMERS} of transformers); "
+            "name a folder of `forgetcheck tune`, or a file."
         )
-    if not (folder / WEIGHTS).is_file():
+    if not has_weights(folder):
         raise CannotAsk(f"'{folder}' is incomplete: it has no {WEIGHTS}; run `forgetcheck tune` again.")
-    head = folder / HEAD
+    config, head = read_config(folder / CONFIG), folder / HEAD
+    refuse_contradiction(f"{folder / CONFIG}", config, model)
     return Checkpoint(
         name=folder.resolve().name,
-        config=read_config(folder / CONFIG),
-        weights=folder / WEIGHTS,
+        config=config,
+        weights=folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder,
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
@@ -85,21 +144,25 @@ def read_run(path: Path) -> dict[str, Any]:
     return run
 
 
-def file_config(path: Path, model: str | None, like: Checkpoint | None) -> Mapping[str, Any]:
-    """Decide the architecture of a bare state dict: told, else recorded, else as the other of the pair."""
-    if model:
-        return architecture(model)
+def file_checkpoint(path: Path, model: str | None) -> Checkpoint | Bare:
+    """Read the config in the header of a safetensors file, or see which weights there are."""
     recorded = read_metadata(path).get(HEADER)
-    if recorded:
-        return checked_config(f"the {HEADER} header of '{path}'", recorded)
-    if like:
-        return like.config
-    raise CannotAsk(
-        f"'{path}' doesn't say which architecture it is: pass --model NAME, such as --model ViT-B-32."
-    )
+    if not recorded:
+        return bare(path)
+    where = f"the {HEADER} header of '{path}'"
+    config = checked_config(where, recorded)
+    refuse_contradiction(where, config, model)
+    return Checkpoint(path.stem, config, path)
 
 
-def tagged_checkpoint(text: str) -> Checkpoint:
+def bare(path: Path) -> Bare:
+    """Read weights for their names and shapes; that they are finite is asked when they are loaded."""
+    read = read_weights(path, finite=False)
+    recorded = None if read.config is None else checked_config(f"'{path}'", json.dumps(read.config))
+    return Bare(path, {name: tuple(value.shape) for name, value in read.tensors.items()}, recorded)
+
+
+def tagged_checkpoint(text: str, model: str | None) -> Checkpoint:
     """Look up open_clip's NAME:TAG with the preprocessing its weights were trained with."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
     from open_clip.transform import merge_preprocess_dict
@@ -115,4 +178,7 @@ def tagged_checkpoint(text: str) -> Checkpoint:
     config["preprocess_cfg"] = merge_preprocess_dict(config["preprocess_cfg"], found)
     if found.get("quick_gelu"):
         config["model_cfg"]["quick_gelu"] = True
-    return Checkpoint(text.replace("/", "-"), config, weights=None, tag=(name, tag))
+    refuse_contradiction(f"the open_clip tag '{text}'", config, model)
+    return Checkpoint(
+        text.replace("/", "-"), config, weights=None, tag=(name, tag), inferred={ARCHITECTURE: BY_TAG}
+    )

@@ -28,6 +28,18 @@ class Head(nn.Module):
         return embeddings @ self.weight.T
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned linear head as it was saved. A value: nothing in it is trained."""
+
+    weight: Tensor  # (c, d)
+    bias: Tensor | None = None  # (c,)
+
+    def logits(self, embeddings: Tensor) -> Tensor:  # (n, d) -> (n, c)
+        logits = embeddings @ self.weight.to(embeddings.dtype).T
+        return logits if self.bias is None else logits + self.bias.to(embeddings.dtype)
+
+
 def class_embeddings(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Return one embedding per class (c, d): the normalised mean of its prompts' embeddings.
 

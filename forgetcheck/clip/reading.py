@@ -6,7 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from forgetcheck.clip.formats.base import FLOATS, Raw, Weights, in_one_line, refuse_unfit, shown
+from forgetcheck.clip.formats.base import (
+    FLOATS,
+    Raw,
+    Weights,
+    in_one_line,
+    refuse_not_finite,
+    refuse_unfit,
+    shown,
+)
 from forgetcheck.clip.formats.naming import drop_constants, is_constant, settle_names
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
 from forgetcheck.clip.formats.pickled_weights import read_pickled
@@ -20,7 +28,7 @@ from forgetcheck.clip.formats.safetensors_files import (
 from forgetcheck.clip.formats.transformers_folder import convert_folder
 from forgetcheck.errors import CannotAsk
 
-__all__ = ["FLOATS", "Weights", "read_metadata", "read_state_dict", "read_weights"]
+__all__ = ["FLOATS", "Weights", "has_weights", "read_metadata", "read_state_dict", "read_weights"]
 FILES = (  # of a folder, in the order of open_clip
     "open_clip_model.safetensors",
     "model.safetensors",
@@ -30,16 +38,16 @@ FILES = (  # of a folder, in the order of open_clip
 TRANSFORMERS = ("vision_model.", "text_model.")
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, finite: bool = True) -> Weights:
     """Return what the checkpoint at `path`, a file or a folder, holds under open_clip's names.
 
     The format is told from the content, not the suffix. Raises CannotAsk for a missing, empty, truncated
-    or foreign file, for code in it, and for NaN or Inf.
+    or foreign file, for code in it, and, unless `finite` is off, for NaN or Inf.
     """
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path, finite)
     refuse_irregular(path)
-    raw = read_file(path)
+    raw = read_file(path, finite)
     if of_transformers(raw):
         raise CannotAsk(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
@@ -60,8 +68,13 @@ def read_metadata(path: Path) -> dict[str, str]:
     return read_header(path) if is_safetensors(path) else {}
 
 
-def read_folder(folder: Path) -> Weights:
-    raw = read_files(folder)
+def has_weights(folder: Path) -> bool:
+    """Tell whether a folder has one of the files that are read."""
+    return any((folder / name).exists() for name in (*FILES, *INDEXES))
+
+
+def read_folder(folder: Path, finite: bool) -> Weights:
+    raw = read_files(folder, finite)
     return convert_folder(folder, raw) if of_transformers(raw) else settled(raw)
 
 
@@ -69,23 +82,25 @@ def of_transformers(raw: Raw) -> bool:
     return any(name.startswith(TRANSFORMERS) for name in raw.tensors)
 
 
-def read_files(folder: Path) -> Raw:
+def read_files(folder: Path, finite: bool) -> Raw:
     """Read the file of weights that a folder has, or the parts of an index."""
     for name in (*FILES, *INDEXES):
         if (folder / name).exists():
-            return read_file(folder / name)
+            return read_file(folder / name, finite)
     raise CannotAsk(f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}.")
 
 
-def read_file(path: Path) -> Raw:
+def read_file(path: Path, finite: bool) -> Raw:
     """Read one file, told by its content."""
     refuse_irregular(path)
     with path.open("rb") as file:
         start = file.read(1)
     if start == b"{" and not is_safetensors(path):
-        return read_parts(path)
+        return read_parts(path, finite)
     raw = read_one(path)
     refuse_unfit(path, raw.tensors, path.stat().st_size)
+    if finite:
+        refuse_not_finite(path, raw.tensors)
     return raw
 
 
@@ -98,7 +113,7 @@ def read_one(path: Path) -> Raw:
     return Raw(tensors, raw.family, (*raw.notes, note) if note else raw.notes)
 
 
-def read_parts(index: Path) -> Raw:
+def read_parts(index: Path, finite: bool) -> Raw:
     """Read the parts that an index lists; each must hold what the index says."""
     tensors: dict[str, Tensor] = {}
     for part, names in read_index(index).items():
@@ -111,6 +126,8 @@ def read_parts(index: Path) -> Raw:
             )
         wanted = {name: found[name] for name in names if name in found}
         refuse_unfit(part, wanted, part.stat().st_size)
+        if finite:
+            refuse_not_finite(part, wanted)
         tensors.update(wanted)
     return Raw(tensors, "sharded safetensors" if "safetensors" in index.name else "sharded state dict")
 

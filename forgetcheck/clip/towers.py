@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 VISUAL = "visual."  # open_clip's names of the image tower start with this
+TOWERS = ("visual", "text")
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
@@ -19,6 +20,6 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return hashed.hexdigest()
 
 
-def tower(weights: Mapping[str, Tensor], visual: bool) -> dict[str, Tensor]:
-    """Keep the image tower, or everything else (the text tower and the logit scale)."""
-    return {name: value for name, value in weights.items() if name.startswith(VISUAL) == visual}
+def tower(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Keep the image tower ("visual"), or everything else (the text tower and the logit scale)."""
+    return {name: value for name, value in weights.items() if name.startswith(VISUAL) == (part == "visual")}

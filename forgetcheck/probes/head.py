@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.heads import Classifier
 from forgetcheck.probes.base import Probe, said
 from forgetcheck.retention.answers import Said
 
 
 @dataclass(frozen=True)
 class Head(Probe):
-    """The tuned head of a run folder against the base's zero-shot head, from which it started."""
+    """The tuned head of a run folder or a file against the base's zero-shot head, from which it started."""
 
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
-        head = model.encoder.scale * model.prompts if model.head is None else model.head
-        return said(model.splits["test"].embeddings @ head.T)
+        head = model.head or Classifier(model.encoder.scale * model.prompts)
+        return said(head.logits(model.splits["test"].embeddings))
 
     def applies(self, tuned: EncodedTask, base: EncodedTask) -> bool:
         return tuned.head is not None

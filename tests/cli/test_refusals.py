@@ -87,9 +87,9 @@ def test_weights_that_cannot_be_judged(run, tmp_path, weights, small_battery, ki
         "truncated": ["truncated or damaged"],
         "nan": ["NaN or Inf", "'visual.proj'"],
         "inf": ["NaN or Inf", "'visual.proj'"],
-        "other": ["doesn't fit the architecture", "'visual.proj' is (3, 3)", "--model"],
-        "renamed": ["doesn't fit", "'visual.proj' is missing", "'visual.projection' is unknown"],
-        "pickle": ["could run foreign code"],
+        "other": ["the nearest is 'tiny', but 'visual.proj' is (3, 3), not (128, 128)", "--model"],
+        "renamed": ["the nearest is 'tiny'", "'visual.proj' is missing", "'visual.projection' is unknown"],
+        "pickle": ["is no CLIP (it has no image tower, but 'weight', 'bias')"],
         "empty": ["0 bytes"],
     }[kind]
     if kind in ("nan", "inf"):
@@ -119,11 +119,15 @@ def test_a_pickle_is_never_executed(run, tmp_path, small_battery):
     assert not (tmp_path / "canary").exists()
 
 
-def test_an_architecture_that_does_not_fit(run, tmp_path, weights, small_battery):
+def test_an_architecture_that_does_not_fit(run, tmp_path, weights, vit, small_battery):
     save_file(weights, tmp_path / "w.safetensors")
+    own = {name: value.detach().clone() for name, value in vit.weights.items()}
+    save_file(own, tmp_path / "vit.safetensors")
     options = ["--battery", small_battery, "--out", "a"]
-    run("audit", "w.safetensors", "w.safetensors", *options).refusal("--model NAME")
-    run("audit", TINY, "w.safetensors", "--model", "RN50", *options).refusal("differ in model_cfg")
+    run("audit", "vit.safetensors", "vit.safetensors", *options).refusal("no architecture of", "--model NAME")
+    run("audit", TINY, "vit.safetensors", *options).refusal("nearest is 'tiny'", "vit.safetensors")
+    refused = run("audit", TINY, "w.safetensors", "--model", "RN50", *options)
+    refused.refusal("is no RN50", "is (16, 128), not (77, 512)", "pass --model forgetcheck:tiny")
 
 
 def test_audits_that_are_incomplete_or_of_another_schema(run, tmp_path):

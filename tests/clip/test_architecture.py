@@ -10,13 +10,12 @@ import open_clip
 import pytest
 
 from forgetcheck.clip import architecture_index
-from forgetcheck.clip.architecture import matching, matching_visual, nearest, renamed
+from forgetcheck.clip.architecture import matching, matching_visual, nearest
 from forgetcheck.clip.architecture_index import (
     SCHEMA,
     SHIPPED,
     build_index,
     cached_path,
-    canonical,
     index,
     installed_configs,
     layout_key,
@@ -26,6 +25,7 @@ from forgetcheck.clip.architecture_index import (
     write_index,
 )
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.spelling import canonical
 from forgetcheck.errors import CannotAsk
 
 # one of each kind of tower, and of each kind of twins
@@ -135,17 +135,6 @@ def test_an_image_tower_alone_is_matched_by_itself() -> None:
     assert {"ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-worldwide"} <= set(found)
     assert matching_visual({"text.ln_final.weight": (512,)}) == ()
     assert nearest(tower | {"visual.proj": (1024, 5)}).count == 1
-
-
-def test_names_are_brought_to_the_layout_of_the_model() -> None:
-    flat, custom = (
-        {"transformer.a": 1, "visual.b": 2, "attn_mask": 3},
-        {"text.transformer.a": 1, "visual.b": 2},
-    )
-    assert renamed(flat, custom) == custom
-    assert renamed(custom, ["transformer.a", "visual.b"]) == {"transformer.a": 1, "visual.b": 2}
-    assert renamed({"head.weight": 1, **custom}, custom) == {"head.weight": 1, **custom}  # not hidden
-    assert renamed(flat, flat) == flat
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 
 from forgetcheck import catalog
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
+from forgetcheck.clip.heads import Classifier
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import said
 from forgetcheck.probes.head import Head
@@ -43,7 +44,7 @@ def test_zero_shot_is_the_nearest_prompt_with_the_models_own_scale(seen, tiny):
 
 
 def test_a_head_is_used_where_there_is_one(seen):
-    tuned = replace(seen, head=torch.randn(4, 128, generator=torch.Generator().manual_seed(0)))
+    tuned = replace(seen, head=Classifier(torch.randn(4, 128, generator=torch.Generator().manual_seed(0))))
     assert Head().applies(tuned, seen)
     assert not Head().applies(seen, seen)
     zero_shot = ZeroShot().answer(seen, seen)

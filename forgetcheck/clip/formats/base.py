@@ -91,7 +91,7 @@ def shown(name: str) -> str:
 
 
 def refuse_unfit(path: Path, tensors: Mapping[str, Tensor], room: int) -> None:
-    """Refuse what cannot be weights: sparse, larger than the `room` bytes of its file, or not finite."""
+    """Refuse what cannot be weights: sparse, or larger than the `room` bytes of its file."""
     for name, value in tensors.items():
         if value.layout != torch.strided or value.device.type != "cpu":
             raise CannotAsk(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.")
@@ -103,6 +103,9 @@ def refuse_unfit(path: Path, tensors: Mapping[str, Tensor], room: int) -> None:
     total = sum(value.numel() * value.element_size() for value in tensors.values())
     if total > MOST_SHARED * room:  # many names for one storage would make a small file large
         raise too_large(path, max(tensors, key=lambda name: tensors[name].numel()))
+
+
+def refuse_not_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     bad = [name for name, value in tensors.items() if not finite(value)]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

@@ -1,0 +1,195 @@
+"""`forgetcheck inspect`: the passport of a checkpoint, and where a pair differs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.cli import console
+from forgetcheck.cli.options import Model, Quiet
+from forgetcheck.retention.wording import printable
+
+if TYPE_CHECKING:
+    from forgetcheck.clip.passport import Passport
+    from forgetcheck.clip.weight_change import Change, Comparison
+
+BAR = 24  # characters of the longest bar
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+COMPARED = ("activation", "image size", "mean", "std", "resizing", "tokenizer", "context length")
+SIDES = {"visual": "image", "text": "text"}
+SHORT = 12  # characters of a digest that is shown
+TOWERS = {"visual": "image tower", "text": "text tower", "scale": "logit scale and bias"}
+
+
+def inspect(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="CHECKPOINT", help="A checkpoint as `audit` takes it.", show_default=False),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="OTHER", help="Another, to compare it with.", show_default=False),
+    ] = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a checkpoint is and how that is known; for a pair, which layers differ and by how much."""
+    from forgetcheck.clip.encoder import load_encoder
+    from forgetcheck.clip.finding import look_at
+    from forgetcheck.clip.passport import issue
+    from forgetcheck.clip.settings import differences
+    from forgetcheck.clip.weight_change import compare
+
+    found = look_at([checkpoint] if other is None else [checkpoint, other], model)
+    encoders = []
+    with console.progress_shown(quiet) as progress:
+        for number, each in enumerate(found):
+            progress("reading", number, len(found), each.name)
+            encoders.append(load_encoder(each, "cpu", finite=False))
+    passports = [issue(each, encoder) for each, encoder in zip(found, encoders, strict=True)]
+    odd: tuple[str, ...] = ()
+    change = None
+    if other is not None:
+        odd = differences(found[0].config, found[1].config)
+        change = compare(encoders[0].weights, encoders[1].weights)
+    if as_json:
+        console.print_document(as_document(passports, odd, change))
+        return
+    console.show(passport_table(passports))
+    if change is not None:
+        show_change(odd, change)
+
+
+def as_document(passports: Sequence["Passport"], odd: Sequence[str], change: "Comparison | None") -> str:
+    record: dict[str, Any] = {"passports": [passport.as_record() for passport in passports]}
+    if change is not None:
+        record |= {"differences": list(odd), "change": change.as_record()}
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def passport_table(passports: Sequence["Passport"]) -> Table:
+    """One column per checkpoint, one row per fact."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    table.add_column("")
+    for passport in passports:
+        table.add_column(printable(passport.name), overflow="fold")
+    columns = [facts(passport) for passport in passports]
+    for row in columns[0]:
+        cells = [column[row] for column in columns]
+        if any(cells):
+            style = "yellow" if len(set(cells)) > 1 and row in COMPARED else ""
+            table.add_row(Text(row, style="dim"), *(cell_of(lines, style) for lines in cells))
+    return table
+
+
+def cell_of(lines: Sequence[str], style: str) -> Text:
+    return Text("\n".join(map(printable, lines)), style=style)
+
+
+def facts(passport: "Passport") -> dict[str, tuple[str, ...]]:
+    """Return what the rows say, each in lines."""
+    way = passport.preprocessing
+    return {
+        "architecture": (" or ".join(passport.architectures) or "none of open_clip's own",),
+        "read as": (passport.family,),
+        "parameters": (parameters(passport),),
+        "activation": (passport.activation,),
+        "image size": (listed(passport.image_size),),
+        "mean": (listed(way["mean"]),),
+        "std": (listed(way["std"]),),
+        "resizing": (f"{way['interpolation']}, {way['resize_mode']}",),
+        "tokenizer": (passport.tokenizer,),
+        "context length": (str(passport.context_length),),
+        "precision": (", ".join(dict.fromkeys(k for c in passport.census.values() for k in c.precisions)),),
+        "numbers": numbers(passport),
+        "image digest": (passport.digests["visual"][:SHORT],),
+        "text digest": (passport.digests["text"][:SHORT],),
+        "head": () if passport.head is None else (f"{passport.head[0]} classes, width {passport.head[1]}",),
+        "known from": tuple(f"{what}: {why}" for what, why in passport.inferred.items()),
+        "open": (passport.undecided,) if passport.undecided else (),
+        "notes": passport.notes,
+    }
+
+
+def parameters(passport: "Passport") -> str:
+    parts = [f"{name} {passport.census[part].parameters / 1e6:,.2f} M" for part, name in SIDES.items()]
+    return f"{passport.parameters / 1e6:,.2f} M ({', '.join(parts)})"
+
+
+def listed(value: Any) -> str:
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    return ", ".join(f"{item:.4g}" for item in value)
+
+
+def numbers(passport: "Passport") -> tuple[str, ...]:
+    """Sum up the census, and say where it is not finite."""
+    parts = list(passport.census.values())
+    nan, infinite, denormal, zeros = (
+        sum(getattr(census, kind) for census in parts) for kind in ("nan", "infinite", "denormal", "zeros")
+    )
+    share = 100 * zeros / max(passport.parameters, 1)
+    said = f"{nan:,} NaN, {infinite:,} Inf, {denormal:,} denormal, {share:.1f} % zero"
+    where = [name for census in parts for name in census.not_finite]
+    return (said, f"not finite in {', '.join(where)}") if where else (said,)
+
+
+def show_change(odd: Sequence[str], change: "Comparison") -> None:
+    console.show("")
+    if odd:
+        console.print_line(f"They differ in more than weights: {'; '.join(map(printable, odd))}.")
+    if change.equal:
+        console.print_line("All weights are equal, bit for bit.")
+        return
+    console.show(change_table(change))
+    others: Mapping[str, Sequence[str]] = {
+        "only in the first": change.only_base,
+        "only in the second": change.only_tuned,
+        "of another shape": change.reshaped,
+    }
+    for words, names in others.items():
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            console.print_line(f"{words}: {', '.join(map(printable, names[:3]))}{more}")
+
+
+def change_table(change: "Comparison") -> Table:
+    table = Table(
+        title="relative change of the weights: |b - a| / |a|",
+        title_justify="left", box=None, pad_edge=False, show_header=False,
+    )  # fmt: skip
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True)
+    largest = max((finite(block.relative) for block in change.blocks), default=0.0)
+    for tower in change.towers:
+        table.add_row(Text(TOWERS[tower.name], style="bold"), *measured(tower, largest))
+        blocks = [block for block in change.blocks if block.tower == tower.name]
+        if tower.equal or tower.name not in ("visual", "text"):
+            continue
+        for block in blocks:
+            table.add_row(f"  {block.name.partition('.')[2].replace('.', ' ')}", *measured(block, largest))
+    return table
+
+
+def measured(change: "Change", largest: float) -> tuple[str, Text]:
+    if change.equal:
+        return "equal", Text("")
+    size = finite(change.relative)
+    return f"{size:.2e}" if size else "not finite", Text(bar(size, largest), style="cyan")
+
+
+def finite(value: float) -> float:
+    return value if 0 <= value < float("inf") else 0.0
+
+
+def bar(value: float, largest: float) -> str:
+    """Draw a bar in eighths of a character; anything above zero shows."""
+    if largest <= 0 or value <= 0:
+        return ""
+    eighths = max(1, min(round(8 * BAR * value / largest), 8 * BAR))
+    return EIGHTHS[-1] * (eighths // 8) + EIGHTHS[eighths % 8].strip()

@@ -1,0 +1,56 @@
+"""Fetch a checkpoint's folder from the Hugging Face hub, or from its cache on this machine."""
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+
+from forgetcheck.clip.checkpoint import CONFIG
+from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
+from forgetcheck.clip.reading import FILES
+from forgetcheck.errors import CannotAsk
+
+DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json")  # each may be missing
+
+
+def download(name: str) -> Path:
+    """Return the folder with what describes the model `ORGANISATION/NAME[@REVISION]`, and its weights.
+
+    Of several files of weights the first in open_clip's order is fetched. Raises CannotAsk for what is
+    neither in the cache nor reachable.
+    """
+    repository, _, revision = name.partition("@")
+    try:
+        described = [fetched(repository, file, revision) for file in DESCRIPTIONS]
+        weights = fetched_first(repository, revision)
+    except Exception as problem:  # the hub client raises its own zoo of exceptions
+        raise unreachable(name, f"{type(problem).__name__}") from None
+    if weights is None or not any(described):
+        raise unreachable(name, "it has no weights and config that can be read")
+    return weights.parent
+
+
+def fetched_first(repository: str, revision: str) -> Path | None:
+    """Fetch the first file of weights there is, with its parts if it is an index."""
+    for file in (*FILES, *INDEXES):
+        path = fetched(repository, file, revision)
+        if path is not None:
+            parts = read_index(path) if file in INDEXES else {}
+            for part in parts:
+                fetched(repository, part.name, revision)
+            return path
+    return None
+
+
+def fetched(repository: str, file: str, revision: str) -> Path | None:
+    try:
+        return Path(hf_hub_download(repository, file, revision=revision or None))
+    except EntryNotFoundError:  # also what is not in the cache while offline
+        return None
+
+
+def unreachable(name: str, why: str) -> CannotAsk:
+    return CannotAsk(
+        f"cannot load 'hf-hub:{name}' ({why}): neither in the local cache nor reachable as a CLIP; check the "
+        "name, connect to the network once, or download the folder and name it."
+    )

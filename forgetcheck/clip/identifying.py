@@ -1,0 +1,202 @@
+"""Identify bare weights: of which architecture they are, and from what that is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from forgetcheck.clip.architecture import SHOWN, Nearest, matching, mismatches, nearest, visual_part
+from forgetcheck.clip.architecture_index import index, shapes_of
+from forgetcheck.clip.checkpoint import (
+    CONFIG,
+    Checkpoint,
+    architecture,
+)
+from forgetcheck.clip.deciding import (
+    ARCHITECTURE,
+    BY_OTHER,
+    by_function,
+    decide,
+    differ_in,
+    usual_preprocessing,
+)
+from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.settings import ACTIVATION, differences
+from forgetcheck.clip.spelling import Shapes, canonical, image_alone
+from forgetcheck.clip.towers import VISUAL
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Task
+
+PREPROCESSING, TEXT = "preprocessing", "text tower"
+TOLD = "--model"
+RECORDED = "the record beside the weights"
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Weights that need not say what they are: names and shapes, and a config where their format has one."""
+
+    path: Path
+    shapes: Shapes
+    recorded: Mapping[str, Any] | None
+
+    @property
+    def image_alone(self) -> bool:
+        return image_alone(self.shapes)
+
+    def checkpoint(self, config: Mapping[str, Any], **known: Any) -> Checkpoint:
+        return Checkpoint(self.path.resolve().stem, config, self.path, **known)
+
+    def open(self, why: str) -> Checkpoint:
+        """Leave it open what this is; `why` is the whole refusal, should nobody know better."""
+        return self.checkpoint({}, undecided=why)
+
+
+def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
+    """Say of which architecture weights are: told, else recorded, else as `like`, else by shapes."""
+    if not isinstance(found, Bare):
+        return found
+    if found.recorded:
+        refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
+        return found.checkpoint(found.recorded, inferred={ARCHITECTURE: RECORDED, PREPROCESSING: RECORDED})
+    if model is not None:
+        return as_told(found, model, like)
+    if like is not None and fits(like.config, found, like.name):
+        return as_like(found, like)
+    if found.image_alone:
+        return found.open(no_text_tower(found, like))
+    return by_shapes(found, like)
+
+
+def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
+    """Take the word of --model, if the shapes allow it; it doesn't tell the preprocessing."""
+    config = architecture(model)
+    layout = layout_of(config, model)
+    odd = mismatches(found.shapes, layout, found.image_alone) if layout is not None else []
+    if odd:
+        fitting = matching(found.shapes)
+        hint = f"pass {TOLD} {fitting[0]}" if fitting else "leave {TOLD} out to see the nearest"
+        raise CannotAsk(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
+    if found.image_alone and like is None:
+        return found.open(no_text_tower(found, like))
+    inferred = {ARCHITECTURE: TOLD}
+    if like is not None and not differences({**like.config, "model_cfg": config["model_cfg"]}, like.config):
+        usual, why = like.config["preprocess_cfg"], BY_OTHER
+    elif model in index().configs:
+        usual, why = usual_preprocessing([model])
+    else:
+        usual, why = config["preprocess_cfg"], f"the config of {model}"
+    known = completed(found, like, {**inferred, PREPROCESSING: why})
+    return found.checkpoint({"model_cfg": config["model_cfg"], "preprocess_cfg": usual}, **known)
+
+
+def as_like(found: Bare, like: Checkpoint) -> Checkpoint:
+    """Take everything but the weights from the other checkpoint of the pair."""
+    known = completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSING: BY_OTHER})
+    return found.checkpoint(like.config, candidates=like.candidates, undecided=like.undecided, **known)
+
+
+def completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) -> dict[str, Any]:
+    """Let the other checkpoint of the pair lend its text tower to an image tower saved alone."""
+    if not found.image_alone:
+        return {"inferred": inferred}
+    return {"inferred": {**inferred, TEXT: BY_OTHER}, "text_from": like}
+
+
+def no_text_tower(found: Bare, like: Checkpoint | None) -> str:
+    if like is None:
+        return (
+            f"'{found.path}' holds an image tower only: name the checkpoint it was tuned from beside it, "
+            "whose text tower then counts."
+        )
+    return f"'{found.path}' holds an image tower only, which is not that of '{like.name}': name its own base."
+
+
+def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
+    """Look among all architectures of open_clip for those with these names and shapes."""
+    names = matching(found.shapes)
+    if not names:
+        return found.open(no_architecture(found, like))
+    decision = decide(names)
+    preprocessing, why = usual_preprocessing(names)
+    config = {**architecture(decision.name or names[0]), "preprocess_cfg": preprocessing}
+    if decision.name is None:
+        refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass {TOLD} NAME."
+        return found.checkpoint(config, inferred={PREPROCESSING: why}, candidates=names, undecided=refusal)
+    return found.checkpoint(config, inferred={ARCHITECTURE: decision.by, PREPROCESSING: why})
+
+
+def no_architecture(found: Bare, like: Checkpoint | None) -> str:
+    """Say what comes nearest and where it differs: an architecture of open_clip, or the rest of the pair."""
+    near = nearest(found.shapes)
+    layout = layout_of(like.config, like.name) if like is not None else None
+    odd = mismatches(found.shapes, layout) if layout is not None else []
+    if like is not None and layout is not None and len(odd) <= near.count:
+        near = Nearest(f"'{like.name}'", tuple(odd[:SHOWN]), len(odd))
+    if not any(name.startswith(VISUAL) for name in found.shapes):
+        some = ", ".join(f"'{shown(name)}'" for name in list(found.shapes)[:SHOWN])
+        return (
+            f"'{found.path}' is no CLIP (it has no image tower, but {some}): name the checkpoint of a CLIP."
+        )
+    more = f" and {near.count - len(near.mismatches)} more" if near.count > len(near.mismatches) else ""
+    return (
+        f"'{found.path}' is no architecture of open_clip; the nearest is {near.name}, but "
+        f"{'; '.join(near.mismatches)}{more}: pass {TOLD} NAME, or name a folder with its {CONFIG}."
+    )
+
+
+def fits(config: Mapping[str, Any], found: Bare, name: str) -> bool:
+    """Tell whether weights have the names and shapes of a config, or of its image tower."""
+    layout = layout_of(config, name)
+    if layout is None:  # shown when they are loaded
+        return True
+    wanted = canonical(found.shapes)
+    return visual_part(wanted) == visual_part(layout) if found.image_alone else wanted == layout
+
+
+def layout_of(config: Mapping[str, Any], name: str) -> Shapes | None:
+    """Return the canonical names and shapes of a config, None where only a hub describes it."""
+    if config["model_cfg"].get("text_cfg", {}).get("hf_model_name"):
+        return None
+    return canonical(shapes_of(name, config["model_cfg"]))
+
+
+def refuse_contradiction(where: str, recorded: Mapping[str, Any], model: str | None) -> None:
+    """What is recorded can't be overruled by a word: one of both is wrong, and we can't know which."""
+    if model is None:
+        return
+    told = {**architecture(model), "preprocess_cfg": recorded["preprocess_cfg"]}
+    odd = differences(told, recorded)
+    if odd:
+        raise CannotAsk(
+            f"{TOLD} {model} contradicts {where} ({'; '.join(odd[:3])}): leave {TOLD} out, or correct it."
+        )
+
+
+def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = ()) -> Checkpoint:
+    """Return a checkpoint whose architecture is certain, or refuse."""
+    if not checkpoint.undecided:
+        return checkpoint
+    if not tasks or differ_in(checkpoint.candidates) != (ACTIVATION,):
+        raise CannotAsk(checkpoint.undecided)
+    ways = {name: settle(checkpoint, name) for name in checkpoint.candidates}
+    found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks)
+    if found.name is None:
+        raise CannotAsk(f"{checkpoint.undecided.rstrip('.')} ({found.by}).")
+    sure = ways[found.name]
+    return replace(sure, inferred={**sure.inferred, ARCHITECTURE: found.by})
+
+
+def buildable(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint of which there is at least one way to build it, or refuse."""
+    if checkpoint.undecided and not checkpoint.candidates:
+        raise CannotAsk(checkpoint.undecided)
+    return checkpoint
+
+
+def settle(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """Take one of the candidates for granted."""
+    config = {**checkpoint.config, "model_cfg": architecture(name)["model_cfg"]}
+    return replace(checkpoint, config=config, candidates=(), undecided="")
