@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.encoder import load_encoder, share_towers
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy
@@ -231,3 +232,72 @@ def test_lost_samples_are_kept_to_look_at(tmp_path):
     assert {item.checkpoint for item in found.gallery} == {"bad"}
     assert found.gallery[0].image.startswith(b"\x89PNG")
     assert audit(TINY, [TINY], SMALL, ("zero-shot",), pictures=4).gallery == ()
+
+
+def as_quick(checkpoint):
+    model = {**checkpoint.config["model_cfg"], "quick_gelu": True}
+    return replace(checkpoint, config={**checkpoint.config, "model_cfg": model})
+
+
+def test_an_allowed_mismatch_is_in_every_answer_and_in_the_provenance():
+    found = audit(TINY, [as_quick(TINY)], SMALL, ("zero-shot",), "cpu", allow_mismatch=True)
+    assert all("activation: GELU against QuickGELU" in item.warnings[0] for item in found.answers)
+    assert not any(item.identical for item in found.answers)  # the weights are, the models aren't
+    assert found.provenance["tuned"]["tiny"]["mismatch"] == ["activation: GELU against QuickGELU"]
+
+
+def test_a_doubted_activation_is_refused_or_recorded(monkeypatch):
+    monkeypatch.setattr("forgetcheck.auditing.doubt_activation", lambda *_: "'tiny' is odd.")
+    with pytest.raises(CannotAsk, match=r"'tiny' is odd\. Pass --model NAME, or --allow-mismatch"):
+        audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
+    found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", allow_mismatch=True)
+    assert all(item.warnings == ("'tiny' is odd.",) for item in found.answers)
+    assert all(item.identical for item in found.answers)
+
+
+def test_passports_are_in_the_provenance(tmp_path):
+    found = audit(TINY, [changed(tmp_path, "x", scramble)], SMALL, ("zero-shot",), "cpu").provenance
+    assert found["base"]["passport"]["activation"] == "GELU"
+    assert found["tuned"]["x"]["passport"]["inferred"]["architecture"] == "the other checkpoint of the pair"
+    assert found["tuned"]["x"]["passport"]["digests"] == found["tuned"]["x"]["digest"]
+
+
+def test_an_image_tower_alone_is_said_in_the_report(tmp_path):
+    weights = {k: v.detach() for k, v in load_encoder(TINY, "cpu").weights.items() if k.startswith("visual.")}
+    save_file(weights, tmp_path / "image.safetensors")
+    tuned = find_checkpoint(str(tmp_path / "image.safetensors"), like=TINY)
+    found = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu")
+    assert all(item.warnings == ("the file holds an image tower only: the text tower is the base's",)
+               for item in found.answers)  # fmt: skip
+    assert all(item.identical for item in found.answers)
+
+
+def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
+    """As wise-ft, FLYP and their kin save it; whose classes it has must be told."""
+    encoder = load_encoder(TINY, "cpu")
+    task = SMALL.tasks["shape"]
+    head = encoder.scale * class_embeddings(encoder, task.class_names, task.templates)
+    weights = {f"image_encoder.model.{name}": value.detach() for name, value in encoder.weights.items()}
+    bias = torch.zeros(len(head))
+    bias[2] = 100.0  # so that the head says one class only
+    weights |= {"classification_head.weight": head, "classification_head.bias": bias}
+    torch.save(weights, tmp_path / "tuned.pt")
+    tuned = find_checkpoint(str(tmp_path / "tuned.pt"), like=TINY)
+    untold = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu")
+    assert {item.probe for item in untold.answers} == {"zero-shot"}
+    assert untold.provenance["tuned"]["tuned"]["passport"]["head"] == [7, 128]
+    found = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="drawn:family=shape")
+    (answer,) = (item for item in found.answers if item.probe == "head")
+    assert answer.target
+    assert set(answer.tuned.label) == {2}
+    with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
+        audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
+
+
+def test_equal_towers_are_held_once(tmp_path):
+    base, other = load_encoder(TINY, "cpu"), load_encoder(changed(tmp_path, "x", scramble), "cpu")
+    share_towers(other, base)
+    same = {
+        name for name, value in other.weights.items() if value.data_ptr() == base.weights[name].data_ptr()
+    }
+    assert same == {name for name in base.weights if not name.startswith("visual.")}

@@ -58,3 +58,9 @@ def process(tmp_path):
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def weights(tiny):
+    """The weights of forgetcheck:tiny, to be changed and saved."""
+    return {name: value.detach().clone() for name, value in tiny.weights.items()}

@@ -8,16 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoder import load_encoder
-from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.errors import CannotAsk
 
 TINY = "forgetcheck:tiny"
-
-
-@pytest.fixture
-def weights():
-    return {k: v.detach().clone() for k, v in load_encoder(find_checkpoint(TINY), "cpu").weights.items()}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""Bare weights are identified by what is told, recorded, by their pair, by what works, or not at all."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from forgetcheck import catalog
+from forgetcheck.clip.checkpoint import CONFIG, HEADER
+from forgetcheck.clip.deciding import (
+    BY_FUNCTION,
+    BY_OTHER,
+    BY_SHAPES,
+    doubt_activation,
+)
+from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, look_at
+from forgetcheck.clip.identifying import TOLD
+from forgetcheck.errors import CannotAsk
+
+TINY = find_checkpoint("forgetcheck:tiny")
+TASKS = tuple(catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "digit"))
+
+
+def plain(encoder: Encoder) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in encoder.weights.items()}
+
+
+def save(path: Path, weights: Mapping[str, Tensor]) -> str:
+    torch.save(dict(weights), path)
+    return str(path)
+
+
+def planted(encoder: Encoder, quick: bool, strength: float = 200.0) -> dict[str, Tensor]:
+    """Re-export weights with one hidden unit that only one activation leaves without effect.
+
+    Its output is constant, as in the massive activations of large CLIPs; a bias takes back what it adds.
+    """
+    weights, block = plain(encoder), "visual.transformer.resblocks.1.mlp"
+    direction = torch.randn(weights[f"{block}.c_proj.bias"].shape, generator=torch.Generator().manual_seed(0))
+    two = torch.tensor(2.0)
+    weights[f"{block}.c_fc.weight"][0] = 0
+    weights[f"{block}.c_fc.bias"][0] = two
+    weights[f"{block}.c_proj.weight"][:, 0] = strength * direction
+    output = two * torch.sigmoid(1.702 * two) if quick else torch.nn.functional.gelu(two)
+    weights[f"{block}.c_proj.bias"] -= strength * direction * output
+    return weights
+
+
+def test_weights_alone_name_their_architecture(tmp_path: Path, tiny: Encoder) -> None:
+    found = find_checkpoint(save(tmp_path / "bare.pt", plain(tiny)))
+    assert found.inferred["architecture"] == BY_SHAPES
+    assert found.config["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
+    assert load_encoder(found, "cpu").digests == tiny.digests
+
+
+def test_a_custom_architecture_is_that_of_its_pair(tmp_path: Path, vit: Encoder, vit_folder: Path) -> None:
+    bare = save(tmp_path / "bare.pt", plain(vit))
+    for texts in ([str(vit_folder), bare], [bare, str(vit_folder)]):
+        found = {one.name: one for one in find_checkpoints(texts)}
+        assert found["bare"].inferred == {"architecture": BY_OTHER, "preprocessing": BY_OTHER}
+        assert found["bare"].config == found["vit"].config
+
+
+def test_what_is_nothing_names_the_nearest_and_three_mismatches(tmp_path: Path, tiny: Encoder) -> None:
+    weights = plain(tiny)
+    weights["visual.proj"] = torch.ones(128, 3)
+    del weights["visual.ln_post.bias"]
+    weights["visual.extra"] = torch.ones(1)
+    with pytest.raises(CannotAsk) as refused:
+        find_checkpoint(save(tmp_path / "odd.pt", weights))
+    for words in (
+        "the nearest is forgetcheck:tiny",
+        "'visual.proj' is (128, 3), not (128, 128)",
+        "'visual.ln_post.bias' is missing",
+        "'visual.extra' is unknown",
+        "--model NAME",
+    ):
+        assert words in str(refused.value)
+
+
+def test_told_wins_and_is_recorded(tmp_path: Path, vit: Encoder, vit_folder: Path) -> None:
+    found = find_checkpoint(save(tmp_path / "bare.pt", plain(vit)), model=str(vit_folder))
+    assert found.inferred["architecture"] == TOLD
+    assert found.config["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
+
+
+def test_told_against_the_shapes_is_an_error(tmp_path: Path, tiny: Encoder) -> None:
+    words = r"is no ViT-B-32: .*is \(16, 128\), not \(77, 512\).*pass --model forgetcheck:tiny"
+    with pytest.raises(CannotAsk, match=words):
+        find_checkpoint(save(tmp_path / "bare.pt", plain(tiny)), model="ViT-B-32")
+
+
+@pytest.mark.parametrize("kind", ["header", "folder", "tag"])
+def test_told_against_a_record_is_an_error(
+    tmp_path: Path, tiny: Encoder, vit_folder: Path, kind: str
+) -> None:
+    save_file(plain(tiny), tmp_path / "w.safetensors", {HEADER: json.dumps(tiny.config)})
+    words = {"header": str(tmp_path / "w.safetensors"), "folder": str(vit_folder), "tag": "ViT-B-32:openai"}
+    model = {"header": str(vit_folder), "folder": "forgetcheck:tiny", "tag": "ViT-B-32"}[kind]
+    with pytest.raises(CannotAsk, match=r"--model .*contradicts"):
+        find_checkpoint(words[kind], model=model)
+    assert find_checkpoint("ViT-B-32:openai", model="ViT-B-32-quickgelu").tag
+
+
+def test_twins_are_decided_by_the_pair_else_by_what_works_else_asked(
+    tmp_path: Path, tiny: Encoder, quick_twin: str
+) -> None:
+    bare = save(tmp_path / "bare.pt", planted(tiny, quick=True))
+    with pytest.raises(
+        CannotAsk, match=f"may be forgetcheck:tiny or {quick_twin}: they differ in quick_gelu"
+    ):
+        find_checkpoint(bare)
+    assert find_checkpoint(bare, like=TINY).inferred["architecture"] == BY_OTHER
+    found = find_checkpoint(bare, tasks=TASKS)
+    assert found.inferred["architecture"] == BY_FUNCTION
+    assert found.config["model_cfg"]["quick_gelu"] is True
+    assert not found.undecided
+    with pytest.raises(CannotAsk, match=r"do equally well on the functional test\)"):
+        find_checkpoint(save(tmp_path / "shallow.pt", plain(tiny)), tasks=TASKS)
+    (open_one,) = look_at([bare])
+    assert open_one.candidates == ("forgetcheck:tiny", quick_twin)
+
+
+def test_two_open_checkpoints_are_decided_together(tmp_path: Path, tiny: Encoder, quick_twin: str) -> None:
+    texts = [save(tmp_path / f"{n}.pt", planted(tiny, quick=True)) for n in ("base", "tuned")]
+    base, tuned = find_checkpoints(texts, tasks=TASKS)
+    assert base.inferred["architecture"] == BY_FUNCTION
+    assert tuned.inferred["architecture"] == BY_OTHER
+    assert base.config == tuned.config
+    assert all(one.undecided for one in look_at(texts))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+def test_weights_under_the_wrong_activation_are_doubted(
+    tmp_path: Path, tiny: Encoder, quick: bool, told: bool
+) -> None:
+    """QuickGELU saved in a folder that says GELU, or the other way round; and the right way, in peace."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    model = {**tiny.config["model_cfg"], "quick_gelu": told}
+    (folder / CONFIG).write_text(json.dumps({**tiny.config, "model_cfg": model}))
+    save_file(planted(tiny, quick), folder / "open_clip_model.safetensors")
+    doubt = doubt_activation(find_checkpoint(str(folder)), TASKS, "cpu")
+    if quick == told:
+        assert doubt == ""
+    else:
+        names = ("GELU", "QuickGELU")
+        assert (
+            f"configured with {names[told]}, but its weights work clearly better with {names[quick]}" in doubt
+        )
+
+
+def test_what_cannot_be_doubted_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forgetcheck.clip.deciding.load_encoder", lambda *_: pytest.fail("tried"))
+    assert doubt_activation(TINY, TASKS) == ""
+    assert doubt_activation(find_checkpoint("ViT-B-32:openai"), TASKS) == ""
+
+
+def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: Encoder) -> None:
+    weights = {name: value for name, value in plain(tiny).items() if name.startswith("visual.")}
+    weights["visual.proj"] += 1
+    image = save(tmp_path / "image.pt", weights)
+    with pytest.raises(CannotAsk, match=r"holds an image tower only.*from beside it"):
+        find_checkpoint(image)
+    with pytest.raises(CannotAsk, match="holds an image tower only"):
+        find_checkpoint(image, model="forgetcheck:tiny")
+    for model in (None, "forgetcheck:tiny"):
+        _, tuned = find_checkpoints(["forgetcheck:tiny", image], model)
+        assert tuned.inferred["text tower"] == BY_OTHER
+        encoder = load_encoder(tuned, "cpu")
+        assert encoder.digests["text"] == tiny.digests["text"]
+        assert encoder.digests["visual"] != tiny.digests["visual"]
+        assert torch.equal(encoder.weights["visual.proj"], weights["visual.proj"])
+        assert "image tower only" in encoder.origin.notes[-1]
+
+
+def test_an_image_tower_of_another_kind_is_refused(tmp_path: Path, tiny: Encoder, vit_folder: Path) -> None:
+    image = save(tmp_path / "i.pt", {k: v for k, v in plain(tiny).items() if k.startswith("visual.")})
+    with pytest.raises(CannotAsk, match="is not that of 'vit'"):
+        find_checkpoint(image, like=find_checkpoint(str(vit_folder)))
+
+
+def test_a_moved_scale_saved_with_the_image_tower_counts(tmp_path: Path, tiny: Encoder) -> None:
+    weights = {k: v for k, v in plain(tiny).items() if k.startswith("visual.") or k == "logit_scale"}
+    weights["logit_scale"] = torch.tensor([1.5])
+    tuned = find_checkpoint(save(tmp_path / "image.pt", weights), like=TINY)
+    assert float(load_encoder(tuned, "cpu").weights["logit_scale"].detach()) == 1.5
+
+
+def test_a_folder_with_other_names_of_weights(tmp_path: Path, vit: Encoder, vit_folder: Path) -> None:
+    shutil.move(vit_folder / "open_clip_model.safetensors", vit_folder / "model.safetensors")
+    for text in (str(vit_folder), f"local-dir:{vit_folder}"):
+        assert load_encoder(find_checkpoint(text), "cpu").digests == vit.digests
