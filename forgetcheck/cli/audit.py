@@ -10,6 +10,7 @@ from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     As,
     Base,
+    BatterySpec,
     Device,
     Gallery,
     Languages,
@@ -29,7 +30,7 @@ def audit(
     tuned: Annotated[
         list[str], typer.Argument(metavar="TUNED", help="Checkpoints after tuning.", show_default=False)
     ],
-    battery: Annotated[str, typer.Option(help="A shipped battery or a TOML file.")] = "drawn",
+    battery: BatterySpec = "drawn",
     out: Annotated[Path, typer.Option(help="Folder for the answers.")] = Path("audit"),
     probe: Annotated[
         list[str] | None, typer.Option(help="Ask only this way; repeatable.", show_default="all")

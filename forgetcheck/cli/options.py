@@ -14,6 +14,7 @@ Base = Annotated[
         show_default=False,
     ),
 ]
+BatterySpec = Annotated[str, typer.Option("--battery", help="A shipped battery or a TOML file.")]
 Model = Annotated[
     str | None,
     typer.Option(help="Architecture of a bare weights file, as open_clip names it.", show_default=False),

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
@@ -123,9 +124,79 @@ class Encoder:
         row = {text: number for number, text in enumerate(distinct)}
         return F.normalize(torch.cat(parts), dim=-1)[[row[text] for text in texts]]
 
+    def read_cut(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts -> (t, d) as `read` does, but without the padding after the longest of a batch.
+
+        Raises CannotAsk for a text tower that has no meaning without its padding.
+        """
+        why = why_uncut(self.model)
+        if why:
+            raise CannotAsk(f"the text tower of '{self.name}' cannot be cut: {why}.")
+        return replace(self, model=CutText(self.model, self.padding)).read(texts)
+
+    def places(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Return how many tokens the longest text takes, and how many `read` always reads."""
+        tokens = self.tokenizer(sorted(set(texts)))
+        return used(tokens, self.padding), tokens.shape[1]
+
+    @cached_property
+    def padding(self) -> int:
+        """The token that fills a text up. An empty text ends with it, whatever the tokenizer."""
+        return int(self.tokenizer([""])[0, -1])
+
     def twin(self) -> "Encoder":
         """Return an independent copy, weights included."""
         return replace(self, model=deepcopy(self.model))
+
+
+class CutText(nn.Module):
+    """A CLIP that reads no padding after the longest text of a batch; the weights are shared."""
+
+    def __init__(self, model: nn.Module, padding: int) -> None:
+        super().__init__()
+        self.model = model
+        self.padding = padding
+
+    def encode_text(self, tokens: Tensor) -> Tensor:  # (t, context) -> (t, d)
+        length = used(tokens, self.padding)
+        # open_clip adds every positional embedding to the tokens, so the weights are cut with them
+        features: Tensor = functional_call(self, self.cut(length), (tokens[:, :length],))
+        return features
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        features: Tensor = self.model.encode_text(tokens)  # type: ignore[operator]
+        return features
+
+    def cut(self, length: int) -> dict[str, Tensor]:
+        """Return what depends on the number of tokens, shortened, under its name here."""
+        prefix = "model.text" if hasattr(self.model, "text") else "model"
+        text: Any = text_part(self.model)
+        found = {f"{prefix}.positional_embedding": text.positional_embedding[:length]}
+        if text.attn_mask is not None:
+            found[f"{prefix}.attn_mask"] = text.attn_mask[:length, :length]
+        return found
+
+
+def used(tokens: Tensor, padding: int) -> int:
+    """Return how many places of tokens (t, context) hold more than padding in some text."""
+    return int((tokens != padding).any(dim=0).nonzero().max()) + 1
+
+
+def text_part(model: nn.Module) -> Any:
+    """Return the text tower; a plain CLIP has no module of its own for it."""
+    return getattr(model, "text", model)
+
+
+def why_uncut(model: nn.Module) -> str:
+    """Say why the padding cannot be left out of this text tower's texts; nothing where it can."""
+    text = text_part(model)
+    if not hasattr(text, "positional_embedding"):
+        return f"it is a model of its own ({type(text).__name__}), not one of open_clip's towers"
+    if getattr(text, "pool_type", getattr(text, "text_pool_type", None)) == "last":
+        return "it takes the meaning from the last place, which is padding"
+    if getattr(text, "cls_emb", None) is not None:
+        return "its class token stands after the padding"
+    return ""
 
 
 @contextmanager

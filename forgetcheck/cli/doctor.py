@@ -1,0 +1,86 @@
+"""`forgetcheck doctor`: examine whether the measurements on a checkpoint can be trusted on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.cli import console
+from forgetcheck.cli.options import BatterySpec, Device, Model, Quiet
+from forgetcheck.cli.tables import shown
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.battery import read_battery
+
+if TYPE_CHECKING:
+    from forgetcheck.examining import Diagnosis, Examination
+
+SAMPLES = 256  # as examining.SAMPLES, which would import torch
+RESULTS = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("note", "dim")}
+
+
+def doctor(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="The checkpoint to examine, named as for audit.", show_default=False
+        ),
+    ],
+    battery: BatterySpec = "drawn",
+    model: Model = None,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Images that are computed in several ways and compared.")
+    ] = SAMPLES,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Examine whether what forgetcheck measures on a checkpoint can be trusted on this machine."""
+    tasks = read_battery(battery)
+
+    from forgetcheck.clip.finding import find_checkpoint
+    from forgetcheck.examining import examine
+
+    found = find_checkpoint(checkpoint, model)
+    with console.progress_shown(quiet) as progress:
+        examined = examine(found, tasks, samples, device, progress)
+    if not quiet:
+        console.show(diagnosis_table(examined))
+        console.show("")
+    conclude(examined)
+
+
+def conclude(examined: "Examination") -> None:
+    """Say the outcome in a line; raise CannotAsk, naming every check that failed."""
+    failed, total = examined.failed, len(examined.checked)
+    if failed:
+        causes = "; ".join(f"{diagnosis.name} ({diagnosis.measured})" for diagnosis in failed)
+        raise CannotAsk(
+            f"audits of '{examined.checkpoint}' can't be trusted on this machine: "
+            f"{len(failed)} of {total} checks failed: {causes}."
+        )
+    console.print_line(
+        f"passed: {total} of {total} checks; audits of '{shown(examined.checkpoint)}' can be trusted "
+        f"on this machine."
+    )
+
+
+def diagnosis_table(examined: "Examination") -> Table:
+    title = f"{examined.checkpoint} on {examined.device}: can what forgetcheck measures be trusted here?"
+    table = Table(
+        title=Text(shown(title), style="bold"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("what it means, and what was measured", overflow="fold")
+    for diagnosis in examined.diagnoses:
+        word, style = RESULTS[diagnosis.passed]
+        table.add_row(diagnosis.name, Text(word, style=style), findings(diagnosis))
+    return table
+
+
+def findings(diagnosis: "Diagnosis") -> Text:
+    return Text(diagnosis.meaning).append(f"\n{shown(diagnosis.measured)}", style="dim")
