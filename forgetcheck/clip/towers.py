@@ -22,3 +22,8 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 def tower(weights: Mapping[str, Tensor], visual: bool) -> dict[str, Tensor]:
     """Keep the image tower, or everything else (the text tower and the logit scale)."""
     return {name: value for name, value in weights.items() if name.startswith(VISUAL) == visual}
+
+
+def digests(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the digest of each tower of a whole CLIP."""
+    return {"visual": digest(tower(weights, visual=True)), "text": digest(tower(weights, visual=False))}
