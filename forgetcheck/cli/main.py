@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from forgetcheck import __version__
-from forgetcheck.cli import audit, console, demo, listing, policy, report, tune
+from forgetcheck.cli import audit, console, convert, demo, listing, policy, report, tune
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
@@ -34,6 +34,7 @@ app.command("demo")(demo.demo)
 app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("convert")(convert.convert)
 app.add_typer(policy.app)
 app.command("list")(listing.listing)
 

@@ -13,7 +13,8 @@ from forgetcheck.cli import console
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
 
-LIGHT = [["--help"], ["--version"], ["list"], ["tune", "--help"], ["audit", "--help"], ["report", "a"],
+LIGHT = [["--help"], ["--version"], ["list"], ["tune", "--help"], ["audit", "--help"],
+         ["convert", "--help"], ["report", "a"],
          *(["report", "a", "--as", name] for name in catalog.names("exporters"))]  # fmt: skip
 PROBE = (
     "import sys; sys.argv = ['forgetcheck', *{arguments!r}]\n"
