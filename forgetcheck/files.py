@@ -13,7 +13,11 @@ from forgetcheck.errors import CannotAsk
 
 RUN_MANIFEST = "tune.json"
 AUDIT_MANIFEST = "audit.json"
-OURS = (RUN_MANIFEST, AUDIT_MANIFEST)  # a folder that holds one was written by us, and may be replaced by us
+CONVERT_MANIFEST = "convert.json"
+OURS = (RUN_MANIFEST, AUDIT_MANIFEST, CONVERT_MANIFEST)  # in what we wrote, and may replace
+
+LOCAL_DIR = "local-dir"
+KINDS = {LOCAL_DIR: "", "safetensors": ".safetensors", "pt": ".pt"}  # how weights are written -> suffix
 
 
 @contextmanager
@@ -23,13 +27,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     A link is followed to its file. Refuses devices and pipes, whose place a file would take.
     """
     with explained(path):
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
-        if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
-            raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
-        path = followed(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        refuse_device(path)
+        place = followed(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".partial")
         os.close(handle)
     temporary = Path(name)
     try:
@@ -37,9 +38,16 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield temporary
             os.chmod(temporary, 0o666 & ~current_umask())
             synchronise(temporary)
-            os.replace(temporary, path)
+            os.replace(temporary, place)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_device(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CannotAsk(f"'{path}' is a device, not a file: choose another name, or leave it out.")
+    if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
+        raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
 
 
 def followed(path: Path) -> Path:
@@ -47,14 +55,14 @@ def followed(path: Path) -> Path:
     try:
         return path.resolve()
     except RuntimeError:  # an OSError from Python 3.13 on
-        raise CannotAsk(f"'{path}' is a link that leads back to itself: choose another --out.") from None
+        raise CannotAsk(f"'{path}' is a link that leads back to itself: choose another name.") from None
 
 
 @contextmanager
 def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; take its place only if the block succeeds.
 
-    Refuses a `path` that exists, unless it is empty, or `overwrite` is set and a run or an audit is in it.
+    Refuses a `path` that exists, unless it is empty, or `overwrite` is set and something of ours is in it.
     """
     refuse_existing(path, overwrite)
     with explained(path):
@@ -82,17 +90,32 @@ def write_text(path: Path, text: str) -> None:
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse an output folder that would replace something or can't be written, before any work is done."""
     if path.name in ("", "..") or (not found(path) and path.is_symlink()):
-        raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another --out.")
+        raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another name.")
     if found(path) and not path.is_dir():
-        raise CannotAsk(f"'{path}' is a file, not a folder: choose another --out.")
+        raise CannotAsk(f"'{path}' is a file, not a folder: choose another name.")
     if found(path) and any(path.iterdir()):
         if not overwrite:
             raise CannotAsk(
-                f"'{path}' already exists: choose another --out, or pass --overwrite to replace it."
+                f"'{path}' already exists: choose another name, or pass --overwrite to replace it."
             )
         if not any((path / name).is_file() for name in OURS):
-            raise CannotAsk(f"'{path}' holds neither a run nor an audit, so --overwrite won't replace it.")
+            raise CannotAsk(
+                f"'{path}' holds neither a run nor an audit nor a converted checkpoint, so --overwrite won't "
+                "replace it: choose another name."
+            )
     with explained(path), partial_folder(nearest_folder(path), path.name):
+        return
+
+
+def refuse_existing_file(path: Path, overwrite: bool) -> None:
+    """Refuse an output file that would replace something or can't be written, before any work is done."""
+    if found(path) and path.is_dir():
+        raise CannotAsk(f"'{path}' is a folder, not a file: choose another name.")
+    refuse_device(path)
+    if path.exists() and not overwrite:
+        raise CannotAsk(f"'{path}' already exists: choose another name, or pass --overwrite to replace it.")
+    place = followed(path)
+    with explained(path), partial_folder(nearest_folder(place), place.name):
         return
 
 
@@ -144,9 +167,9 @@ def explained(path: Path) -> Iterator[None]:
 
 def cannot_write(path: Path, problem: OSError) -> str:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"cannot write '{path}': the disk is full; free some space or choose another --out."
+        return f"cannot write '{path}': the disk is full; free some space or choose another place."
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"cannot write '{path}': no permission; choose another --out."
+        return f"cannot write '{path}': no permission; choose another place."
     return f"cannot write '{path}': {problem.strerror or problem}."
 
 

@@ -151,6 +151,8 @@ def tuned(tmp_path):
     facts = {
         "base": {"digest": ""},
         "task": {"source": "drawn:family=shape", "class_names": list(task.class_names)},
+        "regularizer": {"spec": "ldifs"},
+        "schedule": {"seed": 0},
     }
     weights = load_encoder(TINY, "cpu").weights
     write_run(tmp_path / "run", Run(TINY.config, weights, torch.ones(len(task.class_names), 128), [], facts))

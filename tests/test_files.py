@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import refuse_existing, whole_file, whole_folder, write_text
+from forgetcheck.files import refuse_existing, refuse_existing_file, whole_file, whole_folder, write_text
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 PROBLEMS = [RuntimeError("mine"), KeyboardInterrupt(), SystemExit(1), FULL]
@@ -223,6 +223,36 @@ def test_a_disk_that_is_really_full(tmp_path):
     with pytest.raises(CannotAsk, match="the disk is full"):
         writing()
     assert names(tmp_path) == []
+
+
+def test_an_existing_file_is_refused_before_any_work(tmp_path):
+    refuse_existing_file(tmp_path / "new" / "a.pt", overwrite=False)
+    assert names(tmp_path) == []  # asking leaves nothing behind
+    (tmp_path / "a.pt").write_text("old")
+    (tmp_path / "link").symlink_to("a.pt")
+    for name in ("a.pt", "link"):
+        with pytest.raises(CannotAsk, match=r"already exists.*--overwrite"):
+            refuse_existing_file(tmp_path / name, overwrite=False)
+        refuse_existing_file(tmp_path / name, overwrite=True)
+    assert (tmp_path / "a.pt").read_text() == "old"
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("name", [".", "..", "folder", "fifo", "a.txt/b", "x" * 250, "x" * 5000, "/dev/null"])
+def test_files_that_could_not_be_written_are_refused_before_the_work(tmp_path, monkeypatch, name, overwrite):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.txt").touch()
+    os.mkfifo("fifo")
+    with pytest.raises(CannotAsk):
+        refuse_existing_file(Path(name), overwrite)
+    assert names(tmp_path) == ["a.txt", "fifo", "folder"]
+
+
+def test_a_refusal_shows_the_path_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CannotAsk, match=r"^cannot write 'a.txt'"):
+        break_off(whole_file(Path("a.txt")), FULL)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])

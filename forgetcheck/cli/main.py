@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from forgetcheck import __version__
-from forgetcheck.cli import audit, console, demo, doctor, inspecting, listing, policy, report, tune
+from forgetcheck.cli import audit, console, convert, demo, doctor, inspecting, listing, policy, report, tune
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
@@ -35,6 +35,7 @@ app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
 app.command("inspect")(inspecting.inspect)
 app.command("report")(report.report)
+app.command("convert")(convert.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app)
 app.command("list")(listing.listing)

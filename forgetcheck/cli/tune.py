@@ -8,7 +8,8 @@ import typer
 from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, Seed
-from forgetcheck.files import refuse_existing
+from forgetcheck.cli.saving import beside, known_kind, refuse_target
+from forgetcheck.files import LOCAL_DIR, refuse_existing
 
 
 def tune(
@@ -30,6 +31,15 @@ def tune(
         int | None, typer.Option(help="Linear warm-up, at most a tenth of all steps.", show_default="500")
     ] = None,
     seed: Seed = 0,
+    save_as: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Also write the tuned CLIP as one file beside the run folder: safetensors (OUT.safetensors) "
+            "or pt (OUT.pt); repeatable. The run folder itself is the local-dir.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -39,12 +49,16 @@ def tune(
     The schedule's defaults are the protocol of arXiv:2308.13320, unless the checkpoint recommends its own,
     as forgetcheck:tiny does.
     """
+    kinds = sorted({known_kind(name) for name in save_as or []} - {LOCAL_DIR})
     refuse_existing(out, overwrite)
+    for kind in kinds:
+        refuse_target(beside(out, kind), kind, base, overwrite)
     task = catalog.build("tasks", on)
 
     from forgetcheck import tuning
     from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.run_folder import write_run
+    from forgetcheck.clip.run_folder import tuned_clip, write_run
+    from forgetcheck.clip.writing import write_clip
 
     method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
     start = find_checkpoint(base, model)
@@ -62,4 +76,7 @@ def tune(
     write_run(out, run, overwrite)
     reached = 100 * run.facts["validation_accuracy"]
     console.print_line(f"{on} with {regularizer}: {reached:.1f} % on the held-out part of train; wrote {out}")
+    for kind in kinds:
+        write_clip(beside(out, kind), tuned_clip(run), kind, overwrite)
+        console.print_line(f"wrote {beside(out, kind)}")
     console.print_note(f"what did it forget? `forgetcheck audit {base} {out} --battery drawn`")

@@ -23,7 +23,7 @@ from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
 from forgetcheck.clip.reading import Weights, read_weights
 from forgetcheck.clip.spelling import harmless, renamed
-from forgetcheck.clip.towers import TOWERS, digest, tower
+from forgetcheck.clip.towers import TOWERS, digests, tower
 from forgetcheck.errors import CannotAsk
 
 TEXT_BATCH = 256  # prompts per forward
@@ -60,8 +60,7 @@ class Encoder:
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the weights of each tower. Taken once: only for encoders that don't train."""
-        weights = self.model.state_dict()
-        return {part: digest(tower(weights, part)) for part in TOWERS}
+        return digests(self.model.state_dict())
 
     @property
     def scale(self) -> float:

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from forgetcheck.clip.checkpoint import CONFIG, HEAD, HEADER, RUN_SCHEMA, WEIGHTS
+from forgetcheck.clip.checkpoint import HEAD, RUN_SCHEMA
 from forgetcheck.clip.reading import FLOATS
+from forgetcheck.clip.writing import Clip, fill_folder, separate
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import RUN_MANIFEST, whole_folder
 
@@ -34,16 +35,25 @@ def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
 
     `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it as it is.
     """
-    config = json.dumps(dict(run.config), indent=2)
-    header = {HEADER: config, "format": "pt", "base": str(run.facts["base"]["digest"])}
     manifest = {"schema": RUN_SCHEMA, "complete": True, **run.facts}
     with whole_folder(folder, overwrite) as temporary:
-        save_file({name: plain(value) for name, value in run.weights.items()}, temporary / WEIGHTS, header)
-        save_file({"weight": plain(run.head)}, temporary / HEAD, {"format": "pt"})
-        (temporary / CONFIG).write_text(config + "\n", encoding="utf-8")
+        fill_folder(temporary, tuned_clip(run))
+        save_file(separate({"weight": run.head}), temporary / HEAD, {"format": "pt"})
         pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False, lineterminator="\n")
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / RUN_MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def tuned_clip(run: Run) -> Clip:
+    """Return the tuned CLIP without its head, with what tells it from others in its header."""
+    facts = run.facts
+    origin = {
+        "base": facts["base"],
+        "task": facts["task"]["source"],
+        "regularizer": facts["regularizer"]["spec"],
+        "seed": facts["schedule"]["seed"],
+    }
+    return Clip(run.config, run.weights, origin, {"base": str(facts["base"]["digest"])})
 
 
 def read_head(path: Path) -> Tensor:
@@ -55,7 +65,3 @@ def read_head(path: Path) -> Tensor:
     if weight.dtype not in FLOATS or weight.ndim != 2 or not bool(torch.isfinite(weight).all()):
         raise CannotAsk(f"the head '{path}' is damaged: expected a matrix of finite numbers; tune again.")
     return weight.float()
-
-
-def plain(value: Tensor) -> Tensor:
-    return value.detach().cpu().contiguous().clone()

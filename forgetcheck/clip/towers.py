@@ -23,3 +23,8 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 def tower(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     """Keep the image tower ("visual"), or everything else (the text tower and the logit scale)."""
     return {name: value for name, value in weights.items() if name.startswith(VISUAL) == (part == "visual")}
+
+
+def digests(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the digest of each tower of a whole CLIP."""
+    return {part: digest(tower(weights, part)) for part in TOWERS}

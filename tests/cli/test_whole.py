@@ -138,7 +138,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, process):
         "from forgetcheck.cli.main import main; main()"
     )
     done = process(code=code)
-    done.refusal("cannot write 'run'", "--out")
+    done.refusal("cannot write 'run'", "choose another place")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,83 @@
+"""A checkpoint of any kind as a whole CLIP: read, tried in its model, under its model's own names."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from forgetcheck.clip.encoder import load_encoder
+from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.reading import Weights, read_metadata, read_weights
+from forgetcheck.clip.spelling import SCALARS, harmless, renamed
+from forgetcheck.clip.towers import digests
+from forgetcheck.clip.writing import LINEAGE, SCHEMA, Clip
+from forgetcheck.documents import parse_json
+from forgetcheck.errors import CannotAsk
+
+OWN = ("schema", "forgetcheck", "digests", "read")  # of a lineage, said anew by whoever writes it
+
+
+@dataclass(frozen=True)
+class Found:
+    """A whole CLIP and how it was read."""
+
+    clip: Clip
+    family: str
+    notes: tuple[str, ...]
+
+    @property
+    def precision(self) -> str:
+        """The stored precision, the one of most tensors first."""
+        kinds = Counter(value.dtype for value in self.clip.tensors.values() if value.is_floating_point())
+        return " and ".join(str(kind).removeprefix("torch.") for kind, _ in kinds.most_common())
+
+
+def read_clip(text: str, model: str | None = None) -> Found:
+    """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model."""
+    checkpoint = find_checkpoint(text, model)
+    encoder = load_encoder(checkpoint, "cpu")
+    own, path = encoder.model.state_dict(), checkpoint.weights
+    weights = Weights(own, "weights of open_clip") if path is None else read_weights(path)
+    tensors = fitted(checkpoint.name, weights.tensors, own)
+    made, notes = earlier(path, digests(tensors))
+    if weights.head is not None or checkpoint.head is not None:
+        notes = (*notes, "Left out the fine-tuned head: what is written is the CLIP alone.")
+    read = {"name": checkpoint.name, "family": weights.family, "notes": weights.notes}
+    clip = Clip(checkpoint.config, tensors, {**made, "read": read}, tokenizer=encoder.tokenizer)
+    return Found(clip, weights.family, (*weights.notes, *notes))
+
+
+def fitted(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored tensors under the names of the model that they were tried in, in its order.
+
+    A buffer that no prediction depends on may be the model's own; everything else must have been stored.
+    """
+    stored = renamed(tensors, own)
+    missing = [key for key in own if key not in stored and not harmless(key)]
+    unknown = [key for key in stored if key not in own]
+    if missing or unknown:
+        lack = f"lacks '{missing[0]}'" if missing else f"has '{shown(unknown[0])}', which its model lacks"
+        raise CannotAsk(f"'{name}' {lack}: only a whole CLIP with both towers is converted.")
+    return {key: shaped(key, stored.get(key, value), value) for key, value in own.items()}
+
+
+def shaped(name: str, value: Tensor, like: Tensor) -> Tensor:
+    return value.reshape(like.shape) if name in SCALARS and value.numel() == like.numel() else value
+
+
+def earlier(path: Path | None, found: Mapping[str, str]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return what the file says its weights were made from, if it speaks of those found in it; and a note."""
+    text = read_metadata(path).get(LINEAGE) if path is not None and path.is_file() else None
+    if text is None:
+        return {}, ()
+    try:
+        record = parse_json(text)
+    except ValueError:
+        record = {}
+    if record.get("schema") != SCHEMA or record.get("digests") != found:
+        return {}, ("Left out what the file says of its making: it speaks of other weights.",)
+    return {key: value for key, value in record.items() if key not in OWN}, ()
