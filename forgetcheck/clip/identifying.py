@@ -77,7 +77,7 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
     odd = mismatches(found.shapes, layout, found.image_alone) if layout is not None else []
     if odd:
         fitting = matching(found.shapes)
-        hint = f"pass {TOLD} {fitting[0]}" if fitting else "leave {TOLD} out to see the nearest"
+        hint = f"pass --model {fitting[0]}" if fitting else "leave --model out to see the nearest"
         raise CannotAsk(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
     if found.image_alone and like is None:
         return found.open(no_text_tower(found, like))
@@ -123,7 +123,7 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
     preprocessing, why = usual_preprocessing(names)
     config = {**architecture(decision.name or names[0]), "preprocess_cfg": preprocessing}
     if decision.name is None:
-        refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass {TOLD} NAME."
+        refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass --model NAME."
         return found.checkpoint(config, inferred={PREPROCESSING: why}, candidates=names, undecided=refusal)
     return found.checkpoint(config, inferred={ARCHITECTURE: decision.by, PREPROCESSING: why})
 
@@ -143,7 +143,7 @@ def no_architecture(found: Bare, like: Checkpoint | None) -> str:
     more = f" and {near.count - len(near.mismatches)} more" if near.count > len(near.mismatches) else ""
     return (
         f"'{found.path}' is no architecture of open_clip; the nearest is {near.name}, but "
-        f"{'; '.join(near.mismatches)}{more}: pass {TOLD} NAME, or name a folder with its {CONFIG}."
+        f"{'; '.join(near.mismatches)}{more}: pass --model NAME, or name a folder with its {CONFIG}."
     )
 
 
@@ -171,7 +171,7 @@ def refuse_contradiction(where: str, recorded: Mapping[str, Any], model: str | N
     odd = differences(told, recorded)
     if odd:
         raise CannotAsk(
-            f"{TOLD} {model} contradicts {where} ({'; '.join(odd[:3])}): leave {TOLD} out, or correct it."
+            f"--model {model} contradicts {where} ({'; '.join(odd[:3])}): leave --model out, or correct it."
         )
 
 

@@ -156,7 +156,7 @@ def test_files_beside_each_other_in_one_folder(run, tmp_path, vit_folder):
     [
         ("nowhere.pt", ["no checkpoint at 'nowhere.pt'"]),
         ("", ["is empty"]),
-        ("bare.pt", ["doesn't say which architecture", "--model NAME"]),
+        ("bare.pt", ["no architecture of open_clip; the nearest", "--model NAME"]),
         ("half.safetensors", ["doesn't fit", "is missing"]),
         ("nan.safetensors", ["NaN or Inf"]),
         ("ViT-B-32:opena", ["did you mean 'openai'"]),
