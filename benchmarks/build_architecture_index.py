@@ -16,13 +16,13 @@ from forgetcheck.clip.architecture import matching
 from forgetcheck.clip.architecture_index import (
     SHIPPED,
     build_index,
-    harmless,
     index,
     installed_configs,
     shapes_of,
     write_index,
 )
 from forgetcheck.clip.deciding import BY_SHAPES, decide, differ_in
+from forgetcheck.clip.spelling import harmless
 
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "architectures.csv"
 BUFFERS = ("running_mean", "running_var", "relative_position_index", "relative_coords_table")

@@ -1,5 +1,6 @@
 """Random bytes and damaged files of every family: weights or a refusal, never another exception."""
 
+import os
 import shutil
 import zipfile
 
@@ -9,7 +10,11 @@ from hypothesis import strategies as st
 from forgetcheck.clip.reading import Weights, read_weights
 from forgetcheck.errors import CannotAsk
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=int(os.environ.get("FORGETCHECK_FUZZ", "150")),  # a long run: docs/checkpoints.md
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 STARTS = (b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"{", b"\x10\0\0\0\0\0\0\0{")
 
 
