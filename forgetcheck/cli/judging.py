@@ -117,14 +117,14 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
         tables.show_report(report, judging.top)
     for document, text in zip(judging.documents, texts, strict=True):
         if document.path is None:
-            console.print_document(text)
+            console.print_document(text, commands=document.exporter.commands)
         else:
             write_text(document.path, text)
             console.print_note(f"wrote {document.path}")
     taken = any(document.path is None for document in judging.documents)
     say = console.print_note if taken else console.print_line
     for line in executive_summary(report, judging.language) if judging.language else []:
-        say(line)
+        say(printable(line))
     say(printable(sentence(report)))
     gate(report, judging.source)
 
