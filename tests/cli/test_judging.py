@@ -203,6 +203,10 @@ def test_out_is_the_file_of_the_one_that_has_none(audit, run, tmp_path):
         (["--as", "json="], ["expected a file"]),
         (["--as", "json=folder/"], ["expected a file"]),
         (["--as", "json=a"], ["expected a file"]),  # the audit itself
+        (["--as", "json", "--out", "new/"], ["--out new/", "expected a file"]),
+        (["--as", "json", "--out", "a"], ["'a' is a folder"]),
+        (["--as", "json=a/audit.json/r.json"], ["cannot write", "Not a directory"]),
+        (["--as", f"json={'x' * 250}"], ["cannot write", "File name too long"]),
         (["--as", "jsno=x"], ["unknown exporter 'jsno'", "did you mean 'json'"]),
         (["--as", "=x"], ["unknown exporter ''"]),
         (["--as", "json:indnt=1=x"], ["unknown option of json 'indnt'"]),
