@@ -3,8 +3,12 @@
 import json
 import math
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
+TOO_DEEP = "it is nested too deeply"
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -12,7 +16,9 @@ def parse_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=not_json, parse_float=finite)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    if is_deep(value):
+        raise ValueError(TOO_DEEP)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
@@ -23,7 +29,23 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+
+
+def is_deep(value: Any) -> bool:
+    """Whether values lie deeper than DEEPEST; found level by level, because recursion is what they break."""
+    level: Sequence[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [part for parent in level for part in parts_of(parent)]
+        if not level:
+            return False
+    return True
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Yield the tables and lists that a table or list holds."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (part for part in held if isinstance(part, dict | list))
 
 
 def not_json(word: str) -> NoReturn:

@@ -220,6 +220,14 @@ def test_odd_documents_are_refused_before_anything_is_written(audit, run, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("depth", [101, 975, 5000])
+def test_an_audit_nested_beyond_reading_is_refused(audit, run, depth):
+    path = audit / "audit.json"
+    deep = '{"a": ' * depth + "1" + "}" * depth
+    path.write_text(path.read_text().replace('"device": "cpu"', f'"device": {deep}'))
+    run("report", "a", "--as", "html").refusal("audit.json", "nested too deeply")
+
+
 @pytest.mark.parametrize(
     "command", [["report", "a", "--as", "json=loop"], ["policy", "init", "a", "--out", "loop"]]
 )

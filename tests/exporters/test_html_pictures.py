@@ -68,6 +68,13 @@ def test_a_label_is_cut_to_its_room(name, room):
     assert label.isprintable() or set(label) & set(JOINERS)
 
 
+def test_cutting_a_label_looks_at_each_character_but_once(monkeypatch):
+    looked_at, em = [], text.em
+    monkeypatch.setattr(text, "em", lambda mark: looked_at.append(mark) or em(mark))
+    assert text.clipped("ab" * 5000, 3) == "aba…"
+    assert len(looked_at) < 11_000
+
+
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.integers(2, 10))
 def test_an_axis_holds_its_values_between_round_ends(values, ticks):
     axis = axis_over(values, 100, 500, ticks, (-1.0, 1.0))
