@@ -26,10 +26,23 @@ def parse_json(text: str) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
+    if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
+        raise ValueError(f"it is {kind_of(path)}, not a file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+
+
+def kind_of(path: Path) -> str:
+    """Name what stands at a path where a file should."""
+    kinds = {"a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((kind for kind, found in kinds.items() if found()), "a device")
+
+
+def reason(problem: Exception) -> str:
+    """Say why a file can't be read, for a sentence that names it already."""
+    return str(getattr(problem, "strerror", None) or problem)
 
 
 def is_deep(value: Any) -> bool:
