@@ -294,20 +294,6 @@ def test_the_gallery_keeps_within_its_room_and_is_fair_to_every_question(monkeyp
     assert "3 of 101 are shown" in by_id(page)["gallery"].text
 
 
-def test_a_picture_beyond_all_room_leaves_neither_a_gap_nor_a_link_to_one():
-    large, small = (
-        Lost("naive", "shape", "zero-shot", name, "cat", "dog", RED + b"0" * size)
-        for name, size in (("large", sections.PICTURE_BYTES), ("small", 0))
-    )
-    (wall,) = sections.gallery([large, small])
-    assert [picture.lost for picture in wall.pictures] == [small]
-    page = read(replace(full_report(), gallery=(large,)))
-    links = {tag.attributes["href"] for tag in page.all("a")}
-    assert "#gallery" not in links
-    assert {link.removeprefix("#") for link in links} <= set(by_id(page))
-    assert "#gallery" in {tag.attributes["href"] for tag in read(full_report()).all("a")}
-
-
 def test_provenance_and_policy_are_lists_of_facts(page, small):
     told = by_id(page)["provenance"].words
     assert "base name forgetcheck:tiny digest visual ab12 text cd34" in told
