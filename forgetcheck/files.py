@@ -23,11 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     A link is followed to its file. Refuses devices and pipes, whose place a file would take.
     """
     with explained(path):
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
-        if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
-            raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
-        path = followed(path)
+        path = place_of(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         os.close(handle)
@@ -40,6 +36,25 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def place_of(path: Path) -> Path:
+    """Return where a file of this name is to stand; refuses what isn't a file, or isn't the user's."""
+    if path.is_dir():
+        raise CannotAsk(f"'{path}' is a folder, not a file: choose another --out.")
+    if path.exists() and not path.is_file():
+        raise CannotAsk(f"'{path}' is a device, not a file: choose another --out, or leave it out.")
+    if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
+        raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
+    return followed(path)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file that can't be written, before any work is done."""
+    with explained(path):
+        place = place_of(path)
+        with partial_folder(nearest_folder(place), place.name):
+            return
 
 
 def followed(path: Path) -> Path:
