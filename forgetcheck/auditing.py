@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -235,12 +236,13 @@ def target_of(checkpoint: Checkpoint, source: str) -> Task | None:
 
 
 def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Name checkpoints by file or folder; where two share a name, number them."""
-    totals, turn, names = Counter(checkpoint.name for checkpoint in checkpoints), Counter[str](), []
-    for checkpoint in checkpoints:
-        turn[checkpoint.name] += 1
-        number = f"-{turn[checkpoint.name]}" if totals[checkpoint.name] > 1 else ""
-        names.append(f"{checkpoint.name}{number}")
+    """Name checkpoints by file or folder; where two share a name, number them past the names that exist."""
+    totals = Counter(checkpoint.name for checkpoint in checkpoints)
+    names: list[str] = []
+    for name in (checkpoint.name for checkpoint in checkpoints):
+        numbered = (f"{name}-{number}" for number in count(1))
+        free = (candidate for candidate in numbered if candidate not in totals and candidate not in names)
+        names.append(name if totals[name] == 1 else next(free))
     return names
 
 

@@ -3,8 +3,12 @@
 import json
 import math
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
+TOO_DEEP = "it is nested too deeply"
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -12,7 +16,9 @@ def parse_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=not_json, parse_float=finite)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    if is_deep(value):
+        raise ValueError(TOO_DEEP)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
@@ -20,10 +26,39 @@ def parse_json(text: str) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
+    if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
+        raise ValueError(f"it is {kind_of(path)}, not a file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+
+
+def kind_of(path: Path) -> str:
+    """Name what stands at a path where a file should."""
+    kinds = {"a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((kind for kind, found in kinds.items() if found()), "a device")
+
+
+def reason(problem: Exception) -> str:
+    """Say why a file can't be read, for a sentence that names it already."""
+    return str(getattr(problem, "strerror", None) or problem)
+
+
+def is_deep(value: Any) -> bool:
+    """Whether values lie deeper than DEEPEST; found level by level, because recursion is what they break."""
+    level: Sequence[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [part for parent in level for part in parts_of(parent)]
+        if not level:
+            return False
+    return True
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Yield the tables and lists that a table or list holds."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (part for part in held if isinstance(part, dict | list))
 
 
 def not_json(word: str) -> NoReturn:

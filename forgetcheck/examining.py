@@ -11,9 +11,11 @@ from torch import Tensor
 
 from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoded_task import prepare
 from forgetcheck.clip.encoder import Encoder, load_encoder
 from forgetcheck.clip.heads import class_embeddings
+from forgetcheck.clip.settings import activation
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit
@@ -70,7 +72,7 @@ def examine(
     could be measured.
     """
     copy = replace(checkpoint, run={}, head=None)  # or a run's own head would be compared with its prompts
-    itself = examine_itself(audit(copy, [copy], battery, PROBES, device, progress))
+    itself = examine_itself(audit(copy, [copy], battery, PROBES, device, progress, allow_mismatch=True))
     encoder = load_encoder(checkpoint, device)
     drawn = draw(encoder, battery, samples)
     usual = look(encoder, drawn, progress, f"{BATCH} at a time")
@@ -79,6 +81,7 @@ def examine(
         str(encoder.device),
         (
             itself,
+            examine_activation(checkpoint, battery, device),
             examine_batches(encoder, drawn, usual, progress),
             examine_neighbours(encoder, drawn, progress),
             *(examine_half(encoder, drawn, usual, half, progress) for half in HALVES),
@@ -105,6 +108,18 @@ def examine_itself(found: Audit) -> Diagnosis:
         "the same weights forget nothing" if passed else "two copies of the same weights answer differently",
         f"two copies, {len(asked)} questions: {measured}{left}",
         passed,
+    )
+
+
+def examine_activation(checkpoint: Checkpoint, battery: Battery, device: str) -> Diagnosis:
+    """Ask some images under the other activation as well: nothing in weights says which one is right."""
+    doubt = doubt_activation(checkpoint, tuple(battery.tasks.values()), device)
+    found = activation(checkpoint.config)
+    return Diagnosis(
+        "activation",
+        "the architecture's name is probably wrong" if doubt else "the architecture computes as it should",
+        doubt.rstrip(".") or f"{found}; no other that may be meant does clearly better",
+        not doubt,
     )
 
 

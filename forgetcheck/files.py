@@ -27,8 +27,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     A link is followed to its file. Refuses devices and pipes, whose place a file would take.
     """
     with explained(path):
-        refuse_device(path)
-        place = followed(path)
+        place = place_of(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".partial")
         os.close(handle)
@@ -43,11 +42,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_device(path: Path) -> None:
-    if path.exists() and not path.is_file() and not path.is_dir():
+def place_of(path: Path) -> Path:
+    """Return where a file of this name is to stand; refuses what isn't a file, or isn't the user's."""
+    if path.is_dir():
+        raise CannotAsk(f"'{path}' is a folder, not a file: choose another name.")
+    if path.exists() and not path.is_file():
         raise CannotAsk(f"'{path}' is a device, not a file: choose another name, or leave it out.")
     if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
         raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
+    return followed(path)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file that can't be written, before any work is done."""
+    with explained(path):
+        place = place_of(path)
+        with partial_folder(nearest_folder(place), place.name):
+            return
 
 
 def followed(path: Path) -> Path:
@@ -109,14 +120,9 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 def refuse_existing_file(path: Path, overwrite: bool) -> None:
     """Refuse an output file that would replace something or can't be written, before any work is done."""
-    if found(path) and path.is_dir():
-        raise CannotAsk(f"'{path}' is a folder, not a file: choose another name.")
-    refuse_device(path)
+    refuse_unwritable(path)
     if path.exists() and not overwrite:
         raise CannotAsk(f"'{path}' already exists: choose another name, or pass --overwrite to replace it.")
-    place = followed(path)
-    with explained(path), partial_folder(nearest_folder(place), place.name):
-        return
 
 
 def found(path: Path) -> bool:

@@ -1,8 +1,9 @@
 """Shared fixtures: a 2-layer CLIP and a 4-stage ResNet CLIP with random weights, and a small battery."""
 
+import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def small_battery(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text('[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n')
     return path
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let files be closed to the user by the ending of their names; chmod doesn't keep root out."""
+
+    def close(ending: str) -> None:
+        def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+            if path.name.endswith(ending):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return opened(path, *arguments, **options)
+
+        opened = Path.open
+        monkeypatch.setattr(Path, "open", refuse)
+
+    return close
 
 
 @pytest.fixture

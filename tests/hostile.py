@@ -35,6 +35,7 @@ HOSTILE = (
     "caf\udce9",  # a file name that is not UTF-8
     "\x00\x1b[31m\x7f\ufffe",
     "\u202egpj.exe\u200b\u2028x",
+    "\x9b31m\x85\u3000x",
     "]]></failure><failure>",
     "http://evil.example/x?y=1",
     "see www.evil.example, or evil.example",

@@ -142,6 +142,8 @@ def test_nothing_to_ask_is_refused():
 def test_checkpoints_of_one_name_are_numbered():
     make = lambda name: Checkpoint(name, {}, None)  # noqa: E731
     assert distinct_names([make("a"), make("b"), make("a")]) == ["a-1", "b", "a-2"]
+    assert distinct_names(list(map(make, ("a", "a", "a-1")))) == ["a-2", "a-3", "a-1"]
+    assert distinct_names(list(map(make, ("a-1", "a", "a-1", "a")))) == ["a-1-1", "a-2", "a-1-2", "a-3"]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from forgetcheck.documents import parse_json, read_toml
+from forgetcheck.documents import DEEPEST, parse_json, read_toml
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,16 @@ from forgetcheck.documents import parse_json, read_toml
 def test_json_that_is_no_object_or_no_json(text):
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a": ', "}"), ("[0, ", "]")])
+def test_json_is_read_as_deep_as_everything_that_reads_on_gets(opening, closing):
+    def nested(depth):
+        return '{"a": ' + opening * (depth - 1) + "1" + closing * (depth - 1) + "}"
+
+    assert parse_json(nested(DEEPEST))
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(nested(DEEPEST + 1))
 
 
 @pytest.mark.parametrize("text", ["a", "a = " + "[" * 100_000, "a = " + "9" * 5000, "a = 1\na = 2"])

@@ -1,10 +1,13 @@
 """Streams, progress and messages on a terminal. Results go to stdout, the rest to stderr."""
 
 import os
+import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -17,6 +20,30 @@ from forgetcheck.retention.wording import printable
 Callback = Callable[..., None]
 WIDTH = 80  # of a table that goes to a file or a pipe
 QUIET_SECONDS = 15  # between lines of progress
+
+
+class Log:
+    """A stream to the log of a GitHub runner, for which no line that passes through is a command."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        written: int = self.stream.write(harmless(text))
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def harmless(text: str) -> str:
+    """Break what a runner obeys, wherever a name may have brought it: `::` that begins a line, and `##[`."""
+    return re.sub(r"(^|\r)([^\S\r\n]*):(?=:)", r"\1\2: ", text, flags=re.MULTILINE).replace("##[", "# #[")
+
+
+def obeyed() -> bool:
+    """Whether what is printed is read by a runner that takes some lines for commands."""
+    return "GITHUB_ACTIONS" in os.environ
 
 
 class Patient(Console):
@@ -39,7 +66,8 @@ def make_console(stderr: bool = False) -> Console:
     with suppress(AttributeError, ValueError):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
-    console = Patient(file=stream, markup=False, emoji=False, highlight=False, width=width)
+    log = cast(IO[str], Log(stream)) if obeyed() else stream
+    console = Patient(file=log, markup=False, emoji=False, highlight=False, width=width)
     console.width = console.width or WIDTH  # COLUMNS=0 would print nothing at all
     return console
 
@@ -57,8 +85,13 @@ def print_line(text: str) -> None:
     show(text)
 
 
-def print_document(text: str) -> None:
-    """Write text as it is, for machines; what the stream cannot hold is escaped, as in a file."""
+def print_document(text: str, commands: bool = False) -> None:
+    """Write text as it is, for machines; what the stream cannot hold is escaped, as in a file.
+
+    On a GitHub runner only `commands` are commands; what goes to a file (`> report.json`) stays as it is.
+    """
+    if obeyed() and not commands and not to_file():
+        text = harmless(text)
     with suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -69,6 +102,14 @@ def print_document(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def to_file() -> bool:
+    """Whether stdout is a plain file, which a runner doesn't read."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def print_error(text: str) -> None:

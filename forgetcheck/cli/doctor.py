@@ -8,8 +8,8 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import BatterySpec, Device, Model, Quiet
-from forgetcheck.cli.tables import shown
 from forgetcheck.errors import CannotAsk
+from forgetcheck.retention.wording import printable
 from forgetcheck.tasks.battery import read_battery
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def doctor(
     from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.examining import examine
 
-    found = find_checkpoint(checkpoint, model)
-    with console.progress_shown(quiet) as progress:
+    found = find_checkpoint(checkpoint, model, tasks=tuple(tasks.tasks.values()))
+    with console.progress_printable(quiet) as progress:
         examined = examine(found, tasks, samples, device, progress)
     if not quiet:
         console.show(diagnosis_table(examined))
@@ -59,7 +59,7 @@ def conclude(examined: "Examination") -> None:
             f"{len(failed)} of {total} checks failed: {causes}."
         )
     console.print_line(
-        f"passed: {total} of {total} checks; audits of '{shown(examined.checkpoint)}' can be trusted "
+        f"passed: {total} of {total} checks; audits of '{printable(examined.checkpoint)}' can be trusted "
         f"on this machine."
     )
 
@@ -67,7 +67,7 @@ def conclude(examined: "Examination") -> None:
 def diagnosis_table(examined: "Examination") -> Table:
     title = f"{examined.checkpoint} on {examined.device}: can what forgetcheck measures be trusted here?"
     table = Table(
-        title=Text(shown(title), style="bold"),
+        title=Text(printable(title), style="bold"),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -83,4 +83,4 @@ def diagnosis_table(examined: "Examination") -> Table:
 
 
 def findings(diagnosis: "Diagnosis") -> Text:
-    return Text(diagnosis.meaning).append(f"\n{shown(diagnosis.measured)}", style="dim")
+    return Text(diagnosis.meaning).append(f"\n{printable(diagnosis.measured)}", style="dim")

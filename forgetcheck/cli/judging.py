@@ -9,7 +9,7 @@ from typing import Any
 from forgetcheck import catalog
 from forgetcheck.cli import console, tables
 from forgetcheck.errors import CannotAsk, PolicyFailed
-from forgetcheck.files import followed, write_text
+from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.phrases import Language
@@ -49,7 +49,11 @@ def prepare(
     """Read and check everything before any work is done."""
     source = policy or find_policy(Path.cwd())
     limits = Policy() if source is None else read_policy(source)
-    return Judging(limits, source, documents_of(specs, out, language), language, top, quiet)
+    documents = documents_of(specs, out, language)
+    for document in documents:
+        if document.path is not None:
+            refuse_unwritable(document.path)
+    return Judging(limits, source, documents, language, top, quiet)
 
 
 def documents_of(specs: Sequence[str], out: Path | None, language: Language | None) -> tuple[Document, ...]:
@@ -117,14 +121,14 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
         tables.show_report(report, judging.top)
     for document, text in zip(judging.documents, texts, strict=True):
         if document.path is None:
-            console.print_document(text)
+            console.print_document(text, commands=document.exporter.commands)
         else:
             write_text(document.path, text)
             console.print_note(f"wrote {document.path}")
     taken = any(document.path is None for document in judging.documents)
     say = console.print_note if taken else console.print_line
     for line in executive_summary(report, judging.language) if judging.language else []:
-        say(line)
+        say(printable(line))
     say(printable(sentence(report)))
     gate(report, judging.source)
 

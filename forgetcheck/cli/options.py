@@ -1,9 +1,20 @@
 """Options that several commands share, said once."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from forgetcheck.errors import CannotAsk
+
+
+def file_path(text: Any) -> Path:
+    """Read the path of a file; a slash at its end, which Path forgets, says that a folder is meant."""
+    if str(text).endswith(("/", os.sep)):
+        raise CannotAsk(f"--out {text}: expected a file, found the name of a folder; leave the slash out.")
+    return Path(text)
+
 
 Base = Annotated[
     str,

@@ -7,14 +7,16 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
+from forgetcheck.cli.options import file_path
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import write_text
+from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.drafting import draft, needed
-from forgetcheck.retention.policy import Policy, Rule, catches_nothing, find_policy, read_policy
+from forgetcheck.retention.policy import FILES, Policy, Rule, catches_nothing, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.wording import printable
 
+DEFAULT, PYPROJECT = FILES
 SHOWN = 8  # names of what a rule catches
 app = typer.Typer(
     name="policy",
@@ -29,12 +31,20 @@ def init(
     audit: Annotated[
         Path, typer.Argument(metavar="AUDIT", help="A folder written by `forgetcheck audit`.")
     ] = Path("audit"),
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("forgetcheck.toml"),
+    out: Annotated[Path, typer.Option(parser=file_path, metavar="FILE", help="The file to write.")] = Path(
+        DEFAULT
+    ),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a commented policy from what an audit could show."""
+    refuse_unwritable(out)
+    if PYPROJECT in (out.name, followed(out).name):
+        raise CannotAsk(
+            f"'{out}' is for more than a policy: write it to {DEFAULT}, which is looked for as well, "
+            "or copy its tables from there as [tool.forgetcheck.policy]."
+        )
     if out.exists() and not overwrite:
-        raise CannotAsk(f"'{out}' already exists: choose another --out, or pass --overwrite to replace it.")
+        raise CannotAsk(f"'{out}' already exists: choose another name, or pass --overwrite to replace it.")
     report = make_report(read_audit(audit), Policy())
     write_text(out, draft(report, str(audit)))
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck policy check {out} {audit}`.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
-from forgetcheck.cli.options import As, Languages, PolicyFile, Top
+from forgetcheck.cli.options import As, Languages, PolicyFile, Top, file_path
 from forgetcheck.retention.answers import read_audit
 
 
@@ -18,7 +18,12 @@ def report(
     exporters: As = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="File for the --as that names none; stdout if left out.", show_default=False),
+        typer.Option(
+            parser=file_path,
+            metavar="FILE",
+            help="File for the --as that names none; stdout if left out.",
+            show_default=False,
+        ),
     ] = None,
     policy: PolicyFile = None,
     language: Languages = None,

@@ -1,6 +1,5 @@
 """A report as tables that fit 80 columns."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -42,17 +41,9 @@ def show_report(report: Report, top: int) -> None:
             show(concept_table(title, concepts, report.policy.confidence, scale))
             show("")
         for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
-            show(shown(f"warning: {warning}"))
+            show(printable(f"warning: {warning}"))
     for line in unmet(report, top):
-        show(shown(line))
-
-
-def shown(name: str) -> str:
-    """Return a name as one line; on GitHub's runner, one that its log does not take for a command."""
-    text = printable(name)
-    if "GITHUB_ACTIONS" in os.environ:  # it obeys `::` that begins a line, also of a folded name, and `##[`
-        text = text.replace("::", ": :").replace("##[", "# #[")
-    return text
+        show(printable(line))
 
 
 def tried(report: Report, checkpoint: str) -> int:
@@ -73,7 +64,7 @@ def unmet(report: Report, top: int) -> Iterator[str]:
 def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
     ends = f"[{points(mean.low)}, {points(mean.high)}]"
     worst = f"worst {points(mean.worst.drop)} ({mean.worst.task})"
-    yield shown(f"{mean.subject}: drop {points(mean.drop)} {ends}, {worst}")
+    yield printable(f"{mean.subject}: drop {points(mean.drop)} {ends}, {worst}")
     limits = sorted({finding.limit for finding in findings if finding.gated})
     found = [finding.detectable for finding in findings if finding.gated]
     able = [drop for drop in found if drop is not None]
@@ -99,7 +90,7 @@ def detectable(drops: Sequence[float], asked: int) -> str:
 def task_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
     table = empty_table(title, "task", level, probe=False)
     for finding in findings:
-        table.add_row(Text(shown(finding.retention.task)), *cells(finding, scale))
+        table.add_row(Text(printable(finding.retention.task)), *cells(finding, scale))
     return table
 
 
@@ -107,14 +98,14 @@ def concept_table(title: str, findings: Sequence[Finding], level: float, scale: 
     table = empty_table(title, "concept", level, probe=True)
     for finding in findings:
         row = finding.retention
-        names = (Text(shown(row.subject)), Text(shown(row.probe)))
+        names = (Text(printable(row.subject)), Text(printable(row.probe)))
         table.add_row(*names, *cells(finding, scale))
     return table
 
 
 def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
     table = Table(
-        title=Text(shown(title), style="bold"),
+        title=Text(printable(title), style="bold"),
         title_justify="left",
         box=None,
         pad_edge=False,

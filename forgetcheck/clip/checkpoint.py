@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forgetcheck.documents import parse_json
+from forgetcheck.documents import parse_json, reason
 from forgetcheck.errors import CannotAsk, unknown_name
 
 TINY = "forgetcheck:tiny"
@@ -95,11 +95,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return parse_json(read_text(path))
     except ValueError as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
 
 
 def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None

@@ -15,6 +15,7 @@ from torch import Tensor
 from forgetcheck.clip.checkpoint import HEAD, RUN_SCHEMA
 from forgetcheck.clip.reading import FLOATS
 from forgetcheck.clip.writing import Clip, fill_folder, separate
+from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import RUN_MANIFEST, whole_folder
 
@@ -59,9 +60,10 @@ def tuned_clip(run: Run) -> Clip:
 def read_head(path: Path) -> Tensor:
     """Return the head of a run folder (c, d), float32."""
     try:
+        path.open("rb").close()  # safetensors calls a file missing that may not be read
         weight = load_file(path)["weight"]
     except (OSError, SafetensorError, KeyError) as problem:
-        raise CannotAsk(f"cannot read the head '{path}': {problem}; tune again.") from None
+        raise CannotAsk(f"cannot read the head '{path}': {reason(problem)}; tune again.") from None
     if weight.dtype not in FLOATS or weight.ndim != 2 or not bool(torch.isfinite(weight).all()):
         raise CannotAsk(f"the head '{path}' is damaged: expected a matrix of finite numbers; tune again.")
     return weight.float()

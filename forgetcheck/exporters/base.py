@@ -10,6 +10,11 @@ from forgetcheck.retention.report import Report
 class Exporter(ABC):
     """Turns a report into text. The dataclass fields of a subclass are its options."""
 
+    @property
+    def commands(self) -> bool:
+        """Whether the lines of the document are commands to the runner that prints them."""
+        return False
+
     @abstractmethod
     def render(self, report: Report) -> str:
         """Return the whole document, ending in a newline."""

@@ -25,6 +25,10 @@ class Github(Exporter):
 
     part: Literal["annotations", "summary"] = "annotations"
 
+    @property
+    def commands(self) -> bool:
+        return self.part == "annotations"
+
     def render(self, report: Report) -> str:
         return page(report) if self.part == "summary" else annotations(report)
 

@@ -1,6 +1,6 @@
 """JUnit XML, which CI servers read as test results: a suite per checkpoint, a test per demand."""
 
-import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -9,9 +9,9 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.exporters.markup import basis, warned
 from forgetcheck.retention.gate import ASKED, Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import demand, sentence
+from forgetcheck.retention.wording import JOINERS, demand, sentence
 
-FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0; \r is read as \n
+GAPS = f"\t\n{JOINERS}"  # \r is read as \n
 COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
@@ -93,5 +93,12 @@ def element(kind: str, **attributes: str) -> ET.Element:
 
 
 def legal(text: str) -> str:
-    """Escape what XML cannot hold the way Python does; two names that differ stay different."""
-    return FORBIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)
+    """Escape what XML can't hold or nobody can see the way Python does; two names that differ stay so."""
+    if text.isprintable():
+        return text
+    return "".join(mark if stays(mark) else ascii(mark)[1:-1] for mark in text)
+
+
+def stays(mark: str) -> bool:
+    """Whether a character is seen, or a gap, as it is; none that XML 1.0 forbids is printable."""
+    return mark.isprintable() or mark in GAPS or unicodedata.category(mark) == "Zs"

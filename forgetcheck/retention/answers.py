@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from forgetcheck.documents import parse_json
+from forgetcheck.documents import parse_json, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
 from forgetcheck.files import whole_folder
@@ -259,7 +259,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema")
     if found != SCHEMA:
         raise CannotAsk(
@@ -275,9 +275,10 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise CannotAsk(f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again.")
     try:
+        path.open("rb").close()  # safetensors calls a file missing that may not be read
         arrays = load_file(path)
     except (OSError, SafetensorError, TypeError, AttributeError) as problem:  # or no type of numpy
-        raise CannotAsk(f"cannot read '{path}': {problem}; run `forgetcheck audit` again.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     damaged = [key for key, array in arrays.items() if content_key(array) != key]
     if damaged:
         raise CannotAsk(f"'{path}' is damaged (array {damaged[0]}); run `forgetcheck audit` again.")
@@ -327,9 +328,11 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
 
 def unpack_lost(item: LostRecord, folder: Path) -> Lost:
     """Read the picture; raises KeyError if it is missing, or another than was written."""
+    path = folder / Path(item.image).name
     try:
-        path = folder / Path(item.image).name
         image = path.read_bytes() if path.is_file() else b""
+    except PermissionError as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check its permissions.") from None
     except (OSError, ValueError):  # a name that no file can have
         image = b""
     if not image:

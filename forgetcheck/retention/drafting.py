@@ -62,8 +62,8 @@ def thin_lines(report: Report, policy: Policy) -> Iterator[str]:
         if key not in seen:
             seen.add(key)
             yield "# [[policy.concepts]]"
-            yield f"# match = {quoted(row.task)}"
-            yield f"# probe = {quoted(row.probe)}"
+            yield f"# match = {pattern(row.task)}"
+            yield f"# probe = {pattern(row.probe)}"
             yield f"# max_drop = {limit:.3f}"
             yield f'# reason = "{row.n} images can hardly show less"'
     yield ""
@@ -82,7 +82,7 @@ def concept_lines(report: Report) -> Iterator[str]:
     yield "# What matters to you gets a rule of its own; the last rule that matches decides, key by key."
     example = example_concept(report)
     yield "# [[policy.concepts]]"
-    yield f"# match = {quoted(example)}  # a task, or task/class; * stands for anything"
+    yield f"# match = {pattern(example)}  # a task, or task/class; * stands for anything"
     yield "# max_drop = 0.1         # gates single concepts, which otherwise only inform"
     yield "# weight = 3             # in the mean drop"
     yield "# ignore = true          # reported, but neither gated nor averaged (instead of max_drop)"
@@ -94,6 +94,11 @@ def example_concept(report: Report) -> str:
     rows = [finding.retention for finding in report.findings]
     concepts: list[Retention] = [row for row in rows if row.concept is not None and not row.target]
     return f"{concepts[0].task}/{concepts[0].concept}" if concepts else f"{rows[0].task}/*"
+
+
+def pattern(name: str) -> str:
+    """Write what matches a name; nothing at all is no pattern, and a `*` matches it too."""
+    return quoted(name or "*")
 
 
 def quoted(name: str) -> str:

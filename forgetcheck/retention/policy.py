@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from forgetcheck.documents import read_toml
+from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.compare import Retention
 
@@ -223,14 +223,14 @@ def read_policy(path: Path) -> Policy:
 
 
 def document_of(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CannotAsk(
-            f"no policy file at '{path}': check the path, or leave --policy out for the default limit."
-        )
     try:
         return read_toml(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CannotAsk(
+            f"no policy file at '{path}': check the path, or leave --policy out for the default limit."
+        ) from None
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
 
 
 def tables(path: Path, document: dict[str, Any]) -> dict[str, Any]:

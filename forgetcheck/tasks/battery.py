@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgetcheck import catalog
-from forgetcheck.documents import read_toml
+from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.tasks.base import Task
 
@@ -68,7 +68,7 @@ def find(spec: str) -> Path:
     if spec in names():
         return HERE / f"{spec}.toml"
     path = Path(spec)
-    if path.is_file():
+    if path.exists():  # whatever it is: one that can't be read is refused, not missed
         return path
     if path.suffix == ".toml":
         raise CannotAsk(
@@ -83,7 +83,7 @@ def validate(spec: str, path: Path) -> list[TaskEntry]:
     except ValidationError as problem:
         raise CannotAsk(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read battery '{spec}': {problem}.") from None
+        raise CannotAsk(f"cannot read battery '{spec}': {reason(problem)}.") from None
 
 
 def describe(error: Any) -> str:

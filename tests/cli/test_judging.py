@@ -6,6 +6,7 @@ import pytest
 from planted import full_audit, make_answers
 
 from forgetcheck import catalog
+from forgetcheck.cli import console
 from forgetcheck.cli.judging import split_path
 from forgetcheck.cli.tables import bar
 from forgetcheck.retention.answers import Audit, write_audit
@@ -61,9 +62,40 @@ def test_no_name_is_a_command_to_githubs_log(run, tmp_path, monkeypatch):
     names = ["::error::pwned", "##[error]pwned"]
     items = [make_answers({name: (0, 99, 0, 0), "b": (99, 0, 0, 0)}, name, name, name) for name in names]
     write_audit(tmp_path / "odd", Audit(tuple(items), {}))
-    shown = run("report", "odd")
-    assert "pwned" in shown.out
-    assert not [line for line in shown.out.splitlines() if line.strip().startswith("::") or "##[" in line]
+    exporters = [["--as", name] for name in catalog.names("exporters") if name != "github"]
+    for options in ([], ["--language", "en"], ["--as", "github:part=summary"], *exporters):
+        shown = run("report", "odd", *options)
+        assert "pwned" in shown.out
+        assert not commands(shown.out + shown.err)
+
+
+def test_annotations_are_the_commands_they_are_meant_to_be(audit, run, monkeypatch):
+    plain = run("report", "a", "--as", "github").out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run("report", "a", "--as", "github").out == plain
+    assert commands(plain) == plain.splitlines()
+
+
+def test_a_document_that_goes_to_a_file_keeps_its_names(process, tmp_path):
+    item = make_answers({"a": (0, 99, 0, 0), "b": (99, 0, 0, 0)}, "##[error]pwned")
+    write_audit(tmp_path / "odd", Audit((item,), {}))
+    code = "import sys; sys.stdout = open('x.json', 'w'); sys.argv = ['', 'report', 'odd', '--as', 'json']\n"
+    process(code=code + "from forgetcheck.cli.main import main; main()", GITHUB_ACTIONS="true")
+    assert json.loads((tmp_path / "x.json").read_text())["findings"][0]["checkpoint"] == "##[error]pwned"
+
+
+@pytest.mark.parametrize(
+    "name", ["::error::x", " \t::error::x", "a\r::error::x", "a\n\n::x::", ":::x", "##[x]"]
+)
+def test_what_is_harmless_is_so_wherever_it_stands(name):
+    assert commands(name)
+    assert not commands(console.harmless(name))
+    assert console.harmless("a::b") == "a::b"
+
+
+def commands(text):
+    """Return the lines that a runner obeys."""
+    return [line for line in text.splitlines() if line.strip().startswith("::") or "##[" in line]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +203,10 @@ def test_out_is_the_file_of_the_one_that_has_none(audit, run, tmp_path):
         (["--as", "json="], ["expected a file"]),
         (["--as", "json=folder/"], ["expected a file"]),
         (["--as", "json=a"], ["expected a file"]),  # the audit itself
+        (["--as", "json", "--out", "new/"], ["--out new/", "expected a file"]),
+        (["--as", "json", "--out", "a"], ["'a' is a folder"]),
+        (["--as", "json=a/audit.json/r.json"], ["cannot write", "Not a directory"]),
+        (["--as", f"json={'x' * 250}"], ["cannot write", "File name too long"]),
         (["--as", "jsno=x"], ["unknown exporter 'jsno'", "did you mean 'json'"]),
         (["--as", "=x"], ["unknown exporter ''"]),
         (["--as", "json:indnt=1=x"], ["unknown option of json 'indnt'"]),
@@ -182,6 +218,14 @@ def test_odd_documents_are_refused_before_anything_is_written(audit, run, tmp_pa
     arguments = [argument.replace("FOLDER", tmp_path.name) for argument in arguments]
     run("report", "a", *arguments).refusal(*words)
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("depth", [101, 975, 5000])
+def test_an_audit_nested_beyond_reading_is_refused(audit, run, depth):
+    path = audit / "audit.json"
+    deep = '{"a": ' * depth + "1" + "}" * depth
+    path.write_text(path.read_text().replace('"device": "cpu"', f'"device": {deep}'))
+    run("report", "a", "--as", "html").refusal("audit.json", "nested too deeply")
 
 
 @pytest.mark.parametrize(

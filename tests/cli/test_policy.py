@@ -29,6 +29,22 @@ def test_init_never_replaces_a_policy_by_accident(audit, run, tmp_path):
     assert "Drafted" in (tmp_path / "forgetcheck.toml").read_text()
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("name", ["pyproject.toml", "link.toml", "new/pyproject.toml"])
+def test_init_leaves_a_pyproject_alone(audit, run, tmp_path, name, options):
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "link.toml").symlink_to("pyproject.toml")
+    run("policy", "init", "audit", "--out", name, *options).refusal(name, "forgetcheck.toml")
+    assert (tmp_path / "pyproject.toml").read_text() == "[project]\n"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["new/", "audit", "audit/"])
+def test_init_writes_a_file_not_a_folder(audit, run, tmp_path, name):
+    run("policy", "init", "audit", "--out", name).refusal(f"{name}", "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["audit"]
+
+
 def test_check_says_what_each_rule_catches(audit, run, tmp_path):
     (tmp_path / "forgetcheck.toml").write_text(
         '[policy]\n[[policy.concepts]]\nmatch = "shape/*"\nmax_drop = 0.1\nreason = "logos"\n'

@@ -50,6 +50,11 @@ TINY = "forgetcheck:tiny"
         (["audit", TINY, TINY, "--battery", "none.toml", "--out", "r"], ["no battery file"]),
         (["audit", TINY, TINY, "--probe", "liner", "--out", "r"], ["did you mean 'linear'?"]),
         (["audit", TINY, TINY, "--policy", "none.toml", "--out", "r"], ["no policy file"]),
+        (
+            ["audit", TINY, "nowhere", "--as", "html=/etc/passwd/r.html"],
+            ["cannot write '/etc/passwd/r.html'"],
+        ),
+        (["audit", TINY, "nowhere", "--as", "html=/proc/r.html"], ["is the system's"]),
         (["report", "nowhere"], ["no audit at 'nowhere'", "forgetcheck audit"]),
         (["report", "a", "--out", "r.md"], ["needs an --as"]),
         (["list", "regularizer"], ["did you mean 'regularizers'?"]),

@@ -5,11 +5,13 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from forgetcheck import __version__
 from forgetcheck.clip.checkpoint import HEADER, WEIGHTS
 from forgetcheck.clip.converting import read_clip
 from forgetcheck.clip.run_folder import Run, read_head, write_run
+from forgetcheck.errors import CannotAsk
 from forgetcheck.files import RUN_MANIFEST
 
 FACTS = {
@@ -58,3 +60,11 @@ def test_a_run_is_told_by_its_own_manifest(folder):
     assert (folder / RUN_MANIFEST).is_file()
     assert not (folder / "convert.json").exists()
     assert torch.equal(read_head(folder / "head.safetensors"), torch.arange(32.0).view(16, 2).T)
+
+
+def test_a_head_that_may_not_be_read_is_not_called_missing(tmp_path, forbid):
+    save_file({"weight": torch.ones(2, 3)}, tmp_path / "head.safetensors")
+    assert read_head(tmp_path / "head.safetensors").shape == (2, 3)
+    forbid("head.safetensors")
+    with pytest.raises(CannotAsk, match=r"cannot read the head .*Permission denied; tune again"):
+        read_head(tmp_path / "head.safetensors")

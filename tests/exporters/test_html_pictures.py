@@ -2,15 +2,17 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import make_answers, make_judged
+from planted import RED, full_report, make_answers, make_judged
 from webpage import by_id, column, read, rows, small_report
 
-from forgetcheck.exporters.page import dumbbell, frontier, heat, text
+from forgetcheck.exporters.page import dumbbell, frontier, heat, sections, text
 from forgetcheck.exporters.page.axis import axis_over
+from forgetcheck.retention.answers import Lost
 from forgetcheck.retention.verdict import Verdict
 from forgetcheck.retention.wording import JOINERS
 
@@ -66,6 +68,13 @@ def test_a_label_is_cut_to_its_room(name, room):
     assert label
     assert text.width(label) <= room or label == "…"
     assert label.isprintable() or set(label) & set(JOINERS)
+
+
+def test_cutting_a_label_looks_at_each_character_but_once(monkeypatch):
+    looked_at, em = [], text.em
+    monkeypatch.setattr(text, "em", lambda mark: looked_at.append(mark) or em(mark))
+    assert text.clipped("ab" * 5000, 3) == "aba…"
+    assert len(looked_at) < 11_000
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.integers(2, 10))
@@ -193,3 +202,17 @@ def test_the_number_in_every_shade_can_be_read(page, scheme):
         shade, ink = (re.findall(rf"--{mark}{number}: (#\w{{6}});", style)[scheme] for mark in "st")
         dark, bright = sorted(map(brightness, (shade, ink)))
         assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_a_picture_beyond_all_room_leaves_neither_a_gap_nor_a_link_to_one():
+    large, small = (
+        Lost("naive", "shape", "zero-shot", name, "cat", "dog", RED + b"0" * size)
+        for name, size in (("large", sections.PICTURE_BYTES), ("small", 0))
+    )
+    (wall,) = sections.gallery([large, small])
+    assert [picture.lost for picture in wall.pictures] == [small]
+    page = read(replace(full_report(), gallery=(large,)))
+    links = {tag.attributes["href"] for tag in page.all("a")}
+    assert "#gallery" not in links
+    assert {link.removeprefix("#") for link in links} <= set(by_id(page))
+    assert "#gallery" in {tag.attributes["href"] for tag in read(full_report()).all("a")}

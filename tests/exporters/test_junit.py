@@ -201,5 +201,7 @@ def test_any_name_is_kept_and_none_is_markup(name):
 
 
 def legal(mark):
-    """Whether XML 1.0 allows a character; a carriage return it reads as a newline."""
-    return mark in "\t\n" or " " <= mark <= "\ud7ff" or "\ue000" <= mark <= "\ufffd" or mark > "\uffff"
+    """Whether XML 1.0 allows a character, and it can be seen or is a gap between such."""
+    allowed = " " <= mark <= "\ud7ff" or "\ue000" <= mark <= "\ufffd" or mark > "\uffff"
+    hidden = "\x7f" <= mark <= "\x9f" or mark in "\u200b\u2028\u202e"
+    return mark in "\t\n" or (allowed and not hidden)

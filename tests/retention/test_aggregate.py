@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetcheck.retention.aggregate import Strata, bootstrap_interval, bootstrap_p
+from forgetcheck.retention.aggregate import Strata, bootstrap_interval, bootstrap_p, scale
 
 
 def strata(lost, gained, n, weight=None, pseudo=0.0):
@@ -55,6 +55,16 @@ def test_interval_and_p_value_agree(item):
     assert bootstrap_p(item, low) == pytest.approx(0.025, abs=1e-6)
     assert bootstrap_p(item, high) == pytest.approx(0.975, abs=1e-6)
     assert bootstrap_p(item, item.mean) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("item", [strata([5], [0], [100]), strata([0, 2], [3, 0], [60, 90])])
+def test_the_p_value_has_no_step_at_the_mean(item):
+    """There the formula is another, in which skewness counts: these are skewed."""
+    step = 1e-3 * scale(item)
+    before, after = (bootstrap_p(item, item.mean + way * step) for way in (-1, 1))
+    at = bootstrap_p(item, item.mean)
+    assert at == pytest.approx((before + after) / 2, abs=1e-5)
+    assert abs(at - 0.5) > 1e-3
 
 
 def test_swapping_lost_and_gained_mirrors_it():

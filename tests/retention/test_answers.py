@@ -358,6 +358,13 @@ def test_a_picture_that_is_gone_or_another_is_found_out(tmp_path, harm):
         read_audit(tmp_path / "a")
 
 
+@pytest.mark.parametrize("name", ["audit.json", "answers.safetensors", ".png"])
+def test_what_may_not_be_read_is_not_called_missing(tmp_path, forbid, name):
+    write_audit(tmp_path / "a", full_audit())
+    forbid(name)
+    refused(tmp_path / "a", "cannot read", f"{name}': Permission denied; ")
+
+
 def test_a_picture_is_never_read_from_elsewhere(tmp_path):
     write_audit(tmp_path / "a", full_audit())
     manifest = tmp_path / "a" / "audit.json"

@@ -6,7 +6,7 @@ from planted import full_report, make_answers, make_judged
 from forgetcheck.retention.drafting import draft
 from forgetcheck.retention.policy import Policy, read_policy
 
-HOSTILE = ('quo"te', "back\\slash", "two\nlines", "caf\udce9", "]] # x", "'''", "\x7f\x00", "🦊")
+HOSTILE = ('quo"te', "back\\slash", "two\nlines", "caf\udce9", "]] # x", "'''", "\x7f\x00", "🦊", "")
 
 
 def read(tmp_path, text):

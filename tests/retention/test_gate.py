@@ -230,6 +230,14 @@ def test_a_question_that_could_not_be_asked_fails_and_says_why():
     assert not make_report(audit, other).passed
 
 
+def test_an_exemption_that_a_later_rule_takes_back_excuses_nothing():
+    unasked = Unasked("tuned", "texture", "linear", "class 'x' has no train images")
+    rules = [{"match": "texture", "ignore": True}, {"match": "text*", "ignore": False}]
+    audit = Audit((make_answers(GOOD),), {}, (unasked,))
+    assert not make_report(audit, Policy(concepts=rules)).passed
+    assert make_report(audit, Policy(concepts=rules[::-1])).passed
+
+
 def test_a_limit_on_nothing_fails():
     report = make_judged(make_answers(GOOD), concepts=[{"match": "shpae/*", "max_drop": 0.1}])
     assert [check.subject for check in report.failures()] == ["shpae/*"]

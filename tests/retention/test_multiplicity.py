@@ -84,6 +84,13 @@ def test_concepts_with_few_changes_do_not_get_in_the_way():
     assert holm(p)[0] == pytest.approx(101 * p[0])
 
 
+@pytest.mark.parametrize("off", [-1e-13, 1e-13])
+def test_a_p_value_that_is_off_in_its_last_digits_is_the_same(off):
+    p = (1 + off) / 64
+    adjusted = step_down([p, 1.0], [6, 6], [True, True], ["", ""])
+    assert adjusted[0] == pytest.approx(1 - (1 - 1 / 64) ** 2)
+
+
 def test_blocks_are_summed_because_they_may_depend_on_each_other():
     _, together = exact([6, 6], [6, 6])
     _, apart = exact([6, 6], [6, 6], ["a", "b"])

@@ -1,6 +1,8 @@
 """Reading a policy that a person wrote, and which questions its rules catch."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -96,10 +98,24 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text, word):
 
 def test_unreadable_files_are_refused(tmp_path):
     refused(tmp_path / "absent.toml", "no policy file")
-    refused(tmp_path, "no policy file")
     path = tmp_path / "latin.toml"
+    refused(path / "below", "no policy file")
     path.write_bytes(b"[policy] # caf\xe9\n")
     refused(path, "cannot read")
+    refused(path / "below", "no policy file")
+
+
+def test_what_may_not_be_read_is_not_called_missing(tmp_path, forbid):
+    path = written(tmp_path, "[policy]\n")
+    forbid("policy.toml")
+    refused(path, "cannot read", "toml': Permission denied.")
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    refused(tmp_path, "it is a folder, not a file")
+    refused(Path(os.devnull), "it is a device, not a file")
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "it is a pipe, not a file")
 
 
 def test_a_whole_policy(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from forgetcheck.retention.power import POWER, detectable, provable
+from forgetcheck.retention.power import POWER, detectable, fewest_lost, provable
 from forgetcheck.retention.statistics import interval, p_more_than
 
 
@@ -50,6 +50,18 @@ def test_more_samples_find_smaller_drops_and_a_limit_costs():
     assert (
         detectable([200, 1000], 0.02, [0.02, 0.02], 0.025) > detectable([200, 1000], 0.02, 0, 0.025)
     ).all()
+
+
+@pytest.mark.parametrize("limit", [0, 0.001, 0.005, 0.02])
+@pytest.mark.parametrize("level", [0.025, 0.01, 1e-8])
+def test_the_fewest_lost_answers_are_found_though_not_all_are_tried(limit, level):
+    """The search begins at the normal curve, which may be eight answers short of 65 (n = 5000, 1e-8)."""
+    gained, n = (column.ravel() for column in np.meshgrid([0.0, 1, 5, 20], [100.0, 500, 5000]))
+    found = fewest_lost(gained, n, limit * np.ones_like(n), level)
+    able = found <= n - gained
+    assert able.any()
+    assert (p_more_than(found, gained, n, limit)[able] <= level).all()
+    assert (p_more_than(found - 1, gained, n, limit) > level).all()
 
 
 def test_where_no_drop_would_be_found_it_says_so():

@@ -149,7 +149,8 @@ def exact_tail(lost, gained, n, drop):
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "n"), [(9, 1, 50), (16, 6, 161), (40, 25, 300), (20, 0, 400), (5, 0, 30)]
+    ("lost", "gained", "n"),
+    [(9, 1, 50), (16, 6, 161), (40, 25, 300), (20, 0, 400), (5, 0, 30), (40, 10, 400), (60, 20, 400)],
 )
 @pytest.mark.parametrize("limit", [0.01, 0.02, 0.05])
 def test_p_more_than_a_limit_is_an_exact_sum(lost, gained, n, limit):

@@ -1,8 +1,13 @@
 """Verdicts on planted losses: one question at a time, and among many."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from forgetcheck.retention.verdict import Verdict
+from forgetcheck.retention.compare import compare
+from forgetcheck.retention.policy import Policy
+from forgetcheck.retention.verdict import Verdict, never_knew
 
 
 def concepts(report, verdict):
@@ -146,6 +151,32 @@ def test_whole_tasks_and_their_concepts_share_images_and_are_summed(answers, jud
     task, fox, _ = report.findings
     assert task.p_adjusted == pytest.approx(2 / 64)
     assert fox.p_adjusted == pytest.approx(2 / 64)
+
+
+def test_what_must_be_forgotten_counts_in_full_beside_exact_tests(answers, judged):
+    """Its p-value is no coin flip's: that none of its answers changed spares the others nothing."""
+    rule = {"match": "face", "must_forget": True, "max_accuracy": 0.5}
+    lost = answers({"fox": (94, 6, 0, 0), "cat": (90, 0, 0, 0)})
+    face = answers({"ann": (0, 0, 0, 50), "bob": (0, 0, 0, 50)}, task="face")
+    report = judged(lost, face, max_drop=0, concepts=[rule])
+    assert report.tasks()[0].p_adjusted == pytest.approx(2 / 64)
+
+
+def test_a_base_that_is_just_better_than_chance_knew(answers):
+    policy = Policy(confidence=0.9)
+    (row, *_) = compare([answers({"a": (45, 1, 1, 3), "b": (40, 0, 0, 0)})], policy.confidence)
+    edge = 1 - policy.confidence
+    assert not never_knew(replace(row, chance_p=edge), policy)
+    assert never_knew(replace(row, chance_p=np.nextafter(edge, 1)), policy)
+
+
+def test_a_p_value_at_the_level_is_no_evidence_yet(answers, judged):
+    """Five losses of five are 1/32, which is the level to the last digit; six are less."""
+    found = [
+        judged(answers({"a": (50, lost, 0, 0), "b": (50, 0, 0, 0)}), max_drop=0, confidence=1 - 2 / 32)
+        for lost in (5, 6)
+    ]
+    assert [report.findings[0].verdict for report in found] == [Verdict.UNSURE, Verdict.FORGOT]
 
 
 def test_probes_see_the_same_images_and_are_summed(answers, judged):

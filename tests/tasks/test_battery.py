@@ -50,3 +50,12 @@ def test_names_that_are_no_battery():
         read_battery("drawm")
     with pytest.raises(CannotAsk, match="no battery file"):
         read_battery("nowhere.toml")
+
+
+def test_a_battery_that_cannot_be_read_says_why(tmp_path, forbid):
+    with pytest.raises(CannotAsk, match="it is a folder, not a file"):
+        read_battery(str(tmp_path))
+    path = write(tmp_path, "")
+    forbid(".toml")
+    with pytest.raises(CannotAsk, match="': Permission denied"):
+        read_battery(path)

@@ -159,10 +159,10 @@ def within_room(lost: Sequence[Lost]) -> Iterator[Lost]:
     turns = [(turn, item) for queue in queues.values() for turn, item in enumerate(queue)]
     room = PICTURE_BYTES
     for _, item in sorted(turns, key=lambda pair: pair[0])[:PICTURES]:
-        room -= len(item.image) * 4 // 3
-        if room < 0:
-            return
-        yield item
+        needed = len(item.image) * 4 // 3
+        if needed <= room:
+            room -= needed
+            yield item
 
 
 def data_uri(image: bytes) -> str:
@@ -189,7 +189,7 @@ def contents(report: Report) -> Iterator[tuple[str, str]]:
         yield "probes", "Other probes"
     if concepts(report):
         yield "concepts", "Concepts"
-    if report.gallery:
+    if any(within_room(report.gallery)):
         yield "gallery", "Lost samples"
     if calibrated(report):
         yield "calibration", "Calibration"

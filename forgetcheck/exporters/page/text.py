@@ -1,7 +1,9 @@
 """Numbers and names as the page writes them. Pure: values in, text out."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from markupsafe import Markup
 
@@ -167,11 +169,10 @@ def effects(rule: Rule) -> str:
 def clipped(text: str, room: float) -> str:
     """Shorten a label to a room in em, estimated: a picture has no layout that would do it."""
     text = str(shown(named(text)))
-    if width(text) <= room:
+    widths = list(accumulate(map(em, text)))
+    if widths[-1] <= room:
         return text
-    kept = text
-    while kept and width(kept) + width("…") > room:
-        kept = kept[:-1]
+    kept = text[: bisect_right(widths, room, key=lambda end: end + em("…"))]
     return kept.rstrip() + "…"
 
 
