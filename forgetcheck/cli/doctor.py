@@ -41,7 +41,7 @@ def doctor(
     from forgetcheck.examining import examine
 
     found = find_checkpoint(checkpoint, model, tasks=tuple(tasks.tasks.values()))
-    with console.progress_printable(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         examined = examine(found, tasks, samples, device, progress)
     if not quiet:
         console.show(diagnosis_table(examined))
