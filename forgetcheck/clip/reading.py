@@ -1,6 +1,7 @@
 """Read the weights of a checkpoint, whatever saved them, without executing anything in it."""
 
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from forgetcheck.clip.formats.base import (
     refuse_unfit,
     shown,
 )
-from forgetcheck.clip.formats.naming import drop_constants, is_constant, settle_names
+from forgetcheck.clip.formats.naming import (
+    drop_constants,
+    is_adapter,
+    is_constant,
+    settle_names,
+    strip_prefixes,
+)
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
 from forgetcheck.clip.formats.pickled_weights import read_pickled
 from forgetcheck.clip.formats.safetensors_files import (
@@ -36,6 +43,9 @@ FILES = (  # of a folder, in the order of open_clip
     "pytorch_model.bin",
 )
 TRANSFORMERS = ("vision_model.", "text_model.")
+ADAPTER = "adapter_config.json"
+MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
+GIT_LFS = b"version https://git-lfs"
 
 
 def read_weights(path: Path, finite: bool = True) -> Weights:
@@ -44,16 +54,15 @@ def read_weights(path: Path, finite: bool = True) -> Weights:
     The format is told from the content, not the suffix. Raises CannotAsk for a missing, empty, truncated
     or foreign file, for code in it, and, unless `finite` is off, for NaN or Inf.
     """
-    if path.is_dir():
+    if is_folder(path):
         return read_folder(path, finite)
-    refuse_irregular(path)
     raw = read_file(path, finite)
-    if of_transformers(raw):
+    if of_transformers(strip_prefixes(raw.tensors)[0]):
         raise CannotAsk(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
             "the towers are built."
         )
-    weights = settled(raw)
+    weights = settled(path, raw)
     return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
 
 
@@ -73,13 +82,39 @@ def has_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in (*FILES, *INDEXES))
 
 
+def is_folder(path: Path) -> bool:
+    """Tell a folder from a file. Raises CannotAsk for what is neither."""
+    try:
+        folder = path.is_dir()
+    except OSError as problem:  # such as a name that is too long
+        raise unreachable(path, problem) from None
+    if not folder:
+        refuse_irregular(path)
+    return folder
+
+
+def unreachable(path: Path, problem: Exception) -> CannotAsk:
+    reason = getattr(problem, "strerror", None) or problem
+    return CannotAsk(f"no checkpoint at '{path}' ({reason}): check the path.")
+
+
 def read_folder(folder: Path, finite: bool) -> Weights:
+    refuse_adapter(folder)
     raw = read_files(folder, finite)
-    return convert_folder(folder, raw) if of_transformers(raw) else settled(raw)
+    return convert_folder(folder, raw) if of_transformers(raw.tensors) else settled(folder, raw)
 
 
-def of_transformers(raw: Raw) -> bool:
-    return any(name.startswith(TRANSFORMERS) for name in raw.tensors)
+def refuse_adapter(folder: Path) -> None:
+    """Whole weights beside an adapter are not the tuned model: transformers applies it on loading."""
+    if (folder / ADAPTER).exists():
+        raise CannotAsk(
+            f"'{folder}' holds an adapter ({ADAPTER}): {MERGE}, or move the adapter's files away if the "
+            "weights beside it are complete without it."
+        )
+
+
+def of_transformers(names: Iterable[str]) -> bool:
+    return any(name.startswith(TRANSFORMERS) for name in names)
 
 
 def read_files(folder: Path, finite: bool) -> Raw:
@@ -94,13 +129,19 @@ def read_file(path: Path, finite: bool) -> Raw:
     """Read one file, told by its content."""
     refuse_irregular(path)
     with path.open("rb") as file:
-        start = file.read(1)
-    if start == b"{" and not is_safetensors(path):
-        return read_parts(path, finite)
-    raw = read_one(path)
-    refuse_unfit(path, raw.tensors, path.stat().st_size)
-    if finite:
-        refuse_not_finite(path, raw.tensors)
+        start = file.read(len(GIT_LFS))
+    if start == GIT_LFS:
+        raise CannotAsk(f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`.")
+    if start[:1] == b"{" and not is_safetensors(path):
+        raw = read_parts(path, finite)
+    else:
+        raw = read_one(path)
+        refuse_unfit(path, raw.tensors, path.stat().st_size)
+        if finite:
+            refuse_not_finite(path, raw.tensors)
+    adapters = [name for name in raw.tensors if is_adapter(name)]
+    if adapters:
+        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}.")
     return raw
 
 
@@ -132,8 +173,14 @@ def read_parts(index: Path, finite: bool) -> Raw:
     return Raw(tensors, "sharded safetensors" if "safetensors" in index.name else "sharded state dict")
 
 
-def settled(raw: Raw) -> Weights:
+def settled(path: Path, raw: Raw) -> Weights:
     named = settle_names(raw.tensors)
+    twice = [name for name in named.tensors if f"text.{name}" in named.tensors]
+    if twice:
+        raise CannotAsk(
+            f"'{path}' has its text tower twice ('{shown(twice[0])}' and 'text.{shown(twice[0])}'): "
+            "save the weights of one model."
+        )
     return Weights(
         named.tensors,
         raw.family,
@@ -155,8 +202,7 @@ def refuse_irregular(path: Path) -> None:
         if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             path.open("rb").close()
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise CannotAsk(f"no checkpoint at '{path}' ({reason}): check the path.") from None
+        raise unreachable(path, problem) from None
     if not stat.S_ISREG(status.st_mode):
         raise CannotAsk(f"'{path}' is not a file: expected weights (.safetensors, .pt) or a run folder.")
     if status.st_size == 0:

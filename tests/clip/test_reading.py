@@ -67,7 +67,7 @@ def test_what_lies_beside_the_weights_is_left_out(tmp_path):
     torch.save({"state_dict": WEIGHTS, "state_dict_ema": averaged, **beside}, tmp_path / "w.pt")
     found = read_weights(tmp_path / "w.pt")
     assert_same(found.tensors)
-    assert "Left out: state_dict_ema." in found.notes
+    assert "Left out other weights: state_dict_ema." in found.notes
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
@@ -221,3 +221,88 @@ def test_nested_tensors(tmp_path):
 def test_a_number_repeated_without_being_stored(tmp_path):
     torch.save({"a": torch.zeros(1).expand(100)}, tmp_path / "stride.pt")
     refused(tmp_path / "stride.pt", "more data than the file holds")
+
+
+@pytest.mark.parametrize("beside", ["model_ema", "ema", "teacher"])
+def test_other_weights_of_a_training_checkpoint_are_told(tmp_path, beside):
+    """Which of two was read must not be a surprise."""
+    averaged = {name: value * 2 for name, value in WEIGHTS.items()}
+    content = {"model": WEIGHTS, beside: averaged, "optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}}}
+    for value in (averaged, {"decay": 0.99, "module": averaged}):
+        torch.save({**content, beside: value}, tmp_path / "w.pt")
+        found = read_weights(tmp_path / "w.pt")
+        assert_same(found.tensors)
+        assert found.notes == ("Read the weights under 'model'.", f"Left out other weights: {beside}.")
+
+
+def test_a_deepspeed_checkpoint(tmp_path):
+    torch.save({"module": WEIGHTS, "optimizer": None, "ds_version": "0.15"}, tmp_path / "w.pt")
+    assert_same(read_state_dict(tmp_path / "w.pt"))
+
+
+@pytest.mark.parametrize("prefix", ["net.", "clip.", "clip_model.", "_fsdp_wrapped_module."])
+def test_attributes_that_hold_the_model(tmp_path, prefix):
+    torch.save({"state_dict": {prefix + name: value for name, value in WEIGHTS.items()}}, tmp_path / "w.pt")
+    assert_same(read_state_dict(tmp_path / "w.pt"))
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod._orig_mod"]
+)
+def test_modules_that_were_wrapped_alone(tmp_path, wrapper):
+    save_file({f"visual.{wrapper}.a": WEIGHTS["a"], "b": WEIGHTS["b"]}, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert set(found.tensors) == {"visual.a", "b"}
+    assert found.notes == ("Took the wrappers of modules out of 1 names.",)
+
+
+def test_two_tensors_never_become_one(tmp_path):
+    names = {"visual.a", "visual._orig_mod.a"}
+    save_file({name: torch.ones(1) for name in names}, tmp_path / "w.pt")
+    assert set(read_state_dict(tmp_path / "w.pt")) == names
+
+
+def test_averaged_weights_of_torch(tmp_path):
+    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(2, 3))
+    torch.save(averaged.state_dict(), tmp_path / "w.pt")
+    assert set(read_state_dict(tmp_path / "w.pt")) == {"weight", "bias"}
+
+
+def test_a_head_behind_the_prefix_of_a_trainer(tmp_path):
+    names = {"model.image_encoder.model.visual.a": 2, "model.classification_head.weight": 2}
+    weights = {name: torch.ones(3, width) for name, width in names.items()}
+    torch.save({"state_dict": weights}, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert set(found.tensors) == {"visual.a"}
+    assert found.head is not None
+    assert found.notes[1] == "Stripped 'model.' from every name."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["visual.attn.lora_A.weight", "base_model.model.visual.c_fc.base_layer.weight", "a.lora_down.weight"],
+)
+def test_adapters_that_are_not_merged(tmp_path, name):
+    """The weights beside them are the base's: reading those alone would find that nothing was forgotten."""
+    save_file({**WEIGHTS, name: torch.ones(2)}, tmp_path / "model.safetensors")
+    refused(tmp_path / "model.safetensors", "adapter", "merge")
+    save_file(WEIGHTS, tmp_path / "model.safetensors")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    refused(tmp_path, "adapter", "merge")
+
+
+def test_two_text_towers(tmp_path):
+    """One of each layout: a model takes either, and which must not be left to chance."""
+    save_file({"ln_final.bias": torch.ones(2), "text.ln_final.bias": torch.zeros(2)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "text tower twice")
+
+
+def test_a_pointer_of_git_lfs(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605157884\n"
+    (tmp_path / "w.safetensors").write_text(pointer)
+    refused(tmp_path / "w.safetensors", "git lfs pull")
+
+
+def test_transformers_names_behind_a_prefix(tmp_path):
+    torch.save({"module.vision_model.x": torch.ones(2)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "save_pretrained")

@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from forgetcheck.clip.formats.base import CONVERT, damaged
-from forgetcheck.clip.formats.pickled import read_pickle
+from forgetcheck.clip.formats.pickled import MAX_TEXT, read_pickle
 from forgetcheck.clip.formats.tensors import Shelf, fill_from
 from forgetcheck.errors import CannotAsk
 
 PICKLE = "data.pkl"
 CODE = "code"  # TorchScript's sources: compressed, and never read
 MAX_MEMBERS = 200_000
+MAX_DIRECTORY = 2**24  # bytes of the list of members, each of which takes ten times its bytes in memory
 LITTLE = b"little"
 
 
@@ -35,18 +38,36 @@ class ArchiveShelf(Shelf):
         return self.read[key]
 
 
-def open_archive(path: Path) -> zipfile.ZipFile:
+class Guarded(io.BufferedReader):
+    """A file that doesn't let zipfile read a list of members of any length."""
+
+    opening = True
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.opening and size is not None and size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its list of members is too long")
+        return super().read(size)
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the archive and refuse it for anything that torch doesn't write."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as problem:
-        raise damaged(path, problem) from None
-    try:
+    with Guarded(io.FileIO(path)) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as problem:
+            raise damaged(path, problem) from None
+        file.opening = False
         refuse_odd_members(path, archive.infolist())
-    except CannotAsk:
-        archive.close()
-        raise
-    return archive
+        forget_absent_checksums(archive.infolist())
+        yield archive
+
+
+def forget_absent_checksums(members: list[zipfile.ZipInfo]) -> None:
+    """Torch can be told to write none: then all of them are 0, and zipfile must not compare them."""
+    if not any(member.CRC for member in members):
+        for member in members:
+            del member.CRC
 
 
 def refuse_odd_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -72,5 +93,7 @@ def read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[Any, ArchiveShel
     ]
     if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != LITTLE:
         raise CannotAsk(f"'{path}' was saved on a big-endian machine: {CONVERT}.")
+    if archive.getinfo(f"{root}/{PICKLE}").file_size > MAX_TEXT:
+        raise CannotAsk(f"'{path}' holds far more than weights: {CONVERT}.")
     content = archive.read(f"{root}/{PICKLE}")
     return read_pickle(io.BytesIO(content), len(content)).root, ArchiveShelf(archive, root)

@@ -84,10 +84,10 @@ def damaged(path: Path, problem: Exception) -> CannotAsk:
     return CannotAsk(f"'{path}' is truncated or damaged ({shown(str(problem))}): copy or save it again.")
 
 
-def shown(name: str) -> str:
+def shown(name: str, most: int = LONGEST_NAME) -> str:
     """Make a text from a file fit for one line of a terminal."""
-    text = name if name.isprintable() else ascii(name)[1:-1]
-    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
+    text = name if name.isprintable() else ascii(name[: most + 1])[1:-1]
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def refuse_unfit(path: Path, tensors: Mapping[str, Tensor], room: int) -> None:

@@ -1,23 +1,23 @@
 """From the names that training code saves to open_clip's: prefixes, leftovers, a head beside the towers."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from forgetcheck.clip.formats.base import shown
 
-PREFIXES = (
-    "module.",
-    "_orig_mod.",
-    "model.",
+PREFIXES = (  # of DataParallel, compile, FSDP, Lightning, wise-ft
+    "module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "net.", "clip.", "clip_model.",
     "image_encoder.",
-)  # of DataParallel, compile, Lightning, wise-ft
-HEAD = re.compile(r"^(?:module\.|_orig_mod\.)*classification_head\.(weight|bias)$")
+)  # fmt: skip
+WRAPPED = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+HEAD = re.compile(r"^classification_head\.(weight|bias)$")
+ADAPTER = re.compile(r"(^|[._])lora_|\.base_layer\.|(^|\.)(hada_w|lokr_w|ia3_)")
 SCALARS = ("logit_scale", "logit_bias")
 CONSTANT = re.compile(  # OpenAI keeps settings among its tensors; masks and positions were once saved
-    r"(^|\.)(input_resolution|context_length|vocab_size|attn_mask|position_ids)$"
+    r"(^|\.)(input_resolution|context_length|vocab_size|attn_mask|position_ids)$|^n_averaged$"
 )
 TEXT_LEFTOVERS = (
     "token_embedding.weight",
@@ -40,22 +40,37 @@ class Named:
 
 def settle_names(tensors: dict[str, Tensor]) -> Named:
     """Bring what training code saved to open_clip's names; each step says what it changed."""
-    named = take_head(tensors)
-    for step in (strip_prefixes, drop_text_leftovers, make_scalars):
+    named = take_head(after(Named(tensors), strip_prefixes, drop_wrappers))
+    return after(named, strip_prefixes, drop_text_leftovers, make_scalars)  # a head has fewer prefixes
+
+
+def after(named: Named, *steps: Callable[[dict[str, Tensor]], tuple[dict[str, Tensor], str]]) -> Named:
+    for step in steps:
         changed, note = step(named.tensors)
         named = replace(named, tensors=changed, notes=(*named.notes, note) if note else named.notes)
     return named
 
 
-def take_head(tensors: dict[str, Tensor]) -> Named:
+def take_head(named: Named) -> Named:
     """Split off the linear head of wise-ft, FLYP and their kin."""
+    tensors = named.tensors
     head = {match[1]: name for name in tensors if (match := HEAD.match(name))}
     if "weight" not in head or tensors[head["weight"]].ndim != 2 or len(head) == len(tensors):
-        return Named(tensors)
+        return named
     rest = {name: value for name, value in tensors.items() if name not in head.values()}
     weight, bias = tensors[head["weight"]], tensors[head["bias"]] if "bias" in head else None
-    return Named(
-        rest, (f"Found a fine-tuned head of {len(weight)} classes beside the towers.",), weight, bias
+    note = f"Found a fine-tuned head of {len(weight)} classes beside the towers."
+    return Named(rest, (*named.notes, note), weight, bias)
+
+
+def drop_wrappers(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Take out of names what torch.compile, FSDP and activation checkpointing put there for some modules."""
+    names = {name: WRAPPED.sub("", name) for name in tensors}
+    count = sum(name != new for name, new in names.items())
+    if not count or len(set(names.values())) < len(names):  # two tensors must not become one
+        return tensors, ""
+    return {names[name]: value for name, value in tensors.items()}, (
+        f"Took the wrappers of modules out of {count} names."
     )
 
 
@@ -77,7 +92,7 @@ def shared_prefix(names: Collection[str]) -> str:
 def drop_constants(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Leave out what older releases and OpenAI save among the weights."""
     constant = [name for name in tensors if is_constant(name)]
-    kept = {name: value for name, value in tensors.items() if name not in constant}
+    kept = {name: value for name, value in tensors.items() if not is_constant(name)}
     more = f" and {len(constant) - 3} more" if len(constant) > 3 else ""
     return (
         kept,
@@ -87,6 +102,10 @@ def drop_constants(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 
 def is_constant(name: str) -> bool:
     return bool(CONSTANT.search(name))
+
+
+def is_adapter(name: str) -> bool:
+    return bool(ADAPTER.search(name))
 
 
 def drop_text_leftovers(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_STEPS = 500_000  # opcodes; a training checkpoint of 1000 tensors with its optimiser has 100,000
+MAX_PAIRS = 500_000  # handed to old dictionaries in lists, which one opcode can repeat
 MAX_LINE = 65_536  # bytes of a text argument
+MAX_TEXT = 40_000_000  # bytes of everything but storages; a text may take five times its bytes in memory
+BULK = (b"B", b"\x8e", b"\x96")  # opcodes of bytes, in which plain pickles keep their storages
 CONSTANT = re.compile(
     "(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|BYTES|UNICODE)8?|BYTEARRAY8"
 )
 CONSTANTS = frozenset(one.name for one in pickletools.opcodes if CONSTANT.fullmatch(one.name))
 LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 DICTIONARIES = ("collections.OrderedDict", "builtins.dict")
+SETS = ("builtins.set", "builtins.frozenset")
 KEYS = (str, int, float, bytes, type(None))  # hashing a tuple that doubles itself would take for ever
 # No checkpoint calls these. Nothing would happen here if one did: its owner should hear of it all the same.
 FORBIDDEN = re.compile(
@@ -65,16 +69,34 @@ class Window:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file = file
-        self.end = file.tell() + size
+        self.size = size
+        self.place = 0
+        self.texts = 0  # bytes of them so far
+        self.alone = b""  # the last byte read alone: before a long argument, that is its opcode
 
     def read(self, size: int) -> bytes:
-        return self.file.read(max(0, min(size, self.end - self.file.tell())))
+        size = max(0, min(size, self.size - self.place))
+        if self.alone not in BULK:
+            self.spend(size)
+        content = self.file.read(size)
+        self.place += len(content)
+        if size == 1:
+            self.alone = content
+        return content
 
     def readline(self) -> bytes:
-        return self.file.readline(max(0, min(MAX_LINE, self.end - self.file.tell())))
+        content = self.file.readline(max(0, min(MAX_LINE, self.size - self.place)))
+        self.place += len(content)
+        self.spend(len(content))
+        return content
+
+    def spend(self, size: int) -> None:
+        self.texts += size
+        if self.texts > MAX_TEXT:
+            raise ValueError("too much text")
 
     def tell(self) -> int:
-        return self.file.tell()
+        return self.place
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,7 @@ class Machine:
         self.below: list[list[Any]] = []  # the stacks under the open marks
         self.memo: dict[int, Any] = {}
         self.stored: list[Stored] = []
+        self.pairs = 0  # flattened so far
 
     def execute(self, name: str, argument: Any) -> None:
         if name in CONSTANTS:
@@ -167,19 +190,29 @@ class Machine:
         self.stack.append(named(*self.take(2)))
 
     def call(self, _: Any) -> None:
-        self.stack.append(made(*self.take(2)))
+        self.make(*self.take(2))
 
     def call_with_keywords(self, _: Any) -> None:
         maker, arguments, _keywords = self.take(3)
-        self.stack.append(made(maker, arguments))
+        self.make(maker, arguments)
 
     def old_call(self, _: Any) -> None:
         maker, *arguments = self.since_mark()
-        self.stack.append(made(maker, tuple(arguments)))
+        self.make(maker, tuple(arguments))
 
     def named_call(self, argument: str) -> None:
         arguments = tuple(self.since_mark())
-        self.stack.append(made(named(*argument.partition(" ")[::2]), arguments))
+        self.make(named(*argument.partition(" ")[::2]), arguments)
+
+    def make(self, maker: Any, arguments: Any) -> None:
+        if isinstance(maker, Name) and maker.path in DICTIONARIES:
+            pairs = pairs_of(arguments)
+            self.pairs += len(pairs)
+            if self.pairs > MAX_PAIRS:
+                raise ValueError("too many pairs")
+            self.stack.append(dictionary([item for key, value in pairs for item in (key, value)]))
+        else:
+            self.stack.append(made(maker, arguments))
 
     def build(self, _: Any) -> None:
         state = self.stack.pop()
@@ -215,21 +248,21 @@ def named(module: Any, name: Any) -> Name:
 
 
 def made(maker: Any, arguments: Any) -> Any:
-    """Remember a call; only dictionaries are taken for what they are."""
+    """Remember a call; only a set is taken for what it is, a list."""
     if isinstance(maker, Name):
         if FORBIDDEN.match(maker.path):
             raise Forbidden(maker.path)
-        if maker.path in DICTIONARIES:
-            return dictionary(flat_pairs(arguments))
+        if maker.path in SETS and isinstance(arguments, tuple) and len(arguments) < 2:
+            return arguments[0] if arguments else []
     return Made(maker, arguments)
 
 
-def flat_pairs(arguments: Any) -> list[Any]:
-    """Flatten the pairs that an old OrderedDict is called with."""
+def pairs_of(arguments: Any) -> list[Any] | tuple[Any, ...]:
+    """Return the pairs that an old OrderedDict is called with."""
     pairs = arguments[0] if arguments else ()
     if not isinstance(pairs, list | tuple):
         raise TypeError("a dictionary without pairs")
-    return [item for key, value in pairs for item in (key, value)]
+    return pairs
 
 
 def persistent(key: Any) -> Any:

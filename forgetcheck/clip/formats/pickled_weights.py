@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from forgetcheck.clip.formats.streams import read_stream
 from forgetcheck.clip.formats.tensors import NotDense, Shelf, TooLarge, build_tensor, is_tensor
 from forgetcheck.errors import CannotAsk
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "module")  # the last: DeepSpeed
 MAX_MODULES = 20_000  # modules may share modules, so that few of them spell very many names
+MAX_ENTRIES = 100_000  # of all modules together
+MENTIONED = 3  # other weights that a note names
 MAX_NAME = 1000  # characters of the path to a tensor
 SCRIPTED = "__torch__."  # the classes of TorchScript
 
@@ -73,10 +76,21 @@ def unwrap(content: Any) -> tuple[Any, tuple[str, ...]]:
         if not inside:
             break
         notes.append(f"Read the weights under '{inside[0]}'.")
-        if inside[1:]:
-            notes.append(f"Left out: {', '.join(inside[1:])}.")
+        others = [shown(str(key)) for key, value in fields.items() if key != inside[0] and has_tensors(value)]
+        if others:
+            more = f" and {len(others) - MENTIONED} more" if others[MENTIONED:] else ""
+            notes.append(f"Left out other weights: {', '.join(others[:MENTIONED])}{more}.")
         content = fields[inside[0]]
     return content, tuple(notes)
+
+
+def has_tensors(value: Any) -> bool:
+    """Tell by the first of its entries whether this is weights, perhaps inside of a wrapper of their own."""
+    inside = [value, *(mapping(value).get(key) for key in WRAPPERS)]
+    return any(
+        module_state(item) is not None or any(map(is_tensor, islice(mapping(item).values(), 1)))
+        for item in inside
+    )
 
 
 def holds_weights(value: Any) -> bool:
@@ -129,6 +143,7 @@ def module_tensors(root: Made) -> dict[str, Made]:
     """Walk the modules as `state_dict()` does: parameters, persistent buffers, then the modules inside."""
     found: dict[str, Made] = {}
     pending: list[tuple[str, Any]] = [("", root)]
+    entries = 0
     for _ in range(MAX_MODULES):
         if not pending:
             return found
@@ -136,12 +151,21 @@ def module_tensors(root: Made) -> dict[str, Made]:
         state = module_state(module)
         if state is None:
             continue
-        passing = state.get("_non_persistent_buffers_set")
-        names = [*mapping(state["_parameters"]).items(), *mapping(state.get("_buffers")).items()]
-        kept = [(name, value) for name, value in names if not (isinstance(passing, list) and name in passing)]
-        found.update({joined(prefix, name): value for name, value in kept if is_tensor(value)})
-        pending += [(joined(prefix, name) + ".", value) for name, value in mapping(state["_modules"]).items()]
+        parameters, inside = mapping(state["_parameters"]), mapping(state["_modules"])
+        buffers, passing = mapping(state.get("_buffers")), items(state.get("_non_persistent_buffers_set"))
+        entries += len(parameters) + len(inside) + len(buffers) + len(passing)
+        if entries > MAX_ENTRIES:
+            break
+        dropped = {name for name in passing if isinstance(name, str)}
+        kept = {**parameters, **{name: value for name, value in buffers.items() if name not in dropped}}
+        found.update({joined(prefix, name): value for name, value in kept.items() if is_tensor(value)})
+        pending += [(joined(prefix, name) + ".", value) for name, value in inside.items()]
     raise ValueError("too many modules")
+
+
+def items(value: Any) -> list[Any]:
+    """Return a set, which was read as a list; empty for anything else."""
+    return value if isinstance(value, list) else []
 
 
 def joined(prefix: str, name: Any) -> str:
@@ -165,10 +189,14 @@ def scripted_tensors(root: Made) -> dict[str, Made]:
     """Walk the objects of a TorchScript archive, whose modules and tensors are plain attributes."""
     found: dict[str, Made] = {}
     pending: list[tuple[str, Made]] = [("", root)]
+    entries = 0
     for _ in range(MAX_MODULES):
         if not pending:
             return found
         prefix, module = pending.pop()
+        entries += len(attributes(module))
+        if entries > MAX_ENTRIES:
+            break
         for name, value in attributes(module).items():
             if is_tensor(value):
                 found[joined(prefix, name)] = value

@@ -10,7 +10,8 @@ from forgetcheck.clip.formats.base import in_one_line
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 
-MAX_INDEX = 2**26  # bytes
+MAX_INDEX = 2**23  # bytes; of a model of 1000 tensors it has 100,000
+MAX_HEADER = 2**23  # bytes; in memory it takes twenty times as much
 INDEXES = (
     "model.safetensors.index.json",
     "open_clip_model.safetensors.index.json",
@@ -25,12 +26,23 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
+    refuse_long_header(path)
     with in_one_line(path), safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
 
+def refuse_long_header(path: Path) -> None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise CannotAsk(
+            f"'{path}' is no checkpoint of a CLIP (its header says {length:,} bytes): copy or save it again."
+        )
+
+
 def read_header(path: Path) -> dict[str, str]:
     """Return the texts in the header of a safetensors file."""
+    refuse_long_header(path)
     with in_one_line(path), safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
 

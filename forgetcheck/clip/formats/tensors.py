@@ -89,8 +89,11 @@ def build_tensor(node: Made, shelf: Shelf) -> Tensor:
         raise NotDense(function)
     storage, offset, size, stride = arguments[:4]
     kind, content = find_storage(storage, shelf)
+    rest = arguments[6:]
     if function.endswith("_v3"):
-        kind = KINDS[arguments[6].path]
+        kind, rest = KINDS[rest[0].path], rest[1:]
+    if any(isinstance(state, dict) and any(state.values()) for state in rest):
+        raise NotDense("a view that is negative or conjugate")  # the bytes are not the numbers
     room = content.numel() // kind.itemsize
     flat = content[: room * kind.itemsize].view(kind)
     return place(flat, count(offset), counts(size), counts(stride))

@@ -80,8 +80,8 @@ def clip_config(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return open_clip's model_cfg, and what was assumed. What a config leaves out is CLIP's usual."""
     vision, text = (
-        with_usual(config.get("vision_config"), VISION_USUAL),
-        with_usual(config.get("text_config"), TEXT_USUAL),
+        with_usual(told(config, "vision"), VISION_USUAL),
+        with_usual(told(config, "text"), TEXT_USUAL),
     )
     activation = agreed_activation(vision, text)
     eos, vocabulary = text["eos_token_id"], whole(text, "vocab_size")
@@ -132,6 +132,12 @@ TEXT_USUAL = {
     "layer_norm_eps": USUAL_EPS,
     "eos_token_id": 49407,
 }
+
+
+def told(config: Mapping[str, Any], tower: str) -> Any:
+    """Return the config of a tower. Old files have two, of which transformers takes the `_dict` whole."""
+    old = config.get(f"{tower}_config_dict")
+    return config.get(f"{tower}_config") if old is None else old
 
 
 def with_usual(found: Any, usual: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from forgetcheck.clip.formats.base import Raw, Unbuildable, Weights, in_one_line
+from forgetcheck.clip.formats.base import LONGEST_NAME, Raw, Unbuildable, Weights, in_one_line, shown
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import siglip_config, siglip_tensors
 from forgetcheck.documents import parse_json
@@ -14,9 +14,17 @@ from forgetcheck.errors import CannotAsk
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-MAX_TEXT = 2**24  # bytes of a config
+PROCESSOR = "processor_config.json"  # where transformers 5 keeps the other inside
+RESCALING = 1 / 255
+MAX_TEXT = 2**22  # bytes of a config
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 READABLE = ("bilinear", "bicubic")  # what open_clip resizes with
+ESSENTIAL = (  # of either model
+    "text_model.embeddings.token_embedding.weight",
+    "vision_model.embeddings.position_embedding.weight",
+    "logit_scale",
+)
+PARTS = ("text_model.", "vision_model.", "text_projection.", "visual_projection.", "logit_")
 NAMES = {"clip": "CLIP", "siglip": "SigLIP"}
 CONVERSIONS = {"clip": (clip_tensors, clip_config), "siglip": (siglip_tensors, siglip_config)}
 OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
@@ -27,9 +35,22 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
     """Return the weights under open_clip's names, with the config open_clip builds the same model from."""
     config = read_json(folder / CONFIG)
     kind = config.get("model_type")
-    if kind not in NAMES:
+    if not isinstance(kind, str) or kind not in NAMES:
+        kind = kind if isinstance(kind, str) else type(kind).__name__
         raise CannotAsk(
-            f"'{folder}' holds a '{kind}' of transformers: of its models, CLIPModel and SiglipModel are read."
+            f"'{folder}' holds a '{shown(kind)}' of transformers: of its models, CLIPModel and SiglipModel "
+            "are read."
+        )
+    lacking = [name for name in ESSENTIAL if name not in raw.tensors]
+    if lacking:
+        raise CannotAsk(
+            f"'{folder}' lacks '{lacking[0]}': of transformers' models, whole CLIPModels and SiglipModels "
+            "are read; save that model, not a part of it or a classifier made from it."
+        )
+    unread = [name for name in raw.tensors if not name.startswith(PARTS)]
+    if unread:
+        raise CannotAsk(
+            f"'{folder}' has '{shown(unread[0])}', which no {NAMES[kind]}Model has: save that model alone."
         )
     convert, describe = CONVERSIONS[kind]
     try:
@@ -39,7 +60,9 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
             tensors = convert(raw.tensors)
             preprocess, more = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
     except Unbuildable as problem:
-        raise CannotAsk(f"'{folder}' is not a model that open_clip can build: {problem}.") from None
+        raise CannotAsk(
+            f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
+        ) from None
     name = NAMES[kind]
     return Weights(
         tensors,
@@ -70,6 +93,8 @@ def refuse_mismatch(
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise CannotAsk(f"'{path}' is not a file: copy the folder again.")
         if path.stat().st_size > MAX_TEXT:
             raise CannotAsk(f"'{path}' is too large for a config: check what it is.")
         return parse_json(path.read_text(encoding="utf-8"))
@@ -81,11 +106,11 @@ def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, A
     """Return the preprocess_cfg of open_clip, and what was assumed."""
     mean, std = OPENAI if kind == "clip" else HALVES
     usual = {"mode": "RGB", "fill_color": 0, "interpolation": "bicubic", "size": image_size}
-    if not (folder / PREPROCESSOR).is_file():
+    found = processor(folder)
+    if found is None:
         mode = "shortest" if kind == "clip" else "squash"
         note = f"There is no {PREPROCESSOR}: the usual preprocessing of such models is assumed."
         return {**usual, "mean": mean, "std": std, "resize_mode": mode}, (note,)
-    found = read_json(folder / PREPROCESSOR)
     size, mode = sizes(found, image_size)
     if size != image_size:
         raise Unbuildable(f"it sees images of {image_size} pixels, but is given {size}")
@@ -99,7 +124,18 @@ def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, A
     off = [step for step in ("do_resize", "do_normalize", "do_rescale") if found.get(step) is False]
     if off:
         raise Unbuildable(f"{PREPROCESSOR} switches {off[0]} off")
+    if abs(float(found.get("rescale_factor") or RESCALING) - RESCALING) > RESCALING / 1000:
+        raise Unbuildable(f"{PREPROCESSOR} scales pixels by {found['rescale_factor']}, open_clip by 1/255")
     return {**usual, **told}, ()
+
+
+def processor(folder: Path) -> dict[str, Any] | None:
+    """Return what the folder says about images, in the order of transformers; None where it says nothing."""
+    if (folder / PROCESSOR).is_file():
+        inside = read_json(folder / PROCESSOR).get("image_processor")
+        if isinstance(inside, dict):
+            return inside
+    return read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
 
 
 def sizes(found: Mapping[str, Any], image_size: int) -> tuple[int, str]:

@@ -37,6 +37,7 @@ TEXT = (
     (r"^text_model\.encoder\.layers\.", "text.transformer.resblocks."),
     *BLOCK,
 )
+TRUNK_EPS = 1e-6  # which open_clip cannot change
 POOL = "vision_model.head.attention.in_proj_"  # query, key and value, which timm keeps as q and kv
 
 SIZES = {  # (width, layers, heads, width inside): timm's word for it
@@ -145,6 +146,8 @@ def gelu(tower: Mapping[str, Any]) -> str:
 def find_trunk(vision: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return timm's name of the image tower, and how its activation differs from transformers'."""
     gelu(vision)
+    if float(vision["layer_norm_eps"]) != TRUNK_EPS:
+        raise Unbuildable(f"timm's image tower has a layer_norm_eps of {TRUNK_EPS}, this config another")
     shape = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     size = SIZES.get(tuple(whole(vision, key) for key in shape))  # type: ignore[arg-type]
     patch, image = whole(vision, "patch_size"), whole(vision, "image_size")

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import time
 import tracemalloc
 import warnings
 import zipfile
@@ -14,6 +15,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from forgetcheck.clip.formats.naming import drop_constants
+from forgetcheck.clip.formats.pickled import Made, Name
+from forgetcheck.clip.formats.pickled_weights import module_tensors
 from forgetcheck.clip.reading import read_weights
 from forgetcheck.errors import CannotAsk
 
@@ -307,3 +311,92 @@ def test_what_zipfile_quotes_of_the_file_is_cut(tmp_path):
     content[26:28] = (5000).to_bytes(2, "little")
     path.write_bytes(bytes(content))
     assert len(refused(path, "damaged")) < 500
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+TENSORS = b"ctorch._utils\n_rebuild_tensor_v2\n)Rq\x000}(" + b"".join(
+    text(b"%d" % number) + b"h\x00" for number in range(5000)
+)
+MODULE = {"pickle": b"cx\ny\n)\x81}(", "script": b"c__torch__.x\ny\n)\x81}("}
+
+
+def test_few_modules_that_spell_millions_of_names(tmp_path):
+    """Thousands of modules may share the dictionary of thousands of tensors."""
+    inner = MODULE["pickle"] + text(b"_parameters") + b"h\x01" + text(b"_modules") + b"}ubq\x020"
+    inside = b"}(" + b"".join(text(b"m%d" % number) + b"h\x02" for number in range(5000)) + b"u"
+    outer = MODULE["pickle"] + text(b"_parameters") + b"}" + text(b"_modules") + inside + b"ub."
+    (tmp_path / "w.pt").write_bytes(TENSORS + b"uq\x010" + inner + outer)
+    refused(tmp_path / "w.pt", "no readable")
+
+
+def test_a_script_that_spells_millions_of_names(tmp_path):
+    start = TENSORS.replace(b"}(", MODULE["script"], 1) + b"ubq\x020"
+    many = b"".join(text(b"m%d" % number) + b"h\x02" for number in range(5000))
+    members(tmp_path / "w.pt", [("w/data.pkl", start + MODULE["script"] + many + b"ub.")])
+    refused(tmp_path / "w.pt", "no readable")
+
+
+def test_very_many_passing_buffers_are_looked_through_once():
+    buffers = {f"b{number}": Made(Name("torch._utils._rebuild_tensor_v2"), ()) for number in range(20_000)}
+    passing = [f"a{number}" for number in range(50_000)]
+    state = {"_parameters": {}, "_modules": {}, "_buffers": buffers, "_non_persistent_buffers_set": passing}
+    start = time.process_time()
+    assert len(module_tensors(Made(Name("x.Y"), (), state))) == len(buffers)
+    assert time.process_time() - start < 3  # twenty seconds, if the list were searched for each
+
+
+def test_very_many_masks_take_no_longer_than_many_weights():
+    names = {f"{number}.attn_mask": torch.empty(0) for number in range(50_000)}
+    start = time.process_time()
+    assert drop_constants(names)[0] == {}
+    assert time.process_time() - start < 5  # thirty seconds, if each were looked up among all
+
+
+def test_a_long_list_of_members(tmp_path):
+    """zipfile would make an object of each before anybody can look at how many they are."""
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<HHH", 6, 0, 0) + bytes(12)
+    entries = b"".join(entry + b"%06d" % number for number in range(400_000))
+    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 65535, 65535, len(entries), 30, 0)
+    (tmp_path / "w.pt").write_bytes(b"PK\x03\x04" + bytes(26) + entries + end)
+    refused(tmp_path / "w.pt", "too long")
+
+
+def test_a_pickle_larger_than_any(tmp_path):
+    content = b"\x8e" + struct.pack("<Q", 5 * 10**7) + bytes(5 * 10**7)
+    refused(members(tmp_path / "w.pt", [("w/data.pkl", content)]), "far more than weights")
+
+
+def test_a_safetensors_header_of_very_many_names(tmp_path):
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({str(number): entry for number in range(150_000)}).encode()
+    (tmp_path / "w.pt").write_bytes(struct.pack("<Q", len(header)) + header)
+    refused(tmp_path / "w.pt", "header")
+
+
+def test_an_index_larger_than_any(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "b"}' + " " * 2**23 + "}")
+    refused(tmp_path, "too large")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "w.pt"])
+def test_names_that_no_disk_takes(tmp_path, name):
+    with pytest.raises(CannotAsk, match="too long"):
+        read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 3, "\x1b[2J" + "x" * 10_000])
+def test_a_folder_whose_config_names_an_odd_model(tmp_path, kind):
+    save_file({"vision_model.x": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    found = refused(tmp_path, "of transformers")
+    assert "\x1b" not in found
+    assert len(found) < 500
+
+
+def test_a_config_that_is_a_pipe(tmp_path):
+    save_file({"vision_model.x": torch.ones(2)}, tmp_path / "model.safetensors")
+    os.mkfifo(tmp_path / "config.json")
+    refused(tmp_path, "not a file")

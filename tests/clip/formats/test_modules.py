@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import zipfile
 
 import open_clip
 import pytest
@@ -123,3 +124,34 @@ def test_a_module_without_weights(tmp_path, how):
     write(how, nn.Sequential(nn.ReLU(), nn.Flatten()), tmp_path / "w.pt")
     with pytest.raises(CannotAsk, match="whole-module pickle without any weights"):
         read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_buffers_that_no_state_dict_has(tmp_path, how):
+    """Which ones those are is a set, which torch.save's old protocol writes as a call."""
+    module = nn.Linear(2, 2)
+    module.register_buffer("table", torch.ones(3), persistent=False)
+    module.register_buffer("kept", torch.ones(3))
+    assert_equal(read_state_dict(write(how, module, tmp_path / "w.pt")), module.state_dict())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_stored_with_the_other_sign(tmp_path, zipped):
+    """torch writes the bytes of a negative view as they are, and that it is one beside them."""
+    negative = torch.tensor([1 + 2j, 3 - 4j]).conj().imag
+    assert negative.is_neg()
+    torch.save({"a": negative}, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CannotAsk, match="'a' is not dense"):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_an_archive_without_checksums(tmp_path):
+    wanted = {"a": torch.randn(100), "b": torch.randn(3, 3)}
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(wanted, tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        assert archive.testzip()
+    assert_equal(read_state_dict(tmp_path / "w.pt"), wanted)

@@ -122,3 +122,29 @@ def test_keys_that_would_take_for_ever_to_hash():
 def test_nesting_needs_no_recursion():
     found = read(b"]" * 50_000 + b"a" * 49_999 + b".")
     assert isinstance(found, list)
+
+
+def test_pairs_that_are_handed_over_again_and_again():
+    """An old dictionary is called with a list of pairs, which a few bytes can repeat."""
+    start = b"NN\x86q\x000](" + b"h\x00" * 50_000 + b"eq\x010ccollections\nOrderedDict\nq\x020"
+    assert read(start + b"h\x02h\x01\x85R.") == {None: None}
+    with pytest.raises(ValueError, match="too many pairs"):
+        read(start + b"h\x02h\x01\x85R0" * 50 + b"N.")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_a_set_of_any_protocol(protocol):
+    assert sorted(read(pickle.dumps({"a", "b"}, protocol=protocol))) == ["a", "b"]
+    assert read(pickle.dumps(frozenset(), protocol=protocol)) == []
+
+
+def test_texts_take_more_memory_than_bytes(monkeypatch):
+    """One wide letter makes all others of a text four bytes wide; storages are bytes and have no bound."""
+    assert pickled.MAX_TEXT * 5 <= 200_000_000
+    monkeypatch.setattr(pickled, "MAX_TEXT", 10_000)
+    assert len(read(pickle.dumps(bytes(50_000)))) == len(read(pickle.dumps(bytearray(50_000), 5))) == 50_000
+    for content in ("a" * 50_000, ["a" * 400] * 2 + [str(n) * 400 for n in range(25)], 256**50_000):
+        with pytest.raises(ValueError, match="too much text"):
+            read(pickle.dumps(content))
+    with pytest.raises(ValueError, match="too much text"):
+        read(b"]" + b"S'aaaaaaaaaaaaaaaaaaa'\na" * 1000 + b".")

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from forgetcheck.clip.formats.base import Unbuildable
 from forgetcheck.clip.reading import read_weights
 from forgetcheck.errors import CannotAsk
 
@@ -199,6 +200,7 @@ def test_preprocessing_of_a_clip(tmp_path):
         ({"do_normalize": False}, "do_normalize"),
         ({"image_mean": [0.5]}, "channels"),
         ({"image_mean": "gray"}, "channels"),
+        ({"rescale_factor": 1 / 127.5}, "scales pixels"),
         ({"resample": {}}, "no readable"),
     ],
 )
@@ -249,4 +251,57 @@ def test_a_file_with_transformers_names_asks_for_its_folder(tmp_path):
         read_weights(tmp_path / "model.safetensors")
     (tmp_path / "config.json").unlink()
     with pytest.raises(CannotAsk, match=r"config\.json"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(("old", "new"), [("gelu", "quick_gelu"), ("quick_gelu", "gelu")])
+def test_an_old_config_that_says_everything_twice(tmp_path, old, new):
+    """transformers takes the `_dict`, and its own default for what that leaves out."""
+    clip(tmp_path, {"hidden_act": old}, {"hidden_act": old})
+    config = json.loads((tmp_path / "config.json").read_text())
+    for tower in ("text", "vision"):
+        told = {key: value for key, value in config[f"{tower}_config"].items() if key != "hidden_act"}
+        config[f"{tower}_config_dict"] = told if new == "quick_gelu" else {**told, "hidden_act": new}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    theirs = transformers.CLIPModel.from_pretrained(tmp_path).eval()
+    assert theirs.config.text_config.hidden_act == new
+    assert largest_difference(build(read_weights(tmp_path)), theirs, 32) < 1e-5
+
+
+def test_a_siglip_with_another_epsilon(tmp_path):
+    """timm's tower has its own, which open_clip's config cannot change."""
+    from forgetcheck.clip.formats.transformers_siglip import siglip_config
+
+    with pytest.raises(Unbuildable, match="layer_norm_eps"):
+        siglip_config({"vision_config": {"layer_norm_eps": 1e-3}}, {})
+
+
+def test_preprocessing_inside_of_the_processor(tmp_path):
+    """transformers 5 writes one file for images and texts, and reads it before the older one."""
+    clip(tmp_path)
+    inside = {"size": {"height": 32, "width": 32}, "image_mean": [0.1, 0.2, 0.3], "do_center_crop": False}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inside}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 16, "width": 16}}))
+    found = read_weights(tmp_path)
+    assert found.config["preprocess_cfg"]["mean"] == [0.1, 0.2, 0.3]
+    assert found.config["preprocess_cfg"]["resize_mode"] == "squash"
+    assert not any("assumed" in note for note in found.notes)
+    (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    with pytest.raises(CannotAsk, match="16"):
+        read_weights(tmp_path)
+
+
+def test_a_classifier_made_of_a_clip(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24)
+    saved(transformers.CLIPForImageClassification(config), tmp_path)
+    with pytest.raises(CannotAsk, match="lacks 'text_model"):
+        read_weights(tmp_path)
+
+
+def test_a_clip_with_more_than_a_clip(tmp_path):
+    clip(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file({**tensors, "classifier.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(CannotAsk, match=r"'classifier\.weight', which no CLIPModel has"):
         read_weights(tmp_path)
