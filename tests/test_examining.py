@@ -82,16 +82,17 @@ def test_a_sound_checkpoint_passes_and_everything_is_told(vit_folder):
     )
     assert [(item.name, item.passed) for item in found.diagnoses] == [
         ("self-audit", True),
+        ("activation", True),
         ("batch size", True),
         ("neighbours", True),
         ("bfloat16", None),
         ("float16", None),
         ("padding", None),
     ]
-    assert (found.checkpoint, found.device, found.failed, len(found.checked)) == ("vit", "cpu", (), 3)
+    assert (found.checkpoint, found.device, found.failed, len(found.checked)) == ("vit", "cpu", (), 4)
     assert "two copies, 4 questions: 0 of 2,400 answers differ; drop exactly 0" in found.diagnoses[0].measured
-    assert "batches of 1 and of 64: 0 of 90 predictions flip" in found.diagnoses[1].measured
-    assert "45 images" in found.diagnoses[2].measured
+    assert "batches of 1 and of 64: 0 of 90 predictions flip" in found.diagnoses[2].measured
+    assert "45 images" in found.diagnoses[3].measured
     assert ("examining", "one at a time", True) in told
     assert told[0][0] == "auditing"
 
@@ -317,3 +318,10 @@ def test_tasks_that_cannot_be_drawn_from_are_left_out(vit):
     for battery in ({"a": Few(0)}, {"a": Few(1)}, {"a": Few(6, broken=True)}):
         with pytest.raises(CannotAsk, match="battery 'few' has too few test images"):
             draw(vit, Battery("few", battery), 12)
+
+
+def test_a_wrong_activation_fails(monkeypatch):
+    monkeypatch.setattr(examining, "doubt_activation", lambda *_: "'x' is configured with GELU, but ...")
+    found = examining.examine_activation(find_checkpoint("forgetcheck:tiny"), BATTERY, "cpu")
+    assert found.passed is False
+    assert "configured with GELU" in found.measured

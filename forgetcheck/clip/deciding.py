@@ -14,14 +14,13 @@ from torch import Tensor
 from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder, load_encoder
-from forgetcheck.clip.settings import ACTIVATION, activation, effective, plain
+from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName, Task
 
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
-PLAIN, QUICK = "GELU", "QuickGELU"
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
 BY_US = "what forgetcheck ships"
 BY_TAG = "what open_clip publishes"

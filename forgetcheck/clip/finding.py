@@ -159,7 +159,8 @@ def bare(path: Path) -> Bare:
     """Read weights for their names and shapes; that they are finite is asked when they are loaded."""
     read = read_weights(path, finite=False)
     recorded = None if read.config is None else checked_config(f"'{path}'", json.dumps(read.config))
-    return Bare(path, {name: tuple(value.shape) for name, value in read.tensors.items()}, recorded)
+    shapes = {name: tuple(value.shape) for name, value in read.tensors.items()}
+    return Bare(path, shapes, recorded, read.quick_gelu)
 
 
 def tagged_checkpoint(text: str, model: str | None) -> Checkpoint:

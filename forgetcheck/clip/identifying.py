@@ -23,7 +23,7 @@ from forgetcheck.clip.deciding import (
 )
 from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.formats.base import shown
-from forgetcheck.clip.settings import ACTIVATION, differences
+from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
 from forgetcheck.clip.towers import VISUAL
 from forgetcheck.errors import CannotAsk
@@ -32,6 +32,7 @@ from forgetcheck.tasks.base import Task
 PREPROCESSING, TEXT = "preprocessing", "text tower"
 TOLD = "--model"
 RECORDED = "the record beside the weights"
+BY_CLASS = "its names and shapes, and the class of its activation"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Bare:
     path: Path
     shapes: Shapes
     recorded: Mapping[str, Any] | None
+    quick_gelu: bool | None = None  # whether its activation is QuickGELU, where the file names the class
 
     @property
     def image_alone(self) -> bool:
@@ -75,6 +77,7 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
     config = architecture(model)
     layout = layout_of(config, model)
     odd = mismatches(found.shapes, layout, found.image_alone) if layout is not None else []
+    refuse_contradiction(f"the classes in '{found.path}'", as_pickled(found, config), model)
     if odd:
         fitting = matching(found.shapes)
         hint = f"pass --model {fitting[0]}" if fitting else "leave --model out to see the nearest"
@@ -95,7 +98,15 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
 def as_like(found: Bare, like: Checkpoint) -> Checkpoint:
     """Take everything but the weights from the other checkpoint of the pair."""
     known = completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSING: BY_OTHER})
-    return found.checkpoint(like.config, candidates=like.candidates, undecided=like.undecided, **known)
+    config = as_pickled(found, like.config)
+    return found.checkpoint(config, candidates=like.candidates, undecided=like.undecided, **known)
+
+
+def as_pickled(found: Bare, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config with the activation whose class a whole module names, where there is a choice."""
+    if found.quick_gelu is None or activation(config) not in (PLAIN, QUICK):
+        return config
+    return {**config, "model_cfg": {**config["model_cfg"], ACTIVATION: found.quick_gelu}}
 
 
 def completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) -> dict[str, Any]:
@@ -119,13 +130,18 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
     names = matching(found.shapes)
     if not names:
         return found.open(no_architecture(found, like))
-    decision = decide(names)
+    said = [
+        name for name in names if not differences(as_pickled(found, architecture(name)), architecture(name))
+    ]
+    decision = decide(said or names)
     preprocessing, why = usual_preprocessing(names)
-    config = {**architecture(decision.name or names[0]), "preprocess_cfg": preprocessing}
+    config = as_pickled(found, architecture(decision.name or names[0]))
+    config = {**config, "preprocess_cfg": preprocessing}
     if decision.name is None:
         refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass --model NAME."
         return found.checkpoint(config, inferred={PREPROCESSING: why}, candidates=names, undecided=refusal)
-    return found.checkpoint(config, inferred={ARCHITECTURE: decision.by, PREPROCESSING: why})
+    by = decision.by if found.quick_gelu is None else BY_CLASS
+    return found.checkpoint(config, inferred={ARCHITECTURE: by, PREPROCESSING: why})
 
 
 def no_architecture(found: Bare, like: Checkpoint | None) -> str:

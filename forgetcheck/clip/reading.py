@@ -151,7 +151,7 @@ def read_one(path: Path) -> Raw:
     tensors, note = drop_constants(raw.tensors)
     if not tensors:
         raise CannotAsk(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
-    return Raw(tensors, raw.family, (*raw.notes, note) if note else raw.notes)
+    return replace(raw, tensors=tensors, notes=(*raw.notes, note) if note else raw.notes)
 
 
 def read_parts(index: Path, finite: bool) -> Raw:
@@ -187,6 +187,7 @@ def settled(path: Path, raw: Raw) -> Weights:
         (*raw.notes, *named.notes),
         head=named.head,
         head_bias=named.head_bias,
+        quick_gelu=raw.quick_gelu,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 ACTIVATION = "quick_gelu"
+PLAIN, QUICK = "GELU", "QuickGELU"
 # settings of training, and which of two equal text layouts: no prediction depends on them
 IDLE = (
     "custom_text", "vision_cfg.timm_model_pretrained", "vision_cfg.patch_dropout", "vision_cfg.timm_drop",
@@ -63,7 +64,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
 def activation(config: Mapping[str, Any]) -> str:
     """Name the activation of the blocks; timm towers and hub text towers bring their own."""
     settings = effective(config)
-    plain = "QuickGELU" if settings[ACTIVATION] else "GELU"
+    plain = QUICK if settings[ACTIVATION] else PLAIN
     vision, text = (
         f"{plain}{variant(settings.get(f'{part}_cfg.act_kwargs'))}" for part in ("vision", "text")
     )

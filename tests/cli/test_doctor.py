@@ -32,14 +32,14 @@ def test_a_sound_checkpoint_passes(doctor):
         assert any(line.startswith(f"{name} ") and " ok " in line for line in done.out.splitlines()), done.out
     for name in ("bfloat16", "float16", "padding"):
         assert any(line.startswith(f"{name} ") and " note " in line for line in done.out.splitlines())
-    assert done.out.splitlines()[-1].startswith("passed: 3 of 3 checks; audits of 'tiny' can be trusted")
+    assert done.out.splitlines()[-1].startswith("passed: 4 of 4 checks; audits of 'tiny' can be trusted")
     assert max(map(len, done.out.splitlines())) <= 80
     assert done.out.isascii()  # nothing that a plain terminal or log would lose
 
 
 def test_a_checkpoint_that_fails_exits_2_after_the_table(doctor, sick):
     done = doctor(TINY)
-    done.refusal("audits of 'tiny' can't be trusted", "2 of 3 checks failed", "batch size (", "neighbours (")
+    done.refusal("audits of 'tiny' can't be trusted", "2 of 4 checks failed", "batch size (", "neighbours (")
     assert "FAILED" in done.out
     assert "passed" not in done.out
 
@@ -51,7 +51,7 @@ def test_quiet_prints_the_verdict_alone(doctor):
 
 def test_quiet_still_fails(doctor, sick):
     done = doctor(TINY, "--quiet")
-    done.refusal("2 of 3 checks failed")
+    done.refusal("2 of 4 checks failed")
     assert done.out == ""
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from forgetcheck.clip.deciding import (
 )
 from forgetcheck.clip.encoder import Encoder, load_encoder
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, look_at
-from forgetcheck.clip.identifying import TOLD
+from forgetcheck.clip.identifying import BY_CLASS, TOLD
+from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
 
 TINY = find_checkpoint("forgetcheck:tiny")
@@ -198,3 +200,24 @@ def test_a_folder_with_other_names_of_weights(tmp_path: Path, vit: Encoder, vit_
     shutil.move(vit_folder / "open_clip_model.safetensors", vit_folder / "model.safetensors")
     for text in (str(vit_folder), f"local-dir:{vit_folder}"):
         assert load_encoder(find_checkpoint(text), "cpu").digests == vit.digests
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_whole_module_names_its_activation(
+    tmp_path: Path, tiny: Encoder, quick_twin: str, quick: bool
+) -> None:
+    model = {**tiny.config["model_cfg"], "quick_gelu": quick}
+    encoder = load_encoder(replace(TINY, config={**tiny.config, "model_cfg": model}), "cpu")
+    path = str(tmp_path / "module.pt")
+    torch.save(encoder.model, path)
+    found = find_checkpoint(path)
+    assert found.config["model_cfg"]["quick_gelu"] is quick
+    assert found.inferred["architecture"] == BY_CLASS
+    _, tuned = find_checkpoints(["forgetcheck:tiny", path])
+    assert differences(TINY.config, tuned.config) == (
+        ("activation: GELU against QuickGELU",) if quick else ()
+    )
+    told, other = (quick_twin, "forgetcheck:tiny") if quick else ("forgetcheck:tiny", quick_twin)
+    assert find_checkpoint(path, model=told).inferred["architecture"] == TOLD
+    with pytest.raises(CannotAsk, match=r"--model .* contradicts the classes in .*activation"):
+        find_checkpoint(path, model=other)

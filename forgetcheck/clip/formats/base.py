@@ -33,6 +33,7 @@ class Weights:
     config: Mapping[str, Any] | None = None  # {"model_cfg", "preprocess_cfg"} where the format records it
     head: Tensor | None = None  # (c, d), a fine-tuned classification head found beside the towers
     head_bias: Tensor | None = None  # (c,)
+    quick_gelu: bool | None = None  # whether the activation is QuickGELU, where the file names its class
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Raw:
     tensors: dict[str, Tensor]
     family: str
     notes: tuple[str, ...] = ()
+    quick_gelu: bool | None = None  # as in Weights
 
 
 class Unbuildable(Exception):

@@ -7,6 +7,7 @@ been called. The opcodes are split by the standard library's pickletools, which 
 
 import pickletools
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -113,12 +114,14 @@ def read_pickle(file: BinaryIO, size: int) -> Tree:
     Raises ValueError, IndexError, KeyError or TypeError for a damaged one and Forbidden for a hostile one.
     """
     machine = Machine()
-    for step, (opcode, argument, _) in enumerate(pickletools.genops(Window(file, size))):  # type: ignore[arg-type]
-        if opcode.name == "STOP":
-            return Tree(machine.stack.pop(), machine.stored)
-        if step >= MAX_STEPS:
-            raise ValueError("too many opcodes")
-        machine.execute(opcode.name, argument)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd escapes in a text: they are the file's, and harmless
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(Window(file, size))):  # type: ignore[arg-type]
+            if opcode.name == "STOP":
+                return Tree(machine.stack.pop(), machine.stored)
+            if step >= MAX_STEPS:
+                raise ValueError("too many opcodes")
+            machine.execute(opcode.name, argument)
     raise ValueError("no end")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,16 @@ MAX_NAME = 1000  # characters of the path to a tensor
 SCRIPTED = "__torch__."  # the classes of TorchScript
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a file holds, before any tensor is built."""
+
+    nodes: Mapping[str, Made]  # what torch would make tensors of, by name
+    family: str
+    notes: tuple[str, ...]
+    classes: frozenset[str] = frozenset()  # of the modules in it, by the name of their code
+
+
 def read_pickled(path: Path) -> Raw:
     """Read a file of torch.save or pickle.dump. Nothing in it is looked up, called or executed."""
     with in_one_line(path), ExitStack() as stack:
@@ -35,8 +46,9 @@ def read_pickled(path: Path) -> Raw:
         else:
             file.seek(0)
             root, shelf = read_stream(file, path.stat().st_size)
-        nodes, family, notes = find_nodes(path, root)
-        return Raw(build_all(path, nodes, shelf), family, notes)
+        found = find_nodes(path, root)
+        tensors = build_all(path, found.nodes, shelf)
+        return Raw(tensors, found.family, found.notes, quick_gelu(found.classes))
 
 
 def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, Tensor]:
@@ -51,20 +63,26 @@ def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, 
     return tensors
 
 
-def find_nodes(path: Path, root: Any) -> tuple[dict[str, Made], str, tuple[str, ...]]:
+def find_nodes(path: Path, root: Any) -> Found:
     """Return what torch would make tensors of, the family of the file, and what was left aside."""
     content, notes = unwrap(root)
     if scripted(content):
         nodes = scripted_tensors(content)
-        return nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive", notes
+        return Found(nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive", notes)
     if module_state(content):
         refuse_bare_head(path, content)
-        return (
-            module_tensors(content),
-            "whole-module pickle",
-            (*notes, f"The classes of {class_name(content)} were not run."),
-        )
-    return state_dict(path, content), "training checkpoint" if notes else "state dict", notes
+        nodes, classes = module_tensors(content)
+        notes = (*notes, f"The classes of {class_name(content)} were not run.")
+        return Found(nodes, "whole-module pickle", notes, classes)
+    return Found(state_dict(path, content), "training checkpoint" if notes else "state dict", notes)
+
+
+def quick_gelu(classes: frozenset[str]) -> bool | None:
+    """Tell the activation by the classes of a module, named alike in OpenAI's code and others."""
+    names = {name.rpartition(".")[2] for name in classes}
+    if "QuickGELU" in names:
+        return True
+    return False if "GELU" in names else None
 
 
 def unwrap(content: Any) -> tuple[Any, tuple[str, ...]]:
@@ -139,18 +157,23 @@ def module_state(node: Any) -> dict[Any, Any] | None:
     return state if "_modules" in state and "_parameters" in state else None
 
 
-def module_tensors(root: Made) -> dict[str, Made]:
-    """Walk the modules as `state_dict()` does: parameters, persistent buffers, then the modules inside."""
+def module_tensors(root: Made) -> tuple[dict[str, Made], frozenset[str]]:
+    """Walk the modules as `state_dict()` does: parameters, persistent buffers, then the modules inside.
+
+    Returns the tensors by name, and the classes of the modules.
+    """
     found: dict[str, Made] = {}
+    classes: set[str] = set()
     pending: list[tuple[str, Any]] = [("", root)]
     entries = 0
     for _ in range(MAX_MODULES):
         if not pending:
-            return found
+            return found, frozenset(classes)
         prefix, module = pending.pop()
         state = module_state(module)
         if state is None:
             continue
+        classes.add(class_name(module))
         parameters, inside = mapping(state["_parameters"]), mapping(state["_modules"])
         buffers, passing = mapping(state.get("_buffers")), items(state.get("_non_persistent_buffers_set"))
         entries += len(parameters) + len(inside) + len(buffers) + len(passing)

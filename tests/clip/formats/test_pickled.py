@@ -148,3 +148,7 @@ def test_texts_take_more_memory_than_bytes(monkeypatch):
             read(pickle.dumps(content))
     with pytest.raises(ValueError, match="too much text"):
         read(b"]" + b"S'aaaaaaaaaaaaaaaaaaa'\na" * 1000 + b".")
+
+
+def test_an_odd_escape_in_a_text_is_no_warning():
+    assert read(b"S'a\\q'\n.") == "a\\q"

@@ -1,0 +1,9 @@
+"""What wrappers put before names is never the beginning of a name that open_clip itself uses."""
+
+from forgetcheck.clip.architecture_index import index
+from forgetcheck.clip.formats.naming import PREFIXES
+
+
+def test_no_architecture_has_names_that_begin_like_a_wrapper():
+    names = {name for layout in index().layouts.values() for name in layout}
+    assert not [name for name in names if name.startswith(tuple(PREFIXES))]
