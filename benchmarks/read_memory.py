@@ -10,6 +10,7 @@ mapped count as well.
 import argparse
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=600)
     megabytes = parser.parse_args().megabytes
-    print(f"{'format':<24}{'file MB':>10}{'peak MB':>10}{'peak / file':>13}{'seconds':>9}")
+    print(f"{'format':<26}{'file MB':>10}{'peak MB':>10}{'peak / file':>13}{'seconds':>9}")
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
         for name in WRITERS:
             path = Path(folder) / "weights"
@@ -48,10 +49,14 @@ def main() -> None:
             writer.start()
             writer.join()
             peak, held, seconds = measure(path)
-            size = path.stat().st_size
+            size = size_of(path)
             assert held > 0.99 * size, "the child did not read the weights"
-            print(f"{name:<24}{size / 1e6:>10.0f}{peak / 1e6:>10.0f}{peak / size:>13.2f}{seconds:>9.2f}")
-            path.unlink()
+            print(f"{name:<26}{size / 1e6:>10.0f}{peak / 1e6:>10.0f}{peak / size:>13.2f}{seconds:>9.2f}")
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
 
 
 def write(name: str, size: int, path: Path) -> None:
@@ -76,6 +81,13 @@ def write_module(weights: dict[str, Tensor], path: Path) -> None:
     path.write_bytes(pickle.dumps(as_module(weights)))
 
 
+def write_transformers(_weights: dict[str, Tensor], path: Path) -> None:
+    """Write the folder of a CLIPModel with random weights; its own size is that of a ViT-B/32, 605 MB."""
+    from transformers import CLIPConfig, CLIPModel
+
+    CLIPModel(CLIPConfig()).save_pretrained(path)
+
+
 def as_module(weights: dict[str, Tensor]) -> nn.Module:
     module = nn.Module()
     for name, value in weights.items():
@@ -91,6 +103,7 @@ WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
     ),
     "module, torch.save": lambda weights, path: torch.save(as_module(weights), path),
     "module, pickle.dump": write_module,
+    "transformers CLIP folder": write_transformers,
 }
 
 
