@@ -16,8 +16,9 @@ import numpy as np
 
 from forgetcheck import catalog
 from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.tasks.base import Split, SplitName, dealt
 from forgetcheck.tasks.battery import read_battery
 from forgetcheck.tasks.digits import Digits

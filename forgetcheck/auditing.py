@@ -12,8 +12,9 @@ from forgetcheck import catalog, gallery, provenance
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task
-from forgetcheck.clip.encoder import Encoder, load_encoder, share_towers
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.heads import Classifier
+from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.passport import issue
 from forgetcheck.clip.run_folder import read_head
 from forgetcheck.clip.settings import differences

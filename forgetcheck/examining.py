@@ -13,8 +13,9 @@ from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoded_task import prepare
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.heads import class_embeddings
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import activation
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from forgetcheck import provenance
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.forward_pass import ForwardPass
 from forgetcheck.clip.heads import Head
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.run_folder import Run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 
 from forgetcheck.clip.architecture_index import index
 from forgetcheck.clip.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import load_encoder, share_towers
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.heads import class_embeddings
+from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy

@@ -12,8 +12,8 @@ import torch
 import yaml
 from planted import full_audit
 
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import read_policy
 from forgetcheck.retention.report import make_report

@@ -12,8 +12,8 @@ from PIL import Image
 
 from forgetcheck import auditing, catalog, examining
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 from forgetcheck.examining import (
     ROUNDING,

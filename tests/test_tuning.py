@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.digits import Digits

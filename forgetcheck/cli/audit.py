@@ -8,6 +8,7 @@ import typer
 from forgetcheck.cli import console
 from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
+    AllowMismatch,
     As,
     Base,
     BatterySpec,
@@ -18,6 +19,7 @@ from forgetcheck.cli.options import (
     Overwrite,
     PolicyFile,
     Quiet,
+    Target,
     Top,
 )
 from forgetcheck.errors import CannotAsk
@@ -36,19 +38,8 @@ def audit(
         list[str] | None, typer.Option(help="Ask only this way; repeatable.", show_default="all")
     ] = None,
     model: Model = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK", help="The task whose fine-tuned head lies in a TUNED file, such as digits."
-        ),
-    ] = "",
-    allow_mismatch: Annotated[
-        bool,
-        typer.Option(
-            "--allow-mismatch",
-            help="Go on where base and tuned differ in activation, preprocessing, ...; the report says so.",
-        ),
-    ] = False,
+    target: Target = "",
+    allow_mismatch: AllowMismatch = False,
     policy: PolicyFile = None,
     exporters: As = None,
     language: Languages = None,

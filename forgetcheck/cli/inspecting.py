@@ -38,8 +38,8 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say what a checkpoint is and how that is known; for a pair, which layers differ and by how much."""
-    from forgetcheck.clip.encoder import load_encoder
     from forgetcheck.clip.finding import look_at
+    from forgetcheck.clip.loading import load_encoder
     from forgetcheck.clip.passport import issue
     from forgetcheck.clip.settings import differences
     from forgetcheck.clip.weight_change import compare

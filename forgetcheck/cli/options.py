@@ -60,3 +60,27 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts and failures to show.")]
 Seed = Annotated[int, typer.Option(help="Order of the batches.")]
+SaveAs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="Also write the tuned CLIP as one file beside the run folder: safetensors (OUT.safetensors) "
+        "or pt (OUT.pt); repeatable. The run folder itself is the local-dir.",
+        show_default=False,
+    ),
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        metavar="TASK",
+        help="The task whose fine-tuned head lies in a TUNED file, such as digits.",
+        show_default=False,
+    ),
+]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch",
+        help="Go on where base and tuned differ in activation, preprocessing, ...; the report says so.",
+    ),
+]

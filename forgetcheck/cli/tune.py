@@ -7,7 +7,7 @@ import typer
 
 from forgetcheck import catalog
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, Seed
+from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, SaveAs, Seed
 from forgetcheck.cli.saving import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
 
@@ -31,15 +31,7 @@ def tune(
         int | None, typer.Option(help="Linear warm-up, at most a tenth of all steps.", show_default="500")
     ] = None,
     seed: Seed = 0,
-    save_as: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="Also write the tuned CLIP as one file beside the run folder: safetensors (OUT.safetensors) "
-            "or pt (OUT.pt); repeatable. The run folder itself is the local-dir.",
-            show_default=False,
-        ),
-    ] = None,
+    save_as: SaveAs = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,

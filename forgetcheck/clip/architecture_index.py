@@ -17,7 +17,7 @@ import open_clip
 import torch
 
 from forgetcheck.clip.checkpoint import CONFIG, TINY, TINY_FOLDER, read_config
-from forgetcheck.clip.encoder import quiet
+from forgetcheck.clip.loading import quiet
 from forgetcheck.clip.spelling import Shape, Shapes, canonical
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.reading import Weights, read_metadata, read_weights
 from forgetcheck.clip.spelling import SCALARS, harmless, renamed
 from forgetcheck.clip.towers import digests

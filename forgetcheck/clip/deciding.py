@@ -13,7 +13,8 @@ from torch import Tensor
 
 from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName, Task

@@ -1,29 +1,20 @@
 """Encoder: a loaded CLIP, both towers. The only file that knows open_clip's insides."""
 
-import json
-import logging
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from forgetcheck.clip.census import Census, take_census
-from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
-from forgetcheck.clip.reading import Weights, read_weights
-from forgetcheck.clip.spelling import harmless, renamed
-from forgetcheck.clip.towers import TOWERS, digests, tower
+from forgetcheck.clip.census import Census
+from forgetcheck.clip.towers import digests
 from forgetcheck.errors import CannotAsk
 
 TEXT_BATCH = 256  # prompts per forward
@@ -231,174 +222,3 @@ def as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
     """Bring (n, width, h, w) or (n, t, width) to (n, t, width), class token first."""
     tokens = layer.flatten(2).transpose(1, 2) if layer.ndim == 4 else layer
     return tokens if prefix is None else torch.cat([prefix, tokens], dim=1)
-
-
-def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = True) -> Encoder:
-    """Build the architecture, read the weights into it and check that every one fits.
-
-    The model is in evaluation mode and fp32. Raises CannotAsk for weights of another architecture,
-    truncated files, NaN or Inf (unless `finite` is off: to look at them), and tags that are neither
-    cached nor reachable.
-    """
-    place = choose_device(device)
-    with quiet():
-        model, tokenizer, preprocess = create(checkpoint)
-    read = read_whole(checkpoint, finite)
-    if read is None:
-        origin = Origin("weights of open_clip", census=census_of(model.state_dict()))
-    else:
-        origin = fill(model, checkpoint, read)
-    return Encoder(
-        name=checkpoint.name,
-        config=checkpoint.config,
-        model=model.float().eval().to(place),
-        tokenizer=tokenizer,
-        preprocess=preprocess,
-        device=place,
-        origin=origin,
-    )
-
-
-def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
-    """Read both towers, the text tower from elsewhere if the checkpoint has none; None behind a tag."""
-    if checkpoint.weights is None:
-        return None
-    read = read_weights(checkpoint.weights, finite)
-    if checkpoint.text_from is None:
-        return read
-    note = f"The text tower is that of '{checkpoint.text_from.name}': the file holds an image tower only."
-    return replace(
-        read,
-        tensors={**text_of(checkpoint.text_from, finite), **read.tensors},
-        notes=(*read.notes, note),
-    )
-
-
-def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
-    """Return the text tower and the logit scale."""
-    read = read_whole(checkpoint, finite)
-    if read is None:
-        with quiet():
-            return tower(create(checkpoint)[0].state_dict(), "text")
-    return tower(read.tensors, "text")
-
-
-def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
-    """Let open_clip build the model, the tokenizer and the preprocessing of a config."""
-    if checkpoint.tag is not None:
-        return create_tagged(*checkpoint.tag)
-    with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        (Path(folder) / CONFIG).write_text(json.dumps(dict(checkpoint.config)), encoding="utf-8")
-        source = f"local-dir:{folder}"
-        try:
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                source, load_weights=False, pretrained_text=False
-            )
-            tokenizer = open_clip.get_tokenizer(source)
-            try_out(model.eval(), tokenizer, preprocess)
-            return model, tokenizer, preprocess
-        except MemoryError:
-            raise
-        except Exception as problem:  # whatever a config makes open_clip trip over, from any line of it
-            raise CannotAsk(
-                f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}."
-            ) from None
-
-
-def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
-    """Send one blank image and one word through: a config can be odd where building doesn't notice."""
-    with torch.no_grad():
-        model.encode_image(preprocess(Image.new("RGB", (64, 64)))[None])  # type: ignore[operator]
-        model.encode_text(tokenizer(["a"]))  # type: ignore[operator]
-
-
-def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
-    try:
-        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag)
-        return model, open_clip.get_tokenizer(name), preprocess
-    except Exception as problem:  # the hub client raises its own zoo of exceptions
-        raise CannotAsk(
-            f"cannot load '{name}:{tag}' ({type(problem).__name__}): neither in the local cache nor "
-            "reachable; connect to the network once, or pass a weights file with --model."
-        ) from problem
-
-
-def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
-    """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
-    own = model.state_dict()
-    tensors = renamed(read.tensors, own)
-    for name in ("logit_scale", "logit_bias"):
-        if name in own and name in tensors and tensors[name].numel() == own[name].numel():
-            tensors[name] = tensors[name].reshape(own[name].shape)
-    problems = misfits(own, tensors)
-    if problems:
-        raise CannotAsk(
-            f"'{checkpoint.weights}' doesn't fit the architecture: {'; '.join(problems[:3])}"
-            f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}; pass the right --model NAME."
-        )
-    model.load_state_dict({**own, **tensors})
-    return Origin(read.family, read.notes, census_of(tensors), read.head, read.head_bias)
-
-
-def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Say in words which tensors a model misses, doesn't know, or has in another kind or shape."""
-    shared = [name for name in own if name in tensors]
-    return [
-        *(f"'{name}' is missing" for name in own if name not in tensors and not harmless(name)),
-        *(f"'{name}' is unknown" for name in tensors if name not in own),
-        *(
-            f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
-            for name in shared
-            if own[name].is_floating_point() and not tensors[name].is_floating_point()
-        ),
-        *(
-            f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
-            for name in shared
-            if tensors[name].shape != own[name].shape
-        ),
-    ]
-
-
-def census_of(weights: Mapping[str, Tensor]) -> dict[str, Census]:
-    return {part: take_census(tower(weights, part)) for part in TOWERS}
-
-
-def share_towers(encoder: Encoder, base: Encoder) -> None:
-    """Let an encoder use the base's memory for every tower that is the same, bit for bit.
-
-    Neither may be trained afterwards.
-    """
-    own, theirs = encoder.model.state_dict(keep_vars=True), base.model.state_dict(keep_vars=True)
-    for part in TOWERS:
-        if encoder.digests[part] == base.digests[part]:
-            for name, value in tower(own, part).items():
-                value.data = theirs[name].data
-
-
-def choose_device(device: str) -> torch.device:
-    """Pick the fastest device there is, or the one asked for."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).item()  # the meta device has room for everything and holds nothing
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        raise CannotAsk(
-            f"device '{device}' is not available here: use --device cpu, or leave it out."
-        ) from None
-    return place
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep open_clip from logging to the root logger that no weights were loaded: we load them."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd about a config is refused, in one line
-            yield
-    finally:
-        logging.disable(before)

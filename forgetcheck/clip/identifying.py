@@ -21,8 +21,8 @@ from forgetcheck.clip.deciding import (
     differ_in,
     usual_preprocessing,
 )
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
 from forgetcheck.clip.towers import VISUAL

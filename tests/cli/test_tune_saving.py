@@ -5,8 +5,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 
 TINY = "forgetcheck:tiny"
 QUICK = ["--on", "digits", "--epochs", "1", "--batch-size", "128", "--device", "cpu", "--quiet"]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 
 TINY = "forgetcheck:tiny"
 TUNE = [sys.executable, "-m", "forgetcheck", "tune", TINY, "--on", "digits", "--out", "run", "--epochs"]

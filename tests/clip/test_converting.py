@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from forgetcheck.clip.checkpoint import HEADER, WEIGHTS, Checkpoint
 from forgetcheck.clip.converting import fitted, read_clip
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.writing import Clip, write_clip
 from forgetcheck.errors import CannotAsk
 

@@ -8,7 +8,8 @@ from conftest import VIT, make_config
 from torch import nn
 
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import CutText, load_encoder, why_uncut
+from forgetcheck.clip.encoder import CutText, why_uncut
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 
 TEXTS = ["a cat", "two small dogs!", "hello!", "a photo of one more red square"]

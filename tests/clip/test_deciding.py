@@ -22,8 +22,9 @@ from forgetcheck.clip.deciding import (
     differ_in,
     usual_preprocessing,
 )
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.tasks.drawn import Drawn
 
 TWINS = ("ViT-B-32", "ViT-B-32-quickgelu")

@@ -10,8 +10,8 @@ from conftest import RESNET, VIT, make_config, random_encoder, save_folder
 from safetensors.torch import load_file, save_file
 
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import choose_device, load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import choose_device, load_encoder
 from forgetcheck.clip.towers import digest
 from forgetcheck.errors import CannotAsk
 

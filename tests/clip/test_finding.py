@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from forgetcheck.clip.checkpoint import HEADER
-from forgetcheck.clip.encoder import load_encoder
 from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 
 

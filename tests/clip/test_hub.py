@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.hub import download
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 
 REVISION = "0" * 40

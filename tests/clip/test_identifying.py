@@ -19,9 +19,10 @@ from forgetcheck.clip.deciding import (
     BY_SHAPES,
     doubt_activation,
 )
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, look_at
 from forgetcheck.clip.identifying import BY_CLASS, TOLD
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
 

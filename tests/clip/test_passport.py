@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from forgetcheck.clip.encoder import Encoder, load_encoder
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint, look
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.passport import issue
 
 
