@@ -12,7 +12,7 @@ from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.heads import class_embeddings
-from forgetcheck.clip.loading import load_encoder, share_towers
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy
@@ -296,12 +296,3 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
     assert set(answer.tuned.label) == {2}
     with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
         audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
-
-
-def test_equal_towers_are_held_once(tmp_path):
-    base, other = load_encoder(TINY, "cpu"), load_encoder(changed(tmp_path, "x", scramble), "cpu")
-    share_towers(other, base)
-    same = {
-        name for name, value in other.weights.items() if value.data_ptr() == base.weights[name].data_ptr()
-    }
-    assert same == {name for name in base.weights if not name.startswith("visual.")}
