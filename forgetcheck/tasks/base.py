@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from forgetcheck.provenance import digest
+
 SplitName = Literal["train", "test"]
+
+
+class Unreadable(Exception):
+    """An image that cannot be decoded. The argument says why, in half a line."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +24,24 @@ class Split:
 
     ids: tuple[str, ...]  # (n,) stable names of the samples
     labels: NDArray[np.int64]  # (n,) indices into the task's class_names
-    image: Callable[[int], Image.Image]  # decodes sample i, RGB
+    image: Callable[[int], Image.Image]  # decodes sample i, RGB; raises Unreadable
+    groups: NDArray[np.int64] | None = (
+        None  # (n,) samples of one cluster, such as a patient; None: independent
+    )
+    contents: Callable[[], str] | None = None  # digest of every id, label and byte in order; None: unknown
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, indices: NDArray[np.int64]) -> "Split":
         """Keep the samples at `indices` (m,), in that order."""
+        contents = self.contents
         return Split(
             ids=tuple(self.ids[i] for i in indices),
             labels=self.labels[indices],
             image=lambda i: self.image(int(indices[i])),
+            groups=None if self.groups is None else self.groups[indices],
+            contents=None if contents is None else lambda: digest([contents(), indices.tolist()]),
         )
 
 
@@ -49,6 +62,11 @@ class Task(ABC):
     @abstractmethod
     def split(self, name: SplitName) -> Split:
         """Return the named part; train and test never share a sample."""
+
+    @property
+    def tolerated(self) -> float:
+        """The share of images that may be unreadable before the task can't be asked."""
+        return 0.0
 
 
 def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:
