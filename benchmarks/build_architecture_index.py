@@ -4,6 +4,7 @@ Run once per release of open_clip: `python benchmarks/build_architecture_index.p
 torch's meta device, without memory or network (about a minute), and checks each against the index.
 """
 
+import argparse
 import csv
 import math
 import time
@@ -29,6 +30,7 @@ BUFFERS = ("running_mean", "running_var", "relative_position_index", "relative_c
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     started = time.perf_counter()
     configs = installed_configs()
     write_index(build_index(configs), SHIPPED)
