@@ -10,9 +10,10 @@ import torch
 
 from forgetcheck import catalog, gallery, provenance
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.deciding import doubt_activation
+from forgetcheck.clip.deciding import PREPROCESSED, doubt_activation
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.finding import is_guess
 from forgetcheck.clip.heads import Classifier
 from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.passport import issue
@@ -70,15 +71,15 @@ def audit(
     if not tuned:
         raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
     asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
-    doubt = doubt_activation(base, tuple(battery.tasks.values()), device)
-    if doubt and not allow_mismatch:
-        raise CannotAsk(f"{doubt} Pass {MODEL}, or --allow-mismatch to go on as it is.")
     entries = [
         Entry(name, each, mismatch(base, name, each, allow_mismatch))
         for name, each in zip(distinct_names(tuned), tuned, strict=True)
     ]
     anchor = load_encoder(base, device)
-    candidates = [enter(anchor, entry, device, target, doubt) for entry in entries]
+    asked_of = Asked(tuple(battery.tasks.values()), device, target, allow_mismatch, progress)
+    about_base = tuple(unsure("base", base, anchor, asked_of))
+    candidates = [enter(anchor, entry, asked_of, about_base) for entry in entries]
+    refuse_idle_target(target, candidates)
     jobs = plan(candidates, battery, asked)
     found = list(ask_all(anchor, jobs, progress))
     answers = tuple(item for item in found if isinstance(item, Answers))
@@ -247,11 +248,24 @@ def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
     return names
 
 
-def enter(base: Encoder, entry: Entry, device: str, told: str, doubt: str) -> Candidate:
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for beside the questions themselves."""
+
+    tasks: tuple[Task, ...]
+    device: str
+    target: str  # the task whose head lies in a file
+    allow_mismatch: bool
+    progress: Progress
+
+
+def enter(base: Encoder, entry: Entry, asked: Asked, about_base: tuple[str, ...]) -> Candidate:
     """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
-    encoder = replace(load_encoder(entry.checkpoint, device), name=entry.name)
+    encoder = replace(load_encoder(entry.checkpoint, asked.device), name=entry.name)
+    own = () if encoder.digests == base.digests else unsure(entry.name, entry.checkpoint, encoder, asked)
+    warnings = (*about_base, *own, *warnings_for(entry, encoder, asked))
     share_towers(encoder, base)
-    source = source_of(entry.checkpoint) or (told if encoder.origin.head is not None else "")
+    source = source_of(entry.checkpoint) or (asked.target if encoder.origin.head is not None else "")
     return Candidate(
         entry.name,
         entry.checkpoint,
@@ -259,17 +273,34 @@ def enter(base: Encoder, entry: Entry, device: str, told: str, doubt: str) -> Ca
         encoder=encoder,
         source=source,
         target=target_of(entry.checkpoint, source),
-        warnings=tuple(warnings_for(entry, doubt)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def warnings_for(entry: Entry, doubt: str) -> Iterator[str]:
+def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, asked: Asked) -> Iterator[str]:
+    """Say what about a model had to be assumed; refuse one that clearly works better under another name."""
+    doubt = doubt_activation(checkpoint, encoder, asked.tasks, asked.progress)
+    if doubt and not asked.allow_mismatch:
+        raise CannotAsk(f"{doubt} Pass {MODEL}, correct its config, or --allow-mismatch to go on as it is.")
     if doubt:
         yield doubt
+    yield from (f"{name}: {assumed}" for assumed in encoder.origin.doubts)
+    if is_guess(checkpoint):
+        yield f"{name}: its preprocessing is {checkpoint.inferred[PREPROCESSED]}"
+
+
+def warnings_for(entry: Entry, encoder: Encoder, asked: Asked) -> Iterator[str]:
     if entry.mismatch:
         yield f"base and tuned differ in more than weights, which was allowed: {'; '.join(entry.mismatch)}"
     if entry.checkpoint.text_from is not None:
         yield "the file holds an image tower only: the text tower is the base's"
+    if encoder.origin.head is not None and not asked.target:
+        yield f"a head of {len(encoder.origin.head)} classes lies in the file: name its task with --target"
+
+
+def refuse_idle_target(target: str, candidates: Sequence[Candidate]) -> None:
+    if target and not any(candidate.encoder.origin.head is not None for candidate in candidates):
+        raise CannotAsk(f"--target {target}: no file holds a fine-tuned head; leave --target out.")
 
 
 def mismatch(base: Checkpoint, name: str, tuned: Checkpoint, allowed: bool) -> tuple[str, ...]:

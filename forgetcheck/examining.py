@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.deciding import doubt_activation
+from forgetcheck.clip.deciding import ARCHITECTURE, BY_FUNCTION, doubt_activation
 from forgetcheck.clip.encoded_task import prepare
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.heads import class_embeddings
@@ -72,8 +72,9 @@ def examine(
     The comparisons use `samples` images, of all tasks of the battery. Raises CannotAsk where nothing
     could be measured.
     """
-    copy = replace(checkpoint, run={}, head=None)  # or a run's own head would be compared with its prompts
-    itself = examine_itself(audit(copy, [copy], battery, PROBES, device, progress, allow_mismatch=True))
+    # a run's own head would be compared with its prompts, and its activation is examined apart
+    copy = replace(checkpoint, run={}, head=None, inferred={**checkpoint.inferred, ARCHITECTURE: BY_FUNCTION})
+    itself = examine_itself(audit(copy, [copy], battery, PROBES, device, progress))
     encoder = load_encoder(checkpoint, device)
     drawn = draw(encoder, battery, samples)
     usual = look(encoder, drawn, progress, f"{BATCH} at a time")
@@ -82,7 +83,7 @@ def examine(
         str(encoder.device),
         (
             itself,
-            examine_activation(checkpoint, battery, device),
+            examine_activation(checkpoint, encoder, battery, progress),
             examine_batches(encoder, drawn, usual, progress),
             examine_neighbours(encoder, drawn, progress),
             *(examine_half(encoder, drawn, usual, half, progress) for half in HALVES),
@@ -112,9 +113,11 @@ def examine_itself(found: Audit) -> Diagnosis:
     )
 
 
-def examine_activation(checkpoint: Checkpoint, battery: Battery, device: str) -> Diagnosis:
+def examine_activation(
+    checkpoint: Checkpoint, encoder: Encoder, battery: Battery, progress: Progress
+) -> Diagnosis:
     """Ask some images under the other activation as well: nothing in weights says which one is right."""
-    doubt = doubt_activation(checkpoint, tuple(battery.tasks.values()), device)
+    doubt = doubt_activation(checkpoint, encoder, tuple(battery.tasks.values()), progress)
     found = activation(checkpoint.config)
     return Diagnosis(
         "activation",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from forgetcheck import provenance
 from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.forward_pass import ForwardPass
 from forgetcheck.clip.heads import Head
@@ -109,6 +110,9 @@ def tune(
     """
     method: Regularizer = regularizer.thing
     base = load_encoder(checkpoint, device)
+    doubt = doubt_activation(checkpoint, base, (task.thing,), progress)
+    if doubt:
+        raise CannotAsk(f"{doubt} Pass --model NAME, or correct its config.")
     tuned = base.twin()
     head = method.start_head(base, task.thing).to(base.device)
     training, validation = split_off(task, base)

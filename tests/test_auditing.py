@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from conftest import RESNET, make_config, random_encoder
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.deciding import GUESS
+from forgetcheck.clip.encoded_task import preprocess_key
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
@@ -252,7 +255,7 @@ def test_an_allowed_mismatch_is_in_every_answer_and_in_the_provenance():
 
 def test_a_doubted_activation_is_refused_or_recorded(monkeypatch):
     monkeypatch.setattr("forgetcheck.auditing.doubt_activation", lambda *_: "'tiny' is odd.")
-    with pytest.raises(CannotAsk, match=r"'tiny' is odd\. Pass --model NAME, or --allow-mismatch"):
+    with pytest.raises(CannotAsk, match=r"'tiny' is odd\. Pass --model NAME, correct its config, or --allow"):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
     found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", allow_mismatch=True)
     assert all(item.warnings == ("'tiny' is odd.",) for item in found.answers)
@@ -289,6 +292,7 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
     tuned = find_checkpoint(str(tmp_path / "tuned.pt"), like=TINY)
     untold = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu")
     assert {item.probe for item in untold.answers} == {"zero-shot"}
+    assert any("name its task with --target" in warning for warning in untold.answers[0].warnings)
     assert untold.provenance["tuned"]["tuned"]["passport"]["head"] == [7, 128]
     found = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="drawn:family=shape")
     (answer,) = (item for item in found.answers if item.probe == "head")
@@ -296,3 +300,45 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
     assert set(answer.tuned.label) == {2}
     with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
         audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
+
+
+def test_a_target_that_nobody_has_a_head_for_is_refused():
+    with pytest.raises(CannotAsk, match="--target digits: no file holds a fine-tuned head"):
+        audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", target="digits")
+
+
+def test_a_tuned_model_is_doubted_as_well(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("forgetcheck.auditing.doubt_activation", lambda c, *_: asked.append(c.name) or "")
+    audit(TINY, [TINY, changed(tmp_path, "x", scramble)], SMALL, ("zero-shot",), "cpu")
+    assert asked == ["tiny", "x"]  # the second is the base itself
+
+
+def test_what_was_guessed_or_assumed_of_a_model_is_in_the_report(tmp_path):
+    guess = replace(TINY, inferred={**TINY.inferred, "preprocessing": f"{GUESS}: nobody knows"})
+    found = audit(guess, [changed(tmp_path, "x", scramble)], SMALL, ("zero-shot",), "cpu")
+    assert all(f"base: its preprocessing is {GUESS}: nobody knows" in item.warnings for item in found.answers)
+
+
+def test_what_the_reading_assumed_is_in_the_report(monkeypatch):
+    original = load_encoder
+
+    def assuming(*arguments):
+        encoder = original(*arguments)
+        return replace(encoder, origin=replace(encoder.origin, doubts=("Something is assumed.",)))
+
+    monkeypatch.setattr("forgetcheck.auditing.load_encoder", assuming)
+    found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
+    assert all(item.warnings == ("base: Something is assumed.",) for item in found.answers)
+
+
+def test_models_of_two_image_sizes_see_their_own(tmp_path):
+    """The size is that of the tower, whatever the preprocessing says or leaves out."""
+    configs = []
+    for size in (32, 64):
+        config = make_config({**RESNET, "image_size": size})
+        del config["preprocess_cfg"]["size"]
+        configs.append(config)
+    pair = [random_encoder({**RESNET, "image_size": size}) for size in (32, 64)]
+    keys = {preprocess_key(replace(each, config=c)) for each, c in zip(pair, configs, strict=True)}
+    assert len(keys) == 2

@@ -320,8 +320,8 @@ def test_tasks_that_cannot_be_drawn_from_are_left_out(vit):
             draw(vit, Battery("few", battery), 12)
 
 
-def test_a_wrong_activation_fails(monkeypatch):
+def test_a_wrong_activation_fails(monkeypatch, vit):
     monkeypatch.setattr(examining, "doubt_activation", lambda *_: "'x' is configured with GELU, but ...")
-    found = examining.examine_activation(find_checkpoint("forgetcheck:tiny"), BATTERY, "cpu")
+    found = examining.examine_activation(find_checkpoint("forgetcheck:tiny"), vit, BATTERY, silent)
     assert found.passed is False
     assert "configured with GELU" in found.measured

@@ -14,8 +14,8 @@ LOADING = {  # how to load what was written
     "local-dir": 'load it with open_clip.create_model_and_transforms("local-dir:{out}")',
     "safetensors": "forgetcheck finds the architecture in its header; for open_clip name it: "
     'open_clip.create_model_and_transforms(NAME, pretrained="{out}")',
-    "pt": "a plain state dict names no architecture: forgetcheck tells it from names and shapes, open_clip "
-    'needs it: open_clip.create_model_and_transforms(NAME, pretrained="{out}")',
+    "pt": "a plain state dict names no architecture: forgetcheck tells those of open_clip by their shapes, "
+    'open_clip needs it: open_clip.create_model_and_transforms(NAME, pretrained="{out}")',
 }
 
 

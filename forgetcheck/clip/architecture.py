@@ -30,16 +30,6 @@ def matching(shapes: Shapes) -> tuple[str, ...]:
     return tuple(sorted(name for name, key in known.fits.items() if known.layouts[key] == wanted))
 
 
-def matching_visual(shapes: Shapes) -> tuple[str, ...]:
-    """Return every architecture whose image tower is exactly this one, sorted; other names are ignored."""
-    wanted = visual_part(canonical(shapes))
-    if not wanted:
-        return ()
-    known = index()
-    fitting = {key for key, layout in known.layouts.items() if visual_part(layout) == wanted}
-    return tuple(sorted(name for name, key in known.fits.items() if key in fitting))
-
-
 def nearest(shapes: Shapes) -> Nearest:
     """Name the architecture with the fewest mismatches; for an image tower alone, by its image tower."""
     wanted = canonical(shapes)

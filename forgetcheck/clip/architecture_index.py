@@ -5,7 +5,6 @@ import json
 import logging
 import lzma
 import os
-import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 
 from forgetcheck.clip.checkpoint import CONFIG, TINY, TINY_FOLDER, read_config
-from forgetcheck.clip.loading import quiet
-from forgetcheck.clip.spelling import Shape, Shapes, canonical
+from forgetcheck.clip.loading import shapes_of
+from forgetcheck.clip.spelling import Shapes, canonical
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import whole_file
@@ -113,30 +111,6 @@ def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = s
         layouts[fits[name]] = shapes
     digests = {name: digest(config) for name, config in configs.items()}
     return Index(open_clip.__version__, digests, fits, layouts, unbuildable)
-
-
-def shapes_of(name: str, model_config: Mapping[str, Any]) -> dict[str, Shape]:
-    """Return the names and shapes of an architecture's state dict; nothing is allocated or fetched.
-
-    Raises CannotAsk for an architecture that open_clip can't build so, such as one whose text tower is
-    described on the Hugging Face hub only.
-    """
-    tower = model_config.get("text_cfg", {}).get("hf_model_name")
-    if tower:
-        raise CannotAsk(f"the text tower of {name} is '{tower}', which only the Hugging Face hub describes.")
-    with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        text = json.dumps({"model_cfg": model_config, "preprocess_cfg": {}})
-        (Path(folder) / CONFIG).write_text(text, encoding="utf-8")
-        try:
-            with quiet(), torch.device("meta"):
-                model = open_clip.create_model(
-                    f"local-dir:{folder}", load_weights=False, pretrained_text=False, device="meta"
-                )
-        except MemoryError:
-            raise
-        except Exception as problem:  # whatever a config makes open_clip or timm trip over
-            raise CannotAsk(f"open_clip cannot build {name} ({type(problem).__name__}: {problem}).") from None
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
 
 def installed_configs() -> dict[str, dict[str, Any]]:

@@ -39,12 +39,13 @@ def architecture(name: str) -> dict[str, Any]:
     """Return the config of open_clip's architecture `name`, of forgetcheck:tiny, or of a folder."""
     if name == TINY:
         return read_config(TINY_FOLDER / CONFIG)
-    if (Path(name) / CONFIG).is_file():
-        return read_config(Path(name) / CONFIG)
     import open_clip
     from open_clip.transform import PreprocessCfg
 
     cleaned = name.replace("/", "-")
+    # open_clip's names come first: a folder that happens to be called like one is no answer to "ViT-B-32"
+    if cleaned not in open_clip.list_models() and (Path(name) / CONFIG).is_file():
+        return read_config(Path(name) / CONFIG)
     config = open_clip.get_model_config(cleaned) if ":" not in cleaned else None
     if config is None:
         raise unknown_name(
@@ -84,7 +85,10 @@ def refuse_extravagant(where: str, vision: Mapping[str, Any], text: Mapping[str,
         layers = tower.get("layers", 0)
         if isinstance(layers, int) and layers > MAX_LAYERS:
             raise CannotAsk(f"{where}: {layers} layers are more than the {MAX_LAYERS} that are read.")
-    unknown = sorted(set(text.get("tokenizer_kwargs") or {}) - TOKENIZER_OPTIONS)
+    options = text.get("tokenizer_kwargs") or {}
+    if not isinstance(options, dict):
+        raise CannotAsk(f"{where}: tokenizer_kwargs is no table: it is no config of open_clip.")
+    unknown = sorted(set(options) - TOKENIZER_OPTIONS)
     if unknown:  # handed on to transformers, where trust_remote_code would execute what it finds
         raise CannotAsk(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
     if ":" in str(vision.get("timm_model_name", "")):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,27 @@ import torch.nn.functional as F
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
-from forgetcheck.clip.checkpoint import Checkpoint, architecture
+from forgetcheck.clip.checkpoint import TINY, Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.loading import rebuilt
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
+from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Split, SplitName, Task
 
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
+GUESS = "a guess, the default of open_clip"
 BY_US = "what forgetcheck ships"
 BY_TAG = "what open_clip publishes"
 BY_SHAPES = "the names and shapes of its weights"
-BY_RECORD = "its recorded metadata"
 BY_OTHER = "the other checkpoint of the pair"
 BY_FUNCTION = "what works: its zero-shot loss"
 BEYOND_DOUBT = (BY_US, BY_TAG, BY_FUNCTION)
-ARCHITECTURE = "architecture"  # key of what was inferred
+ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -58,29 +59,13 @@ class Trial:
         return float(self.hits.sum() - self.chance.sum()) > MIN_Z * spread
 
 
-def decide(
-    candidates: Sequence[str],
-    recorded: Mapping[str, Any] | None = None,
-    other: Mapping[str, Any] | None = None,
-) -> Decision:
-    """Choose a candidate: alone, else as recorded with the weights, else as the other of the pair.
-
-    `recorded` and `other` are configs as open_clip's local-dir: holds them. A record that describes none
-    of the candidates stops the search: the other checkpoint can't overrule what the file says of itself.
-    """
+def decide(candidates: Sequence[str]) -> Decision:
+    """Choose the candidate if there is one, or if all of them compute the same."""
     names = tuple(candidates)
     if not names:
         return Decision(None, "no architecture of open_clip has these names and shapes", ())
     if not differ_in(names):
         return Decision(names[0], BY_SHAPES, names)
-    for by, config in ((BY_RECORD, recorded), (BY_OTHER, other)):
-        if not config:
-            continue
-        named = [name for name in names if effective(config) == effective(architecture(name))]
-        if named:
-            return Decision(named[0], by, names)
-        if by == BY_RECORD:
-            return Decision(None, f"{BY_RECORD} describes none of these", names)
     return Decision(None, f"they differ in {', '.join(differ_in(names))}, which weights don't show", names)
 
 
@@ -91,14 +76,17 @@ def differ_in(candidates: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in keys if any(c.get(key) != configs[0].get(key) for c in configs))
 
 
-def by_function(builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[Task]) -> Decision:
-    """Choose the candidate whose zero-shot loss over all images of `tasks` is clearly the lowest.
+def by_function(
+    builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[Task], progress: Progress = silent
+) -> Decision:
+    """Choose the candidate whose zero-shot loss over some images of `tasks` is clearly the lowest.
 
     `builders` load the same weights under each candidate's config; one is held at a time. Only for
     candidates that differ in their activation: another image size can do better and be wrong. Clearly
     means better than chance, and than every other by a one-sided paired z above 5 and by 2 % of the loss.
     """
-    trials = {name: attempt(build(), tasks) for name, build in builders.items()}
+    some = sampled(tasks)
+    trials = {name: attempt(build(), some, progress) for name, build in builders.items()}
     names = tuple(trials)
     best = min(trials, key=lambda name: float(trials[name].losses.mean()))
     if not trials[best].beats_chance:
@@ -130,7 +118,9 @@ class Part(Task):
         return split.take(order[:: self.every])
 
 
-def doubt_activation(checkpoint: Checkpoint, tasks: Sequence[Task], device: str = "auto") -> str:
+def doubt_activation(
+    checkpoint: Checkpoint, encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent
+) -> str:
     """Say, if it is so, that the weights clearly work better under the other activation than the configured.
 
     Nothing in a state dict records it, and a config may have been written by somebody who didn't know: so
@@ -141,15 +131,16 @@ def doubt_activation(checkpoint: Checkpoint, tasks: Sequence[Task], device: str 
         return ""
     other = OTHER_ACTIVATION[name]
     model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
-    twin = replace(checkpoint, config={**checkpoint.config, "model_cfg": model})
     try:
-        here, there = (attempt(load_encoder(each, device), sampled(tasks)) for each in (checkpoint, twin))
+        some = sampled(tasks)
+        here = attempt(encoder, some, progress)
+        there = attempt(rebuilt(encoder, {**checkpoint.config, "model_cfg": model}), some, progress)
     except CannotAsk:  # the audit itself says why
         return ""
     if not there.beats_chance or not clearly_lower(there, here):
         return ""
     return (
-        f"'{checkpoint.name}' is configured with {name}, but its weights work clearly better with {other} "
+        f"'{encoder.name}' is configured with {name}, but its weights work clearly better with {other} "
         f"(zero-shot loss {float(there.losses.mean()):.3f} against {float(here.losses.mean()):.3f} on "
         f"{len(here.losses)} images): the architecture's name is probably wrong."
     )
@@ -164,9 +155,9 @@ def sampled(tasks: Sequence[Task]) -> list[Task]:
     return [Part(task, every) for task, size in zip(tasks, sizes, strict=True) if size]
 
 
-def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
+def attempt(encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent) -> Trial:
     """Classify the test images of every task by its prompts."""
-    parts = [attempt_one(encoder, task) for task in tasks]
+    parts = [attempt_one(encoder, task, progress) for task in tasks]
     return Trial(
         torch.cat([part.losses for part in parts]),
         torch.cat([part.hits for part in parts]),
@@ -174,8 +165,8 @@ def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
     )
 
 
-def attempt_one(encoder: Encoder, task: Task) -> Trial:
-    (seen,) = encode_task("functional test", task, [encoder], ("test",))
+def attempt_one(encoder: Encoder, task: Task, progress: Progress) -> Trial:
+    (seen,) = encode_task("for the activation", task, [encoder], ("test",), progress)
     split = seen.splits["test"]
     logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
     losses = F.cross_entropy(logits, split.labels, reduction="none")
@@ -190,21 +181,36 @@ def clearly_lower(better: Trial, worse: Trial) -> bool:
     return mean > MIN_Z * error and mean > MIN_ADVANTAGE * float(worse.losses.mean())
 
 
-def usual_preprocessing(names: Sequence[str]) -> tuple[dict[str, Any], str]:
+@dataclass(frozen=True)
+class Usual:
+    """The preprocessing of an architecture whose weights record none."""
+
+    config: Mapping[str, Any]
+    why: str
+
+    @property
+    def guessed(self) -> bool:
+        """Whether it is open_clip's default, for want of anything better."""
+        return self.why.startswith(GUESS)
+
+
+def usual_preprocessing(names: Sequence[str]) -> Usual:
     """Return the preprocessing of bare weights of these architectures, and how that is known.
 
     A state dict records none, and open_clip's default is wrong for SigLIP and others: what all published
     weights of the architectures agree on is taken over.
     """
     config = {key: plain(value) for key, value in architecture(names[0])["preprocess_cfg"].items()}
+    if names[0] == TINY:
+        return Usual(config, BY_US)
     published = [get_pretrained_cfg(name, tag) for name in names for tag in tags_of(name)]
     if not published:
-        return config, f"the default of {names[0]}: no weights of it are published"
+        return Usual(config, f"{GUESS}: no weights of {names[0]} are published")
     odd = [key for key in PREPROCESSING if len({str(plain(item.get(key))) for item in published}) > 1]
     if odd:
-        return config, f"the default of {names[0]}: its published weights differ in {', '.join(odd)}"
+        return Usual(config, f"{GUESS}: published weights of {names[0]} differ in {', '.join(odd)}")
     known = {key: plain(published[0][key]) for key in PREPROCESSING if key in published[0]}
-    return {**config, **known}, f"all {len(published)} published weights of {' and '.join(names)}"
+    return Usual({**config, **known}, f"all {len(published)} published weights of {' and '.join(names)}")
 
 
 def tags_of(name: str) -> list[str]:

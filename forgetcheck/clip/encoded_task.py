@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.heads import Classifier, class_embeddings
+from forgetcheck.clip.settings import preprocessing
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.provenance import digest
@@ -84,7 +85,7 @@ def batches(split: Split, encoders: Sequence[Encoder]) -> Iterator[list[Tensor]]
 
 
 def preprocess_key(encoder: Encoder) -> str:
-    return digest(encoder.config["preprocess_cfg"])
+    return digest(preprocessing(encoder.config))
 
 
 def prepare(images: Sequence[Image.Image], preprocess: Any) -> Tensor:

@@ -26,6 +26,7 @@ class Origin:
 
     family: str = ""  # how they were read, such as "training checkpoint"
     notes: tuple[str, ...] = ()  # what the reading stripped, renamed or left out
+    doubts: tuple[str, ...] = ()  # what the reading assumed and a reader of the numbers must know
     census: Mapping[str, Census] = field(default_factory=dict)  # by tower, in the stored precision
     head: Tensor | None = None  # (c, d) a fine-tuned head found beside the towers
     head_bias: Tensor | None = None  # (c,)

@@ -21,7 +21,7 @@ from forgetcheck.clip.checkpoint import (
     read_config,
     read_json,
 )
-from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US
+from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US, GUESS, PREPROCESSED
 from forgetcheck.clip.hub import download
 from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
 from forgetcheck.clip.reading import has_weights, read_metadata, read_weights
@@ -52,7 +52,7 @@ def find_checkpoints(
 ) -> list[Checkpoint]:
     """Work out the checkpoints of one comparison, the base first.
 
-    Bare weights take what they don't say from one of the others that does, rather the base.
+    Bare weights take from the base what they don't say. What the base leaves open, another may tell.
     """
     return together(texts, model, partial(settled, tasks=tasks))
 
@@ -66,14 +66,25 @@ def together(
     texts: Sequence[str], model: str | None, finish: Callable[[Checkpoint], Checkpoint]
 ) -> list[Checkpoint]:
     found = [point(text, model) for text in texts]
-    alone = [identify(each, model, None) for each in found]
-    recorded = [number for number, each in enumerate(found) if not isinstance(each, Bare)]
-    certain = [number for number, one in enumerate(alone) if not one.undecided]
-    sure = next(iter((*recorded, *certain)), 0)
-    like = finish(alone[sure])
-    return [
-        like if number == sure else finish(identify(each, model, like)) for number, each in enumerate(found)
-    ]
+    base = finish(base_among(found, model))
+    return [base, *(finish(identify(each, model, base)) for each in found[1:])]
+
+
+def base_among(found: Sequence[Checkpoint | Bare], model: str | None) -> Checkpoint:
+    """Identify the first of several. Another that is certain tells only what it leaves open."""
+    first, *rest = found
+    base = identify(first, model, None)
+    if not isinstance(first, Bare) or first.image_alone or not (base.undecided or is_guess(base)):
+        return base
+    recorded = [each for each in rest if isinstance(each, Checkpoint)]
+    told = [identify(each, model, None) for each in rest if isinstance(each, Bare)]
+    sure = [*recorded, *(one for one in told if not one.undecided and not is_guess(one))]
+    return identify(first, model, sure[0]) if sure else base
+
+
+def is_guess(checkpoint: Checkpoint) -> bool:
+    """Tell whether the preprocessing is known from nowhere."""
+    return checkpoint.inferred.get(PREPROCESSED, "").startswith(GUESS)
 
 
 def look(text: str, model: str | None = None, like: Checkpoint | None = None) -> Checkpoint:

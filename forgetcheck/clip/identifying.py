@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck.clip.architecture import SHOWN, Nearest, matching, mismatches, nearest, visual_part
-from forgetcheck.clip.architecture_index import index, shapes_of
+from forgetcheck.clip.architecture_index import index
 from forgetcheck.clip.checkpoint import (
     CONFIG,
     Checkpoint,
@@ -16,20 +16,22 @@ from forgetcheck.clip.checkpoint import (
 from forgetcheck.clip.deciding import (
     ARCHITECTURE,
     BY_OTHER,
+    PREPROCESSED,
+    Usual,
     by_function,
     decide,
     differ_in,
     usual_preprocessing,
 )
 from forgetcheck.clip.formats.base import shown
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.loading import load_encoder, shapes_of
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
 from forgetcheck.clip.towers import VISUAL
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Task
 
-PREPROCESSING, TEXT = "preprocessing", "text tower"
+TEXT = "text tower"  # key of what was inferred
 TOLD = "--model"
 RECORDED = "the record beside the weights"
 BY_CLASS = "its names and shapes, and the class of its activation"
@@ -49,7 +51,9 @@ class Bare:
         return image_alone(self.shapes)
 
     def checkpoint(self, config: Mapping[str, Any], **known: Any) -> Checkpoint:
-        return Checkpoint(self.path.resolve().stem, config, self.path, **known)
+        """Name it as the user does: a cache may keep the file under a digest."""
+        name = self.path.resolve().name if self.path.is_dir() else self.path.stem
+        return Checkpoint(name, config, self.path, **known)
 
     def open(self, why: str) -> Checkpoint:
         """Leave it open what this is; `why` is the whole refusal, should nobody know better."""
@@ -62,7 +66,7 @@ def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | Non
         return found
     if found.recorded:
         refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
-        return found.checkpoint(found.recorded, inferred={ARCHITECTURE: RECORDED, PREPROCESSING: RECORDED})
+        return found.checkpoint(found.recorded, inferred={ARCHITECTURE: RECORDED, PREPROCESSED: RECORDED})
     if model is not None:
         return as_told(found, model, like)
     if like is not None and fits(like.config, found, like.name):
@@ -84,20 +88,23 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
         raise CannotAsk(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
     if found.image_alone and like is None:
         return found.open(no_text_tower(found, like))
-    inferred = {ARCHITECTURE: TOLD}
+    usual = usual_for(model, config, like)
+    known = completed(found, like, {ARCHITECTURE: TOLD, PREPROCESSED: usual.why})
+    return found.checkpoint({"model_cfg": config["model_cfg"], "preprocess_cfg": usual.config}, **known)
+
+
+def usual_for(model: str, config: Mapping[str, Any], like: Checkpoint | None) -> Usual:
+    """Take the preprocessing from the other of the pair if it is the same model, else what is usual."""
     if like is not None and not differences({**like.config, "model_cfg": config["model_cfg"]}, like.config):
-        usual, why = like.config["preprocess_cfg"], BY_OTHER
-    elif model in index().configs:
-        usual, why = usual_preprocessing([model])
-    else:
-        usual, why = config["preprocess_cfg"], f"the config of {model}"
-    known = completed(found, like, {**inferred, PREPROCESSING: why})
-    return found.checkpoint({"model_cfg": config["model_cfg"], "preprocess_cfg": usual}, **known)
+        return Usual(like.config["preprocess_cfg"], BY_OTHER)
+    if model in index().configs:
+        return usual_preprocessing([model])
+    return Usual(config["preprocess_cfg"], f"the config of {model}")
 
 
 def as_like(found: Bare, like: Checkpoint) -> Checkpoint:
     """Take everything but the weights from the other checkpoint of the pair."""
-    known = completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSING: BY_OTHER})
+    known = completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSED: BY_OTHER})
     config = as_pickled(found, like.config)
     return found.checkpoint(config, candidates=like.candidates, undecided=like.undecided, **known)
 
@@ -119,8 +126,8 @@ def completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) ->
 def no_text_tower(found: Bare, like: Checkpoint | None) -> str:
     if like is None:
         return (
-            f"'{found.path}' holds an image tower only: name the checkpoint it was tuned from beside it, "
-            "whose text tower then counts."
+            f"'{found.path}' holds an image tower only: name it in `audit` or `inspect` behind the whole "
+            "checkpoint that it was tuned from, whose text tower then counts."
         )
     return f"'{found.path}' holds an image tower only, which is not that of '{like.name}': name its own base."
 
@@ -134,14 +141,16 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
         name for name in names if not differences(as_pickled(found, architecture(name)), architecture(name))
     ]
     decision = decide(said or names)
-    preprocessing, why = usual_preprocessing(names)
+    usual = usual_preprocessing(names)
     config = as_pickled(found, architecture(decision.name or names[0]))
-    config = {**config, "preprocess_cfg": preprocessing}
+    config = {**config, "preprocess_cfg": usual.config}
     if decision.name is None:
         refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass --model NAME."
-        return found.checkpoint(config, inferred={PREPROCESSING: why}, candidates=names, undecided=refusal)
+        return found.checkpoint(
+            config, inferred={PREPROCESSED: usual.why}, candidates=names, undecided=refusal
+        )
     by = decision.by if found.quick_gelu is None else BY_CLASS
-    return found.checkpoint(config, inferred={ARCHITECTURE: by, PREPROCESSING: why})
+    return found.checkpoint(config, inferred={ARCHITECTURE: by, PREPROCESSED: usual.why})
 
 
 def no_architecture(found: Bare, like: Checkpoint | None) -> str:

@@ -19,7 +19,7 @@ from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
 from forgetcheck.clip.reading import Weights, read_weights
-from forgetcheck.clip.spelling import harmless, renamed
+from forgetcheck.clip.spelling import SCALARS, Shape, harmless, renamed
 from forgetcheck.clip.towers import TOWERS, tower
 from forgetcheck.errors import CannotAsk
 
@@ -32,9 +32,11 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
     cached nor reachable.
     """
     place = choose_device(device)
+    read = read_whole(checkpoint, finite)
+    if read is not None and not checkpoint.inferred:  # what nobody has compared with the weights yet
+        refuse_misfit(checkpoint, read)
     with quiet():
         model, tokenizer, preprocess = create(checkpoint)
-    read = read_whole(checkpoint, finite)
     if read is None:
         origin = Origin("weights of open_clip", census=census_of(model.state_dict()))
     else:
@@ -48,6 +50,30 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
         device=place,
         origin=origin,
     )
+
+
+def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
+    """Return the same weights in the model of another config, which must have the same names and shapes."""
+    with quiet():
+        model, tokenizer, preprocess = create(Checkpoint(encoder.name, config, None))
+    model.load_state_dict(encoder.model.state_dict())
+    return replace(
+        encoder,
+        config=config,
+        model=model.float().eval().to(encoder.device),
+        tokenizer=tokenizer,
+        preprocess=preprocess,
+    )
+
+
+def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
+    """Compare a recorded config with the weights before anything is built: it may ask for terabytes."""
+    if checkpoint.config["model_cfg"].get("text_cfg", {}).get("hf_model_name"):
+        return  # only the hub knows its shapes
+    shapes = shapes_of(checkpoint.name, checkpoint.config["model_cfg"])
+    own = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    tensors = scalars_shaped(renamed(read.tensors, own), own)
+    refuse_problems(checkpoint, [found for found in misfits(own, tensors) if "not fractions" not in found])
 
 
 def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
@@ -77,7 +103,7 @@ def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
 def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
     """Let open_clip build the model, the tokenizer and the preprocessing of a config."""
     if checkpoint.tag is not None:
-        return create_tagged(*checkpoint.tag)
+        return create_tagged(*checkpoint.tag, quick=bool(checkpoint.config["model_cfg"].get("quick_gelu")))
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
         (Path(folder) / CONFIG).write_text(json.dumps(dict(checkpoint.config)), encoding="utf-8")
         source = f"local-dir:{folder}"
@@ -91,8 +117,10 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
         except MemoryError:
             raise
         except Exception as problem:  # whatever a config makes open_clip trip over, from any line of it
+            why = str(problem) or "no reason given"
             raise CannotAsk(
-                f"open_clip cannot build the architecture of '{checkpoint.name}': {problem}."
+                f"open_clip cannot build the architecture of '{checkpoint.name}' "
+                f"({type(problem).__name__}: {why}): correct its config."
             ) from None
 
 
@@ -103,9 +131,12 @@ def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
         model.encode_text(tokenizer(["a"]))  # type: ignore[operator]
 
 
-def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
+def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any]:
+    """Let open_clip load published weights; it only warns where a name has another activation than a tag."""
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag)
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            name, pretrained=tag, force_quick_gelu=quick
+        )
         return model, open_clip.get_tokenizer(name), preprocess
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise CannotAsk(
@@ -117,18 +148,28 @@ def create_tagged(name: str, tag: str) -> tuple[nn.Module, Any, Any]:
 def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
     own = model.state_dict()
-    tensors = renamed(read.tensors, own)
-    for name in ("logit_scale", "logit_bias"):
-        if name in own and name in tensors and tensors[name].numel() == own[name].numel():
-            tensors[name] = tensors[name].reshape(own[name].shape)
-    problems = misfits(own, tensors)
+    tensors = scalars_shaped(renamed(read.tensors, own), own)
+    refuse_problems(checkpoint, misfits(own, tensors))
+    model.load_state_dict({**own, **tensors})
+    return Origin(read.family, read.notes, read.doubts, census_of(tensors), read.head, read.head_bias)
+
+
+def scalars_shaped(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the logit scale and bias, 0-d or 1-d by age and taste, the shape that the model has."""
+    return {
+        name: value.reshape(own[name].shape)
+        if name in SCALARS and name in own and value.numel() == own[name].numel()
+        else value
+        for name, value in tensors.items()
+    }
+
+
+def refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
     if problems:
         raise CannotAsk(
             f"'{checkpoint.weights}' doesn't fit the architecture: {'; '.join(problems[:3])}"
             f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}; pass the right --model NAME."
         )
-    model.load_state_dict({**own, **tensors})
-    return Origin(read.family, read.notes, census_of(tensors), read.head, read.head_bias)
 
 
 def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
@@ -193,3 +234,27 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def shapes_of(name: str, model_config: Mapping[str, Any]) -> dict[str, Shape]:
+    """Return the names and shapes of an architecture's state dict; nothing is allocated or fetched.
+
+    Raises CannotAsk for an architecture that open_clip can't build so, such as one whose text tower is
+    described on the Hugging Face hub only.
+    """
+    tower = model_config.get("text_cfg", {}).get("hf_model_name")
+    if tower:
+        raise CannotAsk(f"the text tower of {name} is '{tower}', which only the Hugging Face hub describes.")
+    with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
+        text = json.dumps({"model_cfg": model_config, "preprocess_cfg": {}})
+        (Path(folder) / CONFIG).write_text(text, encoding="utf-8")
+        try:
+            with quiet(), torch.device("meta"):
+                model = open_clip.create_model(
+                    f"local-dir:{folder}", load_weights=False, pretrained_text=False, device="meta"
+                )
+        except MemoryError:
+            raise
+        except Exception as problem:  # whatever a config makes open_clip or timm trip over
+            raise CannotAsk(f"open_clip cannot build {name} ({type(problem).__name__}: {problem}).") from None
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}

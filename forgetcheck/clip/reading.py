@@ -181,6 +181,9 @@ def settled(path: Path, raw: Raw) -> Weights:
             f"'{path}' has its text tower twice ('{shown(twice[0])}' and 'text.{shown(twice[0])}'): "
             "save the weights of one model."
         )
+    if raw.head_raw and named.head is not None:
+        note = "Left out its head: it expects embeddings that are not normalised, as no probe has them."
+        named = replace(named, head=None, head_bias=None, notes=(*named.notes, note))
     return Weights(
         named.tensors,
         raw.family,

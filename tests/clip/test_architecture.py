@@ -10,7 +10,7 @@ import open_clip
 import pytest
 
 from forgetcheck.clip import architecture_index
-from forgetcheck.clip.architecture import matching, matching_visual, nearest
+from forgetcheck.clip.architecture import matching, nearest
 from forgetcheck.clip.architecture_index import (
     SCHEMA,
     SHIPPED,
@@ -107,7 +107,7 @@ def test_any_other_difference_is_no_match_and_is_named(name: str, change: dict[s
 
 def test_another_resolution_does_not_match_silently() -> None:
     resized = shapes("ViT-B-32") | {"visual.positional_embedding": (145, 768)}  # 384 pixels
-    assert matching(resized) == matching_visual(resized) == ()
+    assert matching(resized) == ()
     found = nearest(resized)
     assert (found.name, found.count) == ("ViT-B-32", 1)
     assert found.mismatches == ("'visual.positional_embedding' is (145, 768), not (50, 768)",)
@@ -125,16 +125,6 @@ def test_the_first_three_of_many_mismatches_are_told_in_the_checkpoints_own_name
         "'visual.conv1.weight' is missing",
         "'head.weight' is unknown",
     )
-
-
-def test_an_image_tower_alone_is_matched_by_itself() -> None:
-    tower = {name: shape for name, shape in shapes("ViT-L-14").items() if name.startswith("visual.")}
-    assert matching(tower) == ()
-    found = matching_visual(tower)
-    assert found == matching_visual(shapes("ViT-L-14"))
-    assert {"ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-worldwide"} <= set(found)
-    assert matching_visual({"text.ln_final.weight": (512,)}) == ()
-    assert nearest(tower | {"visual.proj": (1024, 5)}).count == 1
 
 
 @pytest.fixture

@@ -12,16 +12,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from forgetcheck import catalog
-from forgetcheck.clip.checkpoint import CONFIG, HEADER
+from forgetcheck.clip.checkpoint import CONFIG, HEADER, Checkpoint, architecture
 from forgetcheck.clip.deciding import (
     BY_FUNCTION,
     BY_OTHER,
     BY_SHAPES,
+    BY_US,
+    GUESS,
+    Usual,
     doubt_activation,
 )
 from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, look_at
-from forgetcheck.clip.identifying import BY_CLASS, TOLD
+from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, is_guess, look_at
+from forgetcheck.clip.identifying import BY_CLASS, TOLD, settled
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
@@ -150,7 +153,8 @@ def test_weights_under_the_wrong_activation_are_doubted(
     model = {**tiny.config["model_cfg"], "quick_gelu": told}
     (folder / CONFIG).write_text(json.dumps({**tiny.config, "model_cfg": model}))
     save_file(planted(tiny, quick), folder / "open_clip_model.safetensors")
-    doubt = doubt_activation(find_checkpoint(str(folder)), TASKS, "cpu")
+    checkpoint = find_checkpoint(str(folder))
+    doubt = doubt_activation(checkpoint, load_encoder(checkpoint, "cpu"), TASKS)
     if quick == told:
         assert doubt == ""
     else:
@@ -160,17 +164,19 @@ def test_weights_under_the_wrong_activation_are_doubted(
         )
 
 
-def test_what_cannot_be_doubted_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forgetcheck.clip.deciding.load_encoder", lambda *_: pytest.fail("tried"))
-    assert doubt_activation(TINY, TASKS) == ""
-    assert doubt_activation(find_checkpoint("ViT-B-32:openai"), TASKS) == ""
+def test_what_cannot_be_doubted_is_not_tried(monkeypatch: pytest.MonkeyPatch, tiny: Encoder) -> None:
+    monkeypatch.setattr("forgetcheck.clip.deciding.attempt", lambda *_: pytest.fail("tried"))
+    assert doubt_activation(TINY, tiny, TASKS) == ""
+    assert doubt_activation(find_checkpoint("ViT-B-32:openai"), tiny, TASKS) == ""
+    works = replace(TINY, inferred={"architecture": BY_FUNCTION})
+    assert doubt_activation(works, tiny, TASKS) == ""
 
 
 def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: Encoder) -> None:
     weights = {name: value for name, value in plain(tiny).items() if name.startswith("visual.")}
     weights["visual.proj"] += 1
     image = save(tmp_path / "image.pt", weights)
-    with pytest.raises(CannotAsk, match=r"holds an image tower only.*from beside it"):
+    with pytest.raises(CannotAsk, match="holds an image tower only: name it in `audit` or `inspect` behind"):
         find_checkpoint(image)
     with pytest.raises(CannotAsk, match="holds an image tower only"):
         find_checkpoint(image, model="forgetcheck:tiny")
@@ -222,3 +228,86 @@ def test_a_whole_module_names_its_activation(
     assert find_checkpoint(path, model=told).inferred["architecture"] == TOLD
     with pytest.raises(CannotAsk, match=r"--model .* contradicts the classes in .*activation"):
         find_checkpoint(path, model=other)
+
+
+def with_preprocessing(tiny: Encoder, path: Path, **changes: object) -> str:
+    config = {**tiny.config, "preprocess_cfg": {**tiny.config["preprocess_cfg"], **changes}}
+    save_file(plain(tiny), path, {HEADER: json.dumps(config)})
+    return str(path)
+
+
+def test_a_tuned_record_does_not_overrule_what_is_known_of_a_bare_base(tmp_path: Path, tiny: Encoder) -> None:
+    bare = save(tmp_path / "base.pt", plain(tiny))
+    told = with_preprocessing(tiny, tmp_path / "tuned.safetensors", mean=[0.0, 0.0, 0.0])
+    base, tuned = find_checkpoints([bare, told])
+    assert base.config["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
+    assert differences(base.config, tuned.config) == ("mean: [0.5, 0.5, 0.5] against [0.0, 0.0, 0.0]",)
+
+
+def test_bare_weights_follow_the_base_and_not_a_sibling(tmp_path: Path, tiny: Encoder) -> None:
+    """Their preprocessing, and the text tower of an image tower saved alone."""
+    base = with_preprocessing(tiny, tmp_path / "base.safetensors")
+    other = plain(tiny)
+    other["text_projection"] = other["text_projection"].flip(0)
+    config = {**tiny.config, "preprocess_cfg": {**tiny.config["preprocess_cfg"], "mean": [0.0, 0.0, 0.0]}}
+    save_file(other, tmp_path / "sibling.safetensors", {HEADER: json.dumps(config)})
+    bare = save(tmp_path / "bare.pt", plain(tiny))
+    image = save(tmp_path / "i.pt", {k: v for k, v in plain(tiny).items() if k.startswith("visual.")})
+    texts = [base, str(tmp_path / "sibling.safetensors"), bare, image]
+    first, _, second, third = find_checkpoints(texts)
+    assert second.config == third.config == first.config
+    assert third.text_from == first
+
+
+def test_a_base_without_text_tower_is_refused(tmp_path: Path, tiny: Encoder) -> None:
+    image = save(tmp_path / "i.pt", {k: v for k, v in plain(tiny).items() if k.startswith("visual.")})
+    with pytest.raises(CannotAsk, match="image tower only: name it in `audit` or `inspect` behind the whole"):
+        find_checkpoints([image, "forgetcheck:tiny"])
+
+
+def test_a_guessed_preprocessing_gives_way_to_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Encoder
+) -> None:
+    usual = Usual({**tiny.config["preprocess_cfg"], "mean": [0.0, 0.0, 0.0]}, f"{GUESS}: nobody knows")
+    monkeypatch.setattr("forgetcheck.clip.identifying.usual_preprocessing", lambda _: usual)
+    bare = save(tmp_path / "base.pt", plain(tiny))
+    assert is_guess(find_checkpoint(bare))
+    base, tuned = find_checkpoints([bare, "forgetcheck:tiny"])
+    assert base.config == tuned.config
+    assert base.inferred["preprocessing"] == BY_OTHER
+
+
+def test_told_takes_the_preprocessing_of_its_pair_else_the_usual(tmp_path: Path, tiny: Encoder) -> None:
+    bare = save(tmp_path / "bare.pt", plain(tiny))
+    base = find_checkpoint(with_preprocessing(tiny, tmp_path / "base.safetensors", mean=[0.1, 0.1, 0.1]))
+    assert find_checkpoint(bare, "forgetcheck:tiny", base).config["preprocess_cfg"]["mean"] == [0.1, 0.1, 0.1]
+    alone = find_checkpoint(bare, "forgetcheck:tiny")
+    assert alone.config["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
+    assert alone.inferred["preprocessing"] == BY_US
+
+
+def test_candidates_that_differ_in_more_than_activation_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("forgetcheck.clip.identifying.by_function", lambda *_: pytest.fail("tried"))
+    names = ("convnext_base_w", "convnext_base_w_320")
+    with pytest.raises(CannotAsk, match="which of both"):
+        settled(Checkpoint("x", {}, None, candidates=names, undecided="which of both?"), TASKS)
+
+
+def test_a_folder_named_like_an_architecture_is_not_that_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vit_folder: Path
+) -> None:
+    vit_folder.rename(tmp_path / "ViT-B-32")
+    monkeypatch.chdir(tmp_path)
+    assert architecture("ViT-B-32")["model_cfg"]["embed_dim"] == 512
+
+
+@pytest.mark.parametrize("name", ["clip-v1.5", "clip-v1.6"])
+def test_names_are_those_the_user_gave(tmp_path: Path, vit_folder: Path, tiny: Encoder, name: str) -> None:
+    folder = vit_folder.rename(tmp_path / name)
+    assert find_checkpoint(str(folder)).name == name
+    blob = tmp_path / "0123abcdef"
+    save(blob, plain(tiny))
+    (tmp_path / "nice.pt").symlink_to(blob)
+    assert find_checkpoint(str(tmp_path / "nice.pt")).name == "nice"

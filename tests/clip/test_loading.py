@@ -10,9 +10,10 @@ from conftest import VIT, make_config, random_encoder, save_folder
 from safetensors.torch import load_file, save_file
 
 from forgetcheck.clip import loading
-from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.checkpoint import HEADER, Checkpoint
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import choose_device, load_encoder, share_towers
+from forgetcheck.clip.settings import activation
 from forgetcheck.errors import CannotAsk
 
 
@@ -60,6 +61,40 @@ def test_a_tag_loads_through_open_clip(tmp_path, monkeypatch, vit, images):
     loaded = load_encoder(find_checkpoint("test-vit:mine"), "cpu")
     assert F.cosine_similarity(loaded.see(images), vit.see(images)).min() > 0.99999
     assert loaded.digests == vit.digests
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_tag_runs_with_the_activation_it_was_published_with(tmp_path, monkeypatch, vit, quick):
+    """open_clip takes it from the name, and only warns where the tag says another."""
+    from open_clip import factory, pretrained
+
+    folder = save_folder(tmp_path / "hub", vit)
+    monkeypatch.setitem(factory._MODEL_CONFIGS, "test-vit", vit.config["model_cfg"])
+    tag = {"file": str(folder / "open_clip_model.safetensors"), "quick_gelu": quick}
+    monkeypatch.setitem(pretrained._PRETRAINED, "test-vit", {"mine": tag})
+    found = load_encoder(find_checkpoint("test-vit:mine"), "cpu")
+    blocks = [*found.model.visual.transformer.resblocks, *found.model.transformer.resblocks]
+    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU" if quick else "GELU"}
+    assert activation(found.config) == ("QuickGELU" if quick else "GELU")
+
+
+def test_a_config_that_asks_for_more_than_the_weights_have_is_not_built(tmp_path, vit, monkeypatch):
+    vision = {**vit.config["model_cfg"]["vision_cfg"], "layers": 900, "width": 2048, "head_width": 64}
+    config = {**vit.config, "model_cfg": {**vit.config["model_cfg"], "vision_cfg": vision}}
+    weights = {name: value.detach().clone() for name, value in vit.weights.items()}
+    save_file(weights, tmp_path / "w.safetensors", {HEADER: json.dumps(config)})
+    monkeypatch.setattr(loading, "create", lambda *_: pytest.fail("built"))
+    with pytest.raises(CannotAsk, match=r"doesn't fit the architecture: .*is missing"):
+        load_encoder(find_checkpoint(str(tmp_path / "w.safetensors")), "cpu")
+
+
+@pytest.mark.parametrize("options", [5, [[1]], "x"])
+def test_tokenizer_options_that_are_no_table_are_refused(tmp_path, vit, options):
+    text = {**vit.config["model_cfg"]["text_cfg"], "tokenizer_kwargs": options}
+    config = {**vit.config, "model_cfg": {**vit.config["model_cfg"], "text_cfg": text}}
+    save_file({"a": torch.ones(1)}, tmp_path / "w.safetensors", {HEADER: json.dumps(config)})
+    with pytest.raises(CannotAsk, match="tokenizer_kwargs is no table"):
+        find_checkpoint(str(tmp_path / "w.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +147,7 @@ def test_equal_towers_are_held_once(vit):
 
 def test_a_text_tower_is_borrowed_from_behind_a_tag(monkeypatch, tmp_path, vit):
     """A tag has no file of ours to read: open_clip's own model lends its tower."""
-    monkeypatch.setattr(loading, "create_tagged", lambda *_: (vit.twin().model, None, None))
+    monkeypatch.setattr(loading, "create_tagged", lambda *_, **__: (vit.twin().model, None, None))
     base = Checkpoint("tagged", vit.config, None, tag=("some", "tag"))
     visual = {name: value.detach() for name, value in vit.weights.items() if name.startswith("visual.")}
     torch.save(visual, tmp_path / "image.pt")

@@ -30,6 +30,7 @@ class Weights:
     tensors: dict[str, Tensor]  # dense, on the CPU
     family: str  # "state dict", "whole-module pickle", "transformers CLIP folder", ...
     notes: tuple[str, ...] = ()  # what was stripped, converted or left out: one short sentence each
+    doubts: tuple[str, ...] = ()  # what had to be assumed: each may make the model another one
     config: Mapping[str, Any] | None = None  # {"model_cfg", "preprocess_cfg"} where the format records it
     head: Tensor | None = None  # (c, d), a fine-tuned classification head found beside the towers
     head_bias: Tensor | None = None  # (c,)
@@ -44,6 +45,7 @@ class Raw:
     family: str
     notes: tuple[str, ...] = ()
     quick_gelu: bool | None = None  # as in Weights
+    head_raw: bool = False  # whether its head expects embeddings that are not normalised
 
 
 class Unbuildable(Exception):

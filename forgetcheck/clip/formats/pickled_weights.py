@@ -33,6 +33,7 @@ class Found:
     family: str
     notes: tuple[str, ...]
     classes: frozenset[str] = frozenset()  # of the modules in it, by the name of their code
+    head_raw: bool = False  # whether its head is one of wise-ft's that doesn't normalise embeddings
 
 
 def read_pickled(path: Path) -> Raw:
@@ -48,7 +49,7 @@ def read_pickled(path: Path) -> Raw:
             root, shelf = read_stream(file, path.stat().st_size)
         found = find_nodes(path, root)
         tensors = build_all(path, found.nodes, shelf)
-        return Raw(tensors, found.family, found.notes, quick_gelu(found.classes))
+        return Raw(tensors, found.family, found.notes, quick_gelu(found.classes), found.head_raw)
 
 
 def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, Tensor]:
@@ -73,8 +74,15 @@ def find_nodes(path: Path, root: Any) -> Found:
         refuse_bare_head(path, content)
         nodes, classes = module_tensors(content)
         notes = (*notes, f"The classes of {class_name(content)} were not run.")
-        return Found(nodes, "whole-module pickle", notes, classes)
+        return Found(nodes, "whole-module pickle", notes, classes, head_is_raw(content))
     return Found(state_dict(path, content), "training checkpoint" if notes else "state dict", notes)
+
+
+def head_is_raw(root: Made) -> bool:
+    """Tell whether the head of an ImageClassifier says that embeddings go into it as they are."""
+    state = module_state(root) or {}
+    head = attributes(mapping(state.get("_modules")).get("classification_head"))
+    return head.get("normalize") is False
 
 
 def quick_gelu(classes: frozenset[str]) -> bool | None:

@@ -14,6 +14,8 @@ from forgetcheck.errors import CannotAsk
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
+TOKENIZER = "tokenizer_config.json"
+CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 PROCESSOR = "processor_config.json"  # where transformers 5 keeps the other inside
 RESCALING = 1 / 255
 MAX_TEXT = 2**22  # bytes of a config
@@ -58,6 +60,7 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
             model, notes = describe(config, raw.tensors)
             refuse_mismatch(model["vision_cfg"], model["text_cfg"], raw.tensors)
             tensors = convert(raw.tensors)
+            refuse_tokenizer(folder, kind)
             preprocess, more = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
     except Unbuildable as problem:
         raise CannotAsk(
@@ -68,8 +71,17 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         tensors,
         f"transformers {name} folder",
         (*raw.notes, f"Converted from the names of transformers' {name}.", *notes, *more),
-        {"model_cfg": model, "preprocess_cfg": preprocess},
+        doubts=(*notes, *more),
+        config={"model_cfg": model, "preprocess_cfg": preprocess},
     )
+
+
+def refuse_tokenizer(folder: Path, kind: str) -> None:
+    """Weights of a text tower mean something to one tokenizer only, and open_clip has CLIP's built in."""
+    path = folder / TOKENIZER
+    name = read_json(path).get("tokenizer_class") if kind == "clip" and path.is_file() else None
+    if name is not None and name not in CLIP_TOKENIZERS:
+        raise Unbuildable(f"its tokenizer is {name}, of which only CLIPTokenizer is read")
 
 
 def refuse_mismatch(

@@ -3,10 +3,12 @@
 import pickle
 import sys
 import zipfile
+from copy import deepcopy
 
 import open_clip
 import pytest
 import torch
+from open_clip.transformer import QuickGELU
 from torch import nn
 
 from forgetcheck.clip.reading import read_state_dict, read_weights
@@ -155,3 +157,22 @@ def test_an_archive_without_checksums(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pt") as archive:
         assert archive.testzip()
     assert_equal(read_state_dict(tmp_path / "w.pt"), wanted)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_head_for_embeddings_as_they_are_is_left_out(tmp_path, classifier, normalize):
+    classifier.classification_head.normalize = normalize
+    found = read_weights(write("zip", classifier, tmp_path / "w.pt"))
+    assert (found.head is not None) is normalize
+    assert normalize or "not normalised" in found.notes[-1]
+
+
+@pytest.mark.parametrize("activation", ["GELU", "QuickGELU"])
+def test_a_module_names_its_activation(tmp_path, activation, clip_model):
+    model = deepcopy(clip_model)
+    for block in model.visual.transformer.resblocks:
+        block.mlp.gelu = QuickGELU() if activation == "QuickGELU" else torch.nn.GELU()
+    found = read_weights(write("zip", model, tmp_path / "w.pt"))
+    assert found.quick_gelu is (activation == "QuickGELU")
+    torch.save(model.state_dict(), tmp_path / "s.pt")
+    assert read_weights(tmp_path / "s.pt").quick_gelu is None

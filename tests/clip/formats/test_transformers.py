@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 
+from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.formats.base import Unbuildable
+from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.reading import read_weights
 from forgetcheck.errors import CannotAsk
 
@@ -304,4 +306,28 @@ def test_a_clip_with_more_than_a_clip(tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     save_file({**tensors, "classifier.weight": torch.ones(2)}, tmp_path / "model.safetensors")
     with pytest.raises(CannotAsk, match=r"'classifier\.weight', which no CLIPModel has"):
+        read_weights(tmp_path)
+
+
+def test_a_folder_is_found_loaded_and_sees_and_reads_as_transformers_does(tmp_path):
+    """All the way: the folder's name, the config, the tokenizer of open_clip, normalised embeddings."""
+    text = {"vocab_size": 49408, "eos_token_id": 49407, "hidden_act": "gelu"}
+    theirs = clip(tmp_path, text, {"hidden_act": "gelu"})
+    encoder = load_encoder(find_checkpoint(str(tmp_path)), "cpu")
+    assert encoder.config["model_cfg"]["quick_gelu"] is False
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    texts = ["a photo of a dog", "one"]
+    with torch.no_grad():
+        image = encoder.see(images) - features(theirs.get_image_features(images))
+        text = encoder.read(texts) - features(theirs.get_text_features(encoder.tokenizer(texts)))
+    assert max(float(image.abs().max()), float(text.abs().max())) < 1e-5
+
+
+def test_another_tokenizer_than_clips_is_refused(tmp_path):
+    clip(tmp_path)
+    for name in ("CLIPTokenizer", "CLIPTokenizerFast"):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}))
+        assert read_weights(tmp_path).tensors
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    with pytest.raises(CannotAsk, match="its tokenizer is BertTokenizer"):
         read_weights(tmp_path)
