@@ -37,5 +37,17 @@ def folder(root, parts=PARTS, names=tuple(COLOURS)):
     return f"folder:path={root}"
 
 
+def table(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write a CSV file and its images, named in Unicode and with a comma."""
+    lines = ["path,label,split"]
+    for shift, (part, count) in enumerate(parts.items()):
+        for name in names:
+            for number in range(count):
+                path = f"images/{part} of {name}, {number}.png"
+                put(root / path, encoded(picture(name, number + 100 * shift)))
+                lines.append(f'"{path}",{name},{part}')
+    return f"csv:path={put(root / 'list.csv', chr(10).join(lines).encode())}"
+
+
 # A source that has required options shows here how it is used: the contract is tested on this
-EXAMPLES = {"folder": folder}
+EXAMPLES = {"folder": folder, "csv": table}
