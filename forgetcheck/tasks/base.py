@@ -68,6 +68,11 @@ class Task(ABC):
         """The share of images that may be unreadable before the task can't be asked."""
         return 0.0
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the data, such as how the source was split; each half a sentence."""
+        return ()
+
 
 def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:
     """Mark every `every`-th sample of each class, in order: a stratified part without chance. (n,)"""

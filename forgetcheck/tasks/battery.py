@@ -102,6 +102,7 @@ def summary(battery: Battery) -> dict[str, Any]:
                 "options": asdict(task),
                 "class_names": list(task.class_names),
                 "templates": list(task.templates),
+                **({"notes": list(task.notes)} if task.notes else {}),
             }
             for name, task in battery.tasks.items()
         },

@@ -1,0 +1,88 @@
+"""Walk a folder that somebody else filled: files in one order, links only as far as they may lead."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetcheck.documents import reason
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.samples import is_below
+
+MACOS = "__MACOSX"  # what its archives carry beside the files
+
+Identity = tuple[int, int]  # device and inode of a folder
+
+
+def spelling(name: str) -> tuple[str, str]:
+    """Sort names by this: macOS and Linux store accents differently."""
+    return unicodedata.normalize("NFC", name), name
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A folder, and whether links may lead out of it."""
+
+    root: Path
+    follow: bool = False
+
+    def folders(self, below: str = "") -> list[str]:
+        """Name the folders in `below`, sorted."""
+        return [name for name, inside in self.entries(below) if inside]
+
+    def files(self, below: str = "") -> Iterator[str]:
+        """Yield the files under `below` by their names relative to the root; a folder's own files first."""
+        waiting: list[tuple[str, tuple[Identity, ...]]] = [(below, ())]
+        while waiting:
+            folder, above = waiting.pop()
+            here = (*above, self.identity(folder, above))
+            inner = []
+            for name, inside in self.entries(folder):
+                path = f"{folder}/{name}" if folder else name
+                if inside:
+                    inner.append((path, here))
+                else:
+                    yield path
+            waiting += reversed(inner)
+
+    def entries(self, folder: str) -> list[tuple[str, bool]]:
+        """Name what lies in a folder, hidden files aside, with whether it is a folder itself.
+
+        The order doesn't depend on the machine.
+        """
+        try:
+            with os.scandir(self.root / folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != MACOS]
+        except (OSError, ValueError) as problem:
+            raise CannotAsk(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
+        for entry in entries:
+            if entry.is_symlink() and not self.follow:
+                self.refuse_outside(Path(entry.path))
+        return sorted(
+            ((entry.name, is_folder(entry)) for entry in entries), key=lambda pair: spelling(pair[0])
+        )
+
+    def refuse_outside(self, link: Path) -> None:
+        if not is_below(os.path.realpath(self.root), link):
+            raise CannotAsk(
+                f"'{link}' is a link out of '{self.root}', to '{os.path.realpath(link)}': pass links=follow "
+                "if you trust it."
+            )
+
+    def identity(self, folder: str, above: tuple[Identity, ...]) -> Identity:
+        """Tell a folder from every other. Raises CannotAsk for one that lies within itself."""
+        path = self.root / folder
+        facts = path.stat()
+        found = (facts.st_dev, facts.st_ino)
+        if found in above:
+            raise CannotAsk(f"'{path}' is a link that leads back to a folder around it: remove the link.")
+        return found
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Ask the listing, which knows without another look at the disk unless it is a link."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

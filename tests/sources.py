@@ -1,0 +1,109 @@
+"""Small labelled data sets in every layout that a source reads; the pictures of a class share a colour."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"red fox": (200, 40, 30), "Übersee-Käfer": (30, 160, 70), "blue_jay": (40, 60, 210)}
+PARTS = {"train": 6, "test": 4}  # images per class
+
+
+def picture(name, number=0, side=12):
+    """Draw one image of a class; every number is another image."""
+    dice = np.random.default_rng([sum(name.encode()), number])
+    noise = dice.integers(-20, 20, (side, side, 3))
+    return Image.fromarray((np.array(COLOURS.get(name, (90, 90, 90))) + noise).clip(0, 255).astype(np.uint8))
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def put(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def folder(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write root/<part>/<class>/*.png; a part named '' is the root itself."""
+    for shift, (part, count) in enumerate(parts.items()):
+        for name in names:
+            for number in range(count):
+                put(root / part / name / f"image {number}.png", encoded(picture(name, number + 100 * shift)))
+    return f"folder:path={root}"
+
+
+def table(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write a CSV file and its images, named in Unicode and with a comma."""
+    lines = ["path,label,split"]
+    for shift, (part, count) in enumerate(parts.items()):
+        for name in names:
+            for number in range(count):
+                path = f"images/{part} of {name}, {number}.png"
+                put(root / path, encoded(picture(name, number + 100 * shift)))
+                lines.append(f'"{path}",{name},{part}')
+    return f"csv:path={put(root / 'list.csv', chr(10).join(lines).encode())}"
+
+
+def shards(root, parts=PARTS, names=tuple(COLOURS), per_shard=7):
+    """Write the layout of CLIP_benchmark with the library that it is written with."""
+    from webdataset import TarWriter
+
+    lines(root / "classnames.txt", *names)
+    lines(root / "zeroshot_classification_templates.txt", "a photo of a {c}.", "art of {c}.")
+    for shift, (part, count) in enumerate(parts.items()):
+        rows = [(label, number) for number in range(count) for label in range(len(names))]
+        starts = range(0, len(rows), per_shard)
+        lines(root / part / "nshards.txt", str(len(starts)))
+        for shard, start in enumerate(starts):
+            with TarWriter(str(root / part / f"{shard}.tar")) as writer:
+                for key, (label, number) in enumerate(rows[start : start + per_shard], start=start):
+                    image = picture(names[label], number + 100 * shift)
+                    writer.write({"__key__": f"s{key:07d}", "png": image, "cls": label})
+    return f"webdataset:path={root}"
+
+
+def lines(path, *texts):
+    return put(path, "".join(f"{text}\n" for text in texts).encode())
+
+
+def parquet(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write parquet files as the hub has them, with the library that writes them there."""
+    from datasets import ClassLabel, Dataset, Features, Image, config, disable_progress_bars
+
+    disable_progress_bars()
+    config.HF_DATASETS_CACHE = root.parent / "prepared"  # what it prepares from them is no one's to keep
+    features = Features({"image": Image(), "label": ClassLabel(names=list(names))})
+    root.mkdir(parents=True, exist_ok=True)
+    for shift, (part, count) in enumerate(parts.items()):
+        rows = [(label, number) for number in range(count) for label in range(len(names))]
+        images = [encoded(picture(names[label], number + 100 * shift)) for label, number in rows]
+        columns = {
+            "image": [{"bytes": image, "path": None} for image in images],
+            "label": [label for label, _ in rows],
+        }
+        Dataset.from_dict(columns, features).to_parquet(root / f"{part}-00000-of-00001.parquet")
+    return f"huggingface:path={root}"
+
+
+def eurosat(root, count=6):
+    """Write the folders in which torchvision looks for EuroSAT."""
+    names = (
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River"
+    )
+    folder(root / "eurosat" / "2750", {"": count}, (*names.split(), "SeaLake"))
+    return f"torchvision:name=EuroSAT,root={root}"
+
+
+# A source that has required options shows here how it is used: the contract is tested on this
+EXAMPLES = {
+    "folder": folder,
+    "csv": table,
+    "webdataset": shards,
+    "huggingface": parquet,
+    "torchvision": eurosat,
+}
