@@ -3,7 +3,7 @@
 import ast
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -79,9 +79,14 @@ def read_options(node: ast.ClassDef) -> Iterator[Option]:
                 yield Option(line.target.id.replace("_", "-"), annotation, default)
 
 
-def build(kind: str, spec: str) -> Any:
+def as_written(option: str, text: str) -> str:
+    return text
+
+
+def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) -> Any:
     """Make the extension that a spec such as `ldifs:strength=5` names.
 
+    `settle` is told each option and its text, and may put another text in its place.
     Raises CannotAsk for an unknown name, an unknown option or a value of the wrong type.
     """
     name, _, rest = spec.partition(":")
@@ -96,7 +101,7 @@ def build(kind: str, spec: str) -> Any:
         if key not in known:
             raise unknown_name(f"option of {name}", key, known, see)
         field = key.replace("-", "_")
-        values[field] = convert(f"{name}:{key}", hints[field], text)
+        values[field] = convert(f"{name}:{key}", hints[field], settle(key, text))
     return found(**values)
 
 
