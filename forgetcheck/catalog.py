@@ -3,8 +3,8 @@
 import ast
 import importlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -16,6 +16,7 @@ from forgetcheck.errors import CannotAsk, unknown_name
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Digits = Annotated[int, Field(ge=0, le=16)]
+Share = Annotated[float, Field(ge=0, le=1)]
 SmallCount = Annotated[int, Field(ge=1, le=100)]
 
 HERE = Path(__file__).parent
@@ -102,7 +103,19 @@ def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) 
             raise unknown_name(f"option of {name}", key, known, see)
         field = key.replace("-", "_")
         values[field] = convert(f"{name}:{key}", hints[field], settle(key, text))
+    refuse_missing(name, found, values)
     return found(**values)
+
+
+def refuse_missing(name: str, found: type[Any], values: Mapping[str, Any]) -> None:
+    needed = [f.name for f in fields(found) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [field.replace("_", "-") for field in needed if field not in values]
+    if missing:
+        raise CannotAsk(
+            f"{name} needs {', '.join(missing)}: write {name}:"
+            + ",".join(f"{key}=..." for key in missing)
+            + "."
+        )
 
 
 def load_class(kind: str, name: str) -> type[Any]:

@@ -74,6 +74,11 @@ class Task(ABC):
         """The share of images that may be unreadable before the task can't be asked."""
         return 0.0
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the data, such as how the source was split; each half a sentence."""
+        return ()
+
 
 def size(task: Task, name: SplitName) -> int:
     """Count the samples of a part; none where it can't be asked, which is told when it is."""

@@ -197,6 +197,8 @@ def facts(task: Task) -> dict[str, Any]:
     if isinstance(task, Stated) and task.samples is not None and task.samples.is_file():
         found["samples"] = hashlib.sha256(task.samples.read_bytes()).hexdigest()
     try:
-        return {**found, "class_names": list(task.class_names), "templates": list(task.templates)}
+        words = {"class_names": list(task.class_names), "templates": list(task.templates)}
+        notes = {"notes": list(task.notes)} if task.notes else {}
+        return {**found, **words, **notes}
     except CannotAsk as problem:
         return {**found, "class_names": [], "templates": [], "missing": str(problem)}

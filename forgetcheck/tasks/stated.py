@@ -41,6 +41,11 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         return self.source.origin
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        with self.explained():
+            return self.source.notes
+
+    @property
     def tolerated(self) -> float:
         return self.source.tolerated
 

@@ -3,36 +3,65 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sources import EXAMPLES
 
 from forgetcheck import catalog
 from forgetcheck.tasks.base import dealt
 from forgetcheck.tasks.battery import names, read_battery
 
+PARTS = ("train", "test")
 SHIPPED = [
     pytest.param(task, id=f"{battery}/{name}")
     for battery in names()
     for name, task in read_battery(battery).tasks.items()
 ]
-TASKS = [*SHIPPED, *(pytest.param(catalog.build("tasks", name), id=name) for name in catalog.names("tasks"))]
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_task_is_well_formed(task):
+def example(name, folder):
+    """Build a source by its name alone, or as its example uses it."""
+    return catalog.build("tasks", EXAMPLES[name](folder / "data of ours") if name in EXAMPLES else name)
+
+
+@pytest.mark.parametrize("task", SHIPPED)
+def test_a_shipped_task_is_well_formed(task):
+    check(task)
+
+
+@pytest.mark.parametrize("name", catalog.names("tasks"))
+def test_a_source_gives_well_formed_tasks(name, tmp_path):
+    task = example(name, tmp_path)
+    check(task)
+    assert [task.split(part).ids for part in PARTS] == [
+        example(name, tmp_path).split(part).ids for part in PARTS
+    ]
+    assert 0 <= task.tolerated <= 1
+    assert all(note == " ".join(note.split()) for note in task.notes)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_contents_tell_data_apart(name, tmp_path):
+    task, again = example(name, tmp_path), example(name, tmp_path)
+    contents = [task.split(part).contents() for part in PARTS]
+    assert contents == [again.split(part).contents() for part in PARTS]
+    assert len(set(contents)) == 2
+    order = np.arange(len(task.split("test")))
+    assert task.split("test").take(order[::-1]).contents() != contents[1]
+
+
+def check(task):
     assert len(set(task.class_names)) == len(task.class_names) >= 2
     assert task.templates
     assert all(template.count("{}") == 1 for template in task.templates)
-    parts = {name: task.split(name) for name in ("train", "test")}
+    parts = {name: task.split(name) for name in PARTS}
     assert not set(parts["train"].ids) & set(parts["test"].ids)
-    for split in parts.values():
+    for name, split in parts.items():
         assert len(split.ids) == len(split.labels) == len(set(split.ids)) > 0
         assert split.labels.dtype == np.int64
         assert set(split.labels.tolist()) == set(range(len(task.class_names)))
         image = split.image(3)
         assert isinstance(image, Image.Image)
         assert image.mode == "RGB"
-        assert (
-            image.tobytes() == task.split("train" if split is parts["train"] else "test").image(3).tobytes()
-        )
+        assert image.tobytes() == task.split(name).image(3).tobytes()
 
 
 @pytest.mark.parametrize("task", SHIPPED)

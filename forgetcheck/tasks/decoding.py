@@ -1,0 +1,124 @@
+"""Bytes of an image file -> RGB pixels, as the field sees them; what can't be decoded is Unreadable.
+
+Like open_clip and torchvision: the first frame, `convert("RGB")` (transparency is dropped, not composited),
+no EXIF rotation. One thing is done better: 16-bit gray is scaled to 8 bits, where Pillow would cut it off.
+"""
+
+import io
+import stat
+import threading
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from forgetcheck.documents import reason
+from forgetcheck.tasks.base import Unreadable
+
+LARGEST = 2**29  # bytes of a file; a whole one is read at once
+PIXELS = 2**28 // 3  # Pillow's own limit: a quarter of a gigabyte as RGB
+# EPS, PDF and the like are left out: Pillow hands them to programs that execute what is in them
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
+)
+GIT_LFS = b"version https://git-lfs"
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535
+
+
+class Quiet:
+    """Drop Pillow's remarks on odd metadata, also where a test suite makes warnings errors.
+
+    `warnings.catch_warnings` alone restores the wrong filters when threads overlap: here the first one that
+    decodes sets them, and the last one restores them.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.silence = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.silence = warnings.catch_warnings(action="ignore")
+                self.silence.__enter__()
+            self.inside += 1
+
+    def __exit__(self, *problem: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.silence.__exit__(None, None, None)
+
+
+QUIET = Quiet()
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file. Raises Unreadable for what isn't one, or is too large to be an image."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a pipe could keep us waiting, a device has no end
+            raise Unreadable("it is not a file")
+        refuse_large(facts.st_size)
+        return path.read_bytes()
+    except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
+        raise Unreadable(reason(problem)) from None
+
+
+def refuse_large(size: int) -> None:
+    if size > LARGEST:
+        raise Unreadable(f"it has {size / 2**20:,.0f} MiB; at most {LARGEST >> 20} are read")
+
+
+def decode(data: bytes) -> Image.Image:
+    """Return the image as RGB. Raises Unreadable with the reason, and nothing else."""
+    if not data:
+        raise Unreadable("it is empty")
+    if data.startswith(GIT_LFS):
+        raise Unreadable("it is a pointer of Git LFS: run `git lfs pull`")
+    try:
+        with QUIET, Image.open(io.BytesIO(data), formats=formats()) as image:
+            refuse_bomb(image)
+            return as_rgb(image)
+    except Unreadable:
+        raise
+    except Image.DecompressionBombError:
+        raise Unreadable(f"it has more than {PIXELS:,} pixels: scale it down") from None
+    except UnidentifiedImageError:
+        raise Unreadable("it is no image of a known format") from None
+    except Exception as problem:  # whatever Pillow's plugins run into: OSError, SyntaxError, struct.error ...
+        raise Unreadable(" ".join(f"{problem or type(problem).__name__}".split())[:200]) from None
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Return those of FORMATS that this Pillow has: it fails on names it doesn't know."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def refuse_bomb(image: Image.Image) -> None:
+    if image.width * image.height > PIXELS:
+        raise Unreadable(f"{image.width} x {image.height} pixels are more than {PIXELS:,}: scale it down")
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB in 8 bits."""
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_IN_32):
+        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise Unreadable("its 32-bit pixels have no agreed range: save it with 8 or 16 bits")
+    image.load()
+    image.info.pop("transparency", None)  # dropped in any case; left in, Pillow warns of losing it
+    return image.convert("RGB")
+
+
+def eight_bits(levels: np.ndarray) -> np.ndarray:
+    """Scale 0 to 65535 to 0 to 255, rounding."""
+    return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -1,0 +1,146 @@
+"""A folder of images on this machine: one folder per class, or train/<class> and test/<class>.
+
+Class names are the folder names (`golden_retriever` is asked for as "golden retriever"), in sorted order.
+A folder without train and test is split by content hash, so that equal images are always in the same part.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from forgetcheck.catalog import Share
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.decoding import SUFFIXES
+from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.parting import is_part, parts_among
+from forgetcheck.tasks.samples import Samples, file_samples
+from forgetcheck.tasks.walking import Walk, spelling
+
+
+@dataclass(frozen=True)
+class Folder(Task):
+    """Images by class; links are followed inside the folder only, unless links=follow."""
+
+    path: str
+    layout: Literal["auto", "classes", "parts"] = "auto"
+    names: Literal["humanised", "as-is"] = "humanised"
+    prompts: str = ""  # a file of templates
+    links: Literal["inside", "follow"] = "inside"
+    unreadable: Share = 0.0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.index.class_names
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        return naming.templates_from(self.prompts)
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.index.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.index.split(name)
+
+    @cached_property
+    def index(self) -> Index:
+        if not Path(self.path).is_dir():
+            raise CannotAsk(f"no folder of images at '{self.path}': check the path.")
+        walk = Walk(Path(self.path), self.links == "follow")
+        parts = parts_of(walk, self.layout)
+        return make_index(walk, parts, as_is=self.names == "as-is")
+
+
+def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
+    """Return the folder of each part, none if the folders of the root are classes."""
+    folders = walk.folders()
+    chosen = parts_among(folders)
+    if layout == "classes" or (layout == "auto" and not any(is_part(name) for name in folders)):
+        return {}
+    if not chosen:
+        raise CannotAsk(f"'{walk.root}' has neither a train nor a test folder: leave out layout=parts.")
+    others = [name for name in folders if not is_part(name)]
+    if others and layout == "auto":
+        raise CannotAsk(
+            f"'{walk.root}' has {shown(chosen.values())} beside {shown(others)}: pass layout=parts if those "
+            "are not to be read, or layout=classes if all of them are classes."
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of each class folder, by their names relative to the root, and the files that are none."""
+
+    classes: Mapping[str, Sequence[str]]
+    others: Sequence[str]
+
+    def samples(self, root: Path, folders: Sequence[str]) -> Samples:
+        """Return the images class by class; labels are places in `folders`."""
+        found = [(path, label) for label, name in enumerate(folders) for path in self.classes.get(name, ())]
+        return file_samples(root, [path for path, _ in found], [label for _, label in found])
+
+
+def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index:
+    """List every image of every part under its class."""
+    where = f"'{walk.root}'"
+    listings = {part: list_images(walk, folder) for part, folder in parts.items()}
+    whole = None if parts else list_images(walk, "")
+    every = [*listings.values(), *([whole] if whole else [])]
+    folders = sorted({name for listing in every for name in listing.classes}, key=spelling)
+    refuse_empty(where, folders, every)
+    return Index(
+        where,
+        naming.checked(where, folders if as_is else naming.humanised(folders)),
+        {part: listing.samples(walk.root, folders) for part, listing in listings.items()},
+        whole.samples(walk.root, folders) if whole else None,
+        tuple(remarks([path for listing in every for path in listing.others])),
+    )
+
+
+def list_images(walk: Walk, below: str) -> Listing:
+    """List what lies in the class folders of a part. Raises CannotAsk for images outside of them."""
+    classes: dict[str, list[str]] = {name: [] for name in walk.folders(below)}
+    others, stray = [], []
+    for path in walk.files(below):
+        name, slash, _ = path.removeprefix(f"{below}/" if below else "").partition("/")
+        if PurePosixPath(path).suffix.lower() not in SUFFIXES:
+            others.append(path)
+        elif slash:
+            classes[name].append(path)
+        else:
+            stray.append(path)
+    if stray:
+        raise CannotAsk(
+            f"'{walk.root / below}' has {shown(stray)} outside of any class: put the images of each class "
+            "into a folder of its name."
+        )
+    return Listing(classes, others)
+
+
+def refuse_empty(where: str, folders: Iterable[str], listings: Sequence[Listing]) -> None:
+    """Refuse classes without an image: whether one is missing or meant can't be known."""
+    empty = [name for name in folders if not any(listing.classes.get(name) for listing in listings)]
+    if empty:
+        raise CannotAsk(f"{where} has no image of {shown(empty)}: add some, or remove the folder.")
+
+
+def remarks(others: Sequence[str]) -> Iterator[str]:
+    if others:
+        yield f"files that are no images were left out: {shown(others)}"
+
+
+def shown(names: Iterable[str]) -> str:
+    """Name the first three, and how many there are."""
+    every = list(names)
+    first = ", ".join(f"'{name}'" for name in every[:3])
+    return first if len(every) <= 3 else f"{first} and {len(every) - 3:,} more"

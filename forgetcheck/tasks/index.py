@@ -1,0 +1,40 @@
+"""Index: what a source found where it was told to look, from which every split is taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Split, SplitName
+from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out
+from forgetcheck.tasks.samples import Samples
+
+
+@dataclass(frozen=True)
+class Index:
+    """Class names and samples, either in parts of their own or whole, to be split by content."""
+
+    where: str  # the source, for messages
+    class_names: tuple[str, ...]
+    parts: Mapping[SplitName, Samples]
+    whole: Samples | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.remarks if self.whole is None else (SPLIT_BY_CONTENT, *self.remarks)
+
+    def split(self, name: SplitName) -> Split:
+        if self.whole is not None:
+            return self.whole.split().take(np.flatnonzero(self.held if name == "test" else ~self.held))
+        if name not in self.parts:
+            raise CannotAsk(f"{self.where} has no {name} part: add one, or leave out what needs it.")
+        return self.parts[name].split()
+
+    @cached_property
+    def held(self) -> NDArray[np.bool_]:  # (n,)
+        assert self.whole is not None
+        return held_out(self.whole)

@@ -1,0 +1,67 @@
+"""Samples: where the images of a source lie. Names, labels and a way to read; never the images."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from forgetcheck.tasks.base import Split, Unreadable
+from forgetcheck.tasks.decoding import decode, read_file
+
+NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in one order, each read when it is asked for."""
+
+    ids: tuple[str, ...]  # (n,)
+    labels: NDArray[np.int64]  # (n,)
+    read: Callable[[int], bytes]  # what sample i is stored as; raises Unreadable
+    groups: NDArray[np.int64] | None = None  # (n,)
+    show: Callable[[int], Image.Image] | None = None  # RGB, where what is stored is not an image file
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def image(self, i: int) -> Image.Image:
+        return decode(self.read(i)) if self.show is None else self.show(i)
+
+    def split(self) -> Split:
+        return Split(self.ids, self.labels, self.image, self.groups, self.contents)
+
+    def contents(self) -> str:
+        """Return a digest of every id, label and byte, in order."""
+        whole = hashlib.sha256()
+        for name, label, mark in zip(self.ids, self.labels.tolist(), self.fingerprints, strict=True):
+            whole.update(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+            whole.update(label.to_bytes(8, "big", signed=True) + mark)
+        return whole.hexdigest()
+
+    @cached_property
+    def fingerprints(self) -> tuple[bytes, ...]:  # (n,)
+        """SHA-256 of what each sample is stored as; everything is read once."""
+        return tuple(map(self.fingerprint, range(len(self))))
+
+    def fingerprint(self, i: int) -> bytes:
+        try:
+            return hashlib.sha256(self.read(i)).digest()
+        except Unreadable:
+            return NOTHING
+
+
+def file_samples(
+    root: Path, ids: Sequence[str], labels: Sequence[int], groups: NDArray[np.int64] | None = None
+) -> Samples:
+    """Return samples that are files below `root`; their ids are their relative names."""
+    names = tuple(ids)
+    return Samples(names, np.array(labels, dtype=np.int64), partial(read_below, root, names), groups)
+
+
+def read_below(root: Path, names: Sequence[str], i: int) -> bytes:
+    return read_file(root / names[i])

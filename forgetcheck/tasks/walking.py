@@ -1,0 +1,74 @@
+"""Walk a folder that somebody else filled: files in one order, links only as far as they may lead."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetcheck.documents import reason
+from forgetcheck.errors import CannotAsk
+
+MACOS = "__MACOSX"  # what its archives carry beside the files
+
+Identity = tuple[int, int]  # device and inode of a folder
+
+
+def spelling(name: str) -> tuple[str, str]:
+    """Sort names by this: macOS and Linux store accents differently."""
+    return unicodedata.normalize("NFC", name), name
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A folder, and whether links may lead out of it."""
+
+    root: Path
+    follow: bool = False
+
+    def folders(self, below: str = "") -> list[str]:
+        """Name the folders in `below`, sorted."""
+        return [name for name in self.entries(below) if os.path.isdir(self.root / below / name)]
+
+    def files(self, below: str = "") -> Iterator[str]:
+        """Yield the files under `below` by their names relative to the root; a folder's own files first."""
+        waiting: list[tuple[str, tuple[Identity, ...]]] = [(below, ())]
+        while waiting:
+            folder, above = waiting.pop()
+            here = (*above, self.identity(folder, above))
+            inner = []
+            for name in self.entries(folder):
+                path = f"{folder}/{name}" if folder else name
+                if os.path.isdir(self.root / path):
+                    inner.append((path, here))
+                else:
+                    yield path
+            waiting += reversed(inner)
+
+    def entries(self, folder: str) -> list[str]:
+        """Name what lies in a folder, hidden files aside, in an order that doesn't depend on the machine."""
+        try:
+            with os.scandir(self.root / folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != MACOS]
+                for entry in entries:
+                    if entry.is_symlink() and not self.follow:
+                        self.refuse_outside(Path(entry.path))
+        except (OSError, ValueError) as problem:
+            raise CannotAsk(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
+        return sorted((entry.name for entry in entries), key=spelling)
+
+    def refuse_outside(self, link: Path) -> None:
+        target = os.path.realpath(link)
+        if not Path(target).is_relative_to(os.path.realpath(self.root)):
+            raise CannotAsk(
+                f"'{link}' is a link out of '{self.root}', to '{target}': pass links=follow if you trust it."
+            )
+
+    def identity(self, folder: str, above: tuple[Identity, ...]) -> Identity:
+        """Tell a folder from every other. Raises CannotAsk for one that lies within itself."""
+        path = self.root / folder
+        facts = path.stat()
+        found = (facts.st_dev, facts.st_ino)
+        if found in above:
+            raise CannotAsk(f"'{path}' is a link that leads back to a folder around it: remove the link.")
+        return found

@@ -1,0 +1,255 @@
+"""Class folders: names, parts, links, and what is refused with the way out."""
+
+import hashlib
+import os
+import shutil
+
+import pytest
+from sources import encoded, folder, picture, put
+
+from forgetcheck import catalog
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Unreadable
+from forgetcheck.tasks.folder import Folder
+
+WHOLE = {"": 9}
+
+
+def refused(task, *words):
+    with pytest.raises(CannotAsk) as caught:
+        task.split("test")
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def ids(task):
+    return {part: task.split(part).ids for part in ("train", "test")}
+
+
+def test_names_are_said_as_people_say_them(tmp_path):
+    folder(tmp_path)
+    assert Folder(str(tmp_path)).class_names == ("blue jay", "red fox", "Übersee-Käfer")
+    assert Folder(str(tmp_path), names="as-is").class_names == ("blue_jay", "red fox", "Übersee-Käfer")
+
+
+def test_numbers_in_front_are_dropped_where_every_class_has_one(tmp_path):
+    folder(tmp_path / "birds", {"": 1}, ("001.Black_footed_Albatross", "002.Laysan_Albatross"))
+    assert Folder(str(tmp_path / "birds")).class_names == ("Black footed Albatross", "Laysan Albatross")
+    folder(tmp_path / "mixed", {"": 1}, ("001.a", "b"))
+    assert Folder(str(tmp_path / "mixed")).class_names == ("001.a", "b")
+    folder(tmp_path / "numbers", {"": 1}, ("1.5", "2.5"))
+    assert Folder(str(tmp_path / "numbers")).class_names == ("1.5", "2.5")
+
+
+def test_the_parts_are_those_of_the_folders(tmp_path):
+    task = catalog.build("tasks", folder(tmp_path))
+    assert task.split("train").ids[0] == "train/blue_jay/image 0.png"
+    assert (len(task.split("train")), len(task.split("test"))) == (18, 12)
+    assert task.split("test").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert task.split("train").image(0).tobytes() == picture("blue_jay", 0).tobytes()
+    assert task.notes == ()
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Test"])
+def test_a_validation_folder_is_test_where_there_is_no_other(tmp_path, name):
+    task = catalog.build("tasks", folder(tmp_path, {"train": 2, name: 1}))
+    assert task.split("test").ids[0] == f"{name}/blue_jay/image 0.png"
+
+
+def test_a_validation_folder_beside_test_is_left_out(tmp_path):
+    task = catalog.build("tasks", folder(tmp_path, {"train": 2, "val": 1, "test": 3}))
+    assert len(task.split("test")) == 9
+
+
+def test_a_part_that_is_missing_is_named(tmp_path):
+    task = catalog.build("tasks", folder(tmp_path, {"test": 2}))
+    assert len(task.split("test")) == 6
+    with pytest.raises(CannotAsk, match="has no train part"):
+        task.split("train")
+
+
+def test_without_parts_a_third_of_each_class_is_test_and_the_task_says_so(tmp_path):
+    task = catalog.build("tasks", folder(tmp_path, WHOLE))
+    assert [task.split("test").labels.tolist().count(label) for label in range(3)] == [3, 3, 3]
+    assert len(task.split("train")) == 18
+    assert "hash of the content" in task.notes[0]
+
+
+def test_equal_images_are_in_one_part_whatever_their_class(tmp_path):
+    folder(tmp_path, WHOLE)
+    for number in range(9):
+        shutil.copy(
+            tmp_path / "red fox" / f"image {number}.png", tmp_path / "blue_jay" / f"copy {number}.png"
+        )
+        shutil.copy(tmp_path / "red fox" / f"image {number}.png", tmp_path / "red fox" / f"copy {number}.png")
+    task = Folder(str(tmp_path))
+    marks = {
+        part: {hashlib.sha256(image.tobytes()).digest() for image in map(split.image, range(len(split)))}
+        for part, split in ((part, task.split(part)) for part in ("train", "test"))
+    }
+    assert not marks["train"] & marks["test"]
+    assert sum(len(found) for found in ids(task).values()) == 45
+
+
+def test_another_name_or_another_image_moves_next_to_nothing(tmp_path):
+    folder(tmp_path, WHOLE)
+    before = set(ids(Folder(str(tmp_path)))["test"])
+    put(tmp_path / "red fox" / "new.png", encoded(picture("red fox", 77)))
+    after = set(ids(Folder(str(tmp_path)))["test"])
+    assert len(before ^ after) <= 2
+    put(tmp_path / "a new class" / "new.png", encoded(picture("new", 5)))
+    assert set(ids(Folder(str(tmp_path)))["test"]) == after
+
+
+def test_a_class_with_one_image_is_for_training(tmp_path):
+    folder(tmp_path, WHOLE)
+    put(tmp_path / "lonely" / "x.png", encoded(picture("lonely")))
+    task = Folder(str(tmp_path))
+    label = task.class_names.index("lonely")
+    assert label in task.split("train").labels
+    assert label not in task.split("test").labels
+
+
+def test_subfolders_of_a_class_belong_to_it_and_hidden_files_do_not(tmp_path):
+    folder(tmp_path, {"train": 1, "test": 1})
+    put(tmp_path / "test" / "red fox" / "old" / "très bon.JPEG", encoded(picture("red fox", 9), "JPEG"))
+    put(tmp_path / "test" / "red fox" / "._image 0.png", b"of a Mac")
+    put(tmp_path / "test" / "red fox" / "Thumbs.db", b"of Windows")
+    put(tmp_path / "__MACOSX" / "x", b"")
+    task = Folder(str(tmp_path))
+    assert task.split("test").ids[1:3] == ("test/red fox/image 0.png", "test/red fox/old/très bon.JPEG")
+    assert len(task.split("test")) == 4
+    assert task.notes == ("files that are no images were left out: 'test/red fox/Thumbs.db'",)
+
+
+def test_an_image_that_cannot_be_read_keeps_its_place(tmp_path):
+    folder(tmp_path)
+    put(tmp_path / "test" / "red fox" / "image 1.png", b"text")
+    (tmp_path / "test" / "red fox" / "image 2.png").unlink()
+    (tmp_path / "test" / "red fox" / "image 2.png").symlink_to("gone.png")
+    task = Folder(str(tmp_path), unreadable=0.2)
+    split = task.split("test")
+    assert len(split) == 12
+    assert task.tolerated == 0.2
+    for i, words in ((5, "no image of a known format"), (6, "No such file")):
+        with pytest.raises(Unreadable, match=words):
+            split.image(i)
+    assert split.contents()
+
+
+def test_a_change_of_one_byte_changes_the_contents(tmp_path):
+    spec = folder(tmp_path)
+    before = catalog.build("tasks", spec).split("test").contents()
+    path = tmp_path / "test" / "red fox" / "image 1.png"
+    put(path, path.read_bytes() + b"\0")
+    assert catalog.build("tasks", spec).split("test").contents() != before
+
+
+def test_prompts_of_ones_own(tmp_path):
+    folder(tmp_path / "images")
+    assert Folder(str(tmp_path / "images")).templates == ("a photo of a {}.",)
+    path = put(tmp_path / "prompts.txt", b"a photo of a {c}.\nart of {}\n\n")
+    assert Folder("x", prompts=str(path)).templates == ("a photo of a {}.", "art of {}")
+    put(path, b"a photo\n")
+    with pytest.raises(CannotAsk, match=r"line 1: expected one \{\}"):
+        _ = Folder("x", prompts=str(path)).templates
+    put(path, b"")
+    with pytest.raises(CannotAsk, match="is empty"):
+        _ = Folder("x", prompts=str(path)).templates
+    with pytest.raises(CannotAsk, match="cannot read"):
+        _ = Folder("x", prompts=str(tmp_path)).templates
+
+
+def test_what_is_no_folder_of_classes(tmp_path):
+    with pytest.raises(CannotAsk, match=r"folder needs path: write folder:path=\.\.\.\."):
+        catalog.build("tasks", "folder")
+    refused(Folder(str(tmp_path / "gone")), "no folder of images", "gone")
+    refused(Folder(str(put(tmp_path / "file", b""))), "no folder of images")
+    (tmp_path / "empty").mkdir()
+    refused(Folder(str(tmp_path / "empty")), "has 0 classes")
+    put(tmp_path / "flat" / "x.png", b"")
+    refused(Folder(str(tmp_path / "flat")), "'x.png' outside of any class", "folder of its name")
+    folder(tmp_path / "one", WHOLE, ("red fox",))
+    refused(Folder(str(tmp_path / "one")), "has 1 classes")
+
+
+def test_classes_that_cannot_be_told_apart_or_have_no_image(tmp_path):
+    folder(tmp_path / "twice", WHOLE, ("red fox", "red_fox"))
+    refused(Folder(str(tmp_path / "twice")), "both 'red fox'")
+    folder(tmp_path / "accents", WHOLE, ("caf\u00e9", "cafe\u0301"))
+    refused(Folder(str(tmp_path / "accents")), "both 'café'")
+    folder(tmp_path / "nameless", WHOLE, ("_", "x"))
+    refused(Folder(str(tmp_path / "nameless")), "can't be asked")
+    folder(tmp_path / "empty", WHOLE)
+    (tmp_path / "empty" / "snow leopard").mkdir()
+    refused(Folder(str(tmp_path / "empty")), "no image of 'snow leopard'", "remove the folder")
+
+
+def test_a_class_name_that_is_no_text(tmp_path):
+    folder(tmp_path, WHOLE)
+    try:
+        os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    put(tmp_path / "caf\udce9" / "x\udce9.png", encoded(picture("x")))
+    refused(Folder(str(tmp_path)), "can't be asked: rename it")
+    (tmp_path / "caf\udce9").rename(tmp_path / "cafe")
+    assert Folder(str(tmp_path)).split("train").contents()
+
+
+def test_a_folder_called_train_may_be_a_class(tmp_path):
+    folder(tmp_path, WHOLE, ("plane", "train", "tram"))
+    refused(Folder(str(tmp_path)), "'train' beside 'plane', 'tram'", "layout=classes", "layout=parts")
+    assert Folder(str(tmp_path), layout="classes").class_names == ("plane", "train", "tram")
+    refused(Folder(str(tmp_path), layout="parts"), "outside of any class")
+    refused(Folder(str(tmp_path / "plane"), layout="parts"), "neither a train nor a test folder")
+
+
+def test_links_inside_are_followed_and_links_out_only_on_request(tmp_path):
+    folder(tmp_path / "data", WHOLE)
+    put(tmp_path / "secret" / "mine.png", encoded(picture("mine")))
+    inside = tmp_path / "data" / "red fox" / "linked.png"
+    inside.symlink_to(tmp_path / "data" / "blue_jay" / "image 0.png")
+    assert len(Folder(str(tmp_path / "data")).split("train")) >= 18
+    (tmp_path / "alias").symlink_to(tmp_path / "data")
+    assert Folder(str(tmp_path / "alias")).class_names == Folder(str(tmp_path / "data")).class_names
+    for target in (tmp_path / "secret", tmp_path / "secret" / "mine.png"):
+        out = tmp_path / "data" / "red fox" / "out.png"
+        out.unlink(missing_ok=True)
+        out.symlink_to(target)
+        refused(Folder(str(tmp_path / "data")), "is a link out of", "links=follow")
+        found = ids(Folder(str(tmp_path / "data"), links="follow"))
+        assert any("out.png" in name for names in found.values() for name in names)
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_loop_of_links_ends(tmp_path, target):
+    folder(tmp_path / "data", WHOLE)
+    (tmp_path / "data" / "red fox" / "again").symlink_to(target, target_is_directory=True)
+    refused(Folder(str(tmp_path / "data"), links="follow"), "leads back")
+    if target != "../..":
+        refused(Folder(str(tmp_path / "data")), "leads back", "remove the link")
+
+
+def test_two_folders_that_link_to_each_other(tmp_path):
+    folder(tmp_path, WHOLE)
+    (tmp_path / "red fox" / "x").symlink_to(tmp_path / "blue_jay")
+    (tmp_path / "blue_jay" / "x").symlink_to(tmp_path / "red fox")
+    refused(Folder(str(tmp_path)), "leads back")
+
+
+def test_a_link_to_itself_is_an_image_that_cannot_be_read(tmp_path):
+    folder(tmp_path, {"train": 1, "test": 1})
+    path = tmp_path / "test" / "red fox" / "image 0.png"
+    path.unlink()
+    path.symlink_to(path)
+    split = Folder(str(tmp_path)).split("test")
+    with pytest.raises(Unreadable, match="symbolic links"):
+        split.image(split.ids.index("test/red fox/image 0.png"))
+
+
+def test_the_order_is_that_of_the_composed_names(tmp_path):
+    folder(tmp_path / "one", WHOLE, ("z", "cafe\u0301", "caff"))
+    folder(tmp_path / "two", WHOLE, ("caf\u00e9", "z", "caff"))
+    names = {Folder(str(tmp_path / place)).class_names for place in ("one", "two")}
+    assert names == {("caff", "café", "z")}
