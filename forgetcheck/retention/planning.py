@@ -89,7 +89,13 @@ def smallest_drop(n: int, limit: float, policy: Policy) -> float:
 def enough(limit: float, confidence: float) -> int | None:
     """Return about how many images mostly show that a limit is kept."""
     kept = provable(SIZES, CHURN, confidence) <= limit
-    return int(SIZES[int(kept.argmax())]) if kept.any() else None
+    return rounded_up(int(SIZES[int(kept.argmax())])) if kept.any() else None
+
+
+def rounded_up(number: int) -> int:
+    """Return a number a person would say, not below this one."""
+    unit = int(10 ** max(len(str(number)) - 2, 0))
+    return -(-number // unit) * unit
 
 
 def few_images(concepts: Sequence[str], counts: Sequence[int], fewest: int) -> Iterator[tuple[str, int]]:

@@ -30,8 +30,11 @@ class Pick:
 COLUMNS = tuple(field.name for field in fields(Pick))
 
 
-def read_picks(path: Path, task: str, split: SplitName) -> tuple[Pick, ...]:
-    """Read the rows of one part of a task. Raises CannotAsk for a table that isn't one, or has none."""
+def read_picks(path: Path, task: str, split: SplitName) -> tuple[Pick, ...] | None:
+    """Read the rows of one part of a task; None if only the other part is listed: this one is whole.
+
+    Raises CannotAsk for a table that isn't one, or says nothing of the task.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file, strict=True)
@@ -40,10 +43,10 @@ def read_picks(path: Path, task: str, split: SplitName) -> tuple[Pick, ...]:
             rows = [row_of(row, table.line_num) for row in table]
     except (OSError, ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
-    found = tuple(row for row in rows if (row.task, row.split) == (task, split))
+    found = [row for row in rows if row.task == task]
     if not found:
-        raise CannotAsk(f"'{path}' lists no {split} sample of task '{task}': pick the battery again.")
-    return found
+        raise CannotAsk(f"'{path}' lists no sample of task '{task}': name it as there, or pick again.")
+    return tuple(row for row in found if row.split == split) or None
 
 
 def row_of(row: Mapping[str, str | None], line: int) -> Pick:

@@ -53,17 +53,18 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         with self.explained():
             part = self.source.split(name)
         self.refuse_nameless(part)
-        if self.samples is None:
+        listed = None if self.samples is None else read_picks(self.samples, self.name, name)
+        if self.samples is None or listed is None:
             return part
-        return part.take(find_picks(self.samples, read_picks(self.samples, self.name, name), part))
+        return part.take(find_picks(self.samples, listed, part))
 
     def refuse_nameless(self, part: base.Split) -> None:
         """A label beyond the stated names would be asked under the name of another class, or none."""
         highest = int(part.labels.max(initial=-1))
         if self.own_names is not None and highest >= len(self.own_names):
             raise CannotAsk(
-                f"task '{self.name}' names {len(self.own_names)} classes, but its labels go up to {highest}: "
-                "class_names needs one name for every label, in their order."
+                f"class_names has {len(self.own_names)} names, but the labels go up to {highest}: it needs "
+                "one for every label, in their order."
             )
 
     @contextmanager
@@ -72,13 +73,13 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         if self.unset:
             names = " and ".join(f"${{{name}}}" for name in self.unset)
             raise CannotAsk(
-                f"task '{self.name}': {names} of its source is not set: set the environment variable to the "
-                f"folder that holds the data.{self.advice}"
+                f"{names} of its source is not set: set that environment variable to the folder that holds "
+                f"the data.{self.advice}"
             )
         try:
             yield
         except CannotAsk as problem:
-            raise CannotAsk(f"task '{self.name}': {problem}{self.advice}") from None
+            raise CannotAsk(f"{problem}{self.advice}") from None
 
     @property
     def advice(self) -> str:
