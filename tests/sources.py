@@ -37,5 +37,39 @@ def folder(root, parts=PARTS, names=tuple(COLOURS)):
     return f"folder:path={root}"
 
 
+def table(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write a CSV file and its images, named in Unicode and with a comma."""
+    lines = ["path,label,split"]
+    for shift, (part, count) in enumerate(parts.items()):
+        for name in names:
+            for number in range(count):
+                path = f"images/{part} of {name}, {number}.png"
+                put(root / path, encoded(picture(name, number + 100 * shift)))
+                lines.append(f'"{path}",{name},{part}')
+    return f"csv:path={put(root / 'list.csv', chr(10).join(lines).encode())}"
+
+
+def shards(root, parts=PARTS, names=tuple(COLOURS), per_shard=7):
+    """Write the layout of CLIP_benchmark with the library that it is written with."""
+    from webdataset import TarWriter
+
+    lines(root / "classnames.txt", *names)
+    lines(root / "zeroshot_classification_templates.txt", "a photo of a {c}.", "art of {c}.")
+    for shift, (part, count) in enumerate(parts.items()):
+        rows = [(label, number) for number in range(count) for label in range(len(names))]
+        starts = range(0, len(rows), per_shard)
+        lines(root / part / "nshards.txt", str(len(starts)))
+        for shard, start in enumerate(starts):
+            with TarWriter(str(root / part / f"{shard}.tar")) as writer:
+                for key, (label, number) in enumerate(rows[start : start + per_shard], start=start):
+                    image = picture(names[label], number + 100 * shift)
+                    writer.write({"__key__": f"s{key:07d}", "png": image, "cls": label})
+    return f"webdataset:path={root}"
+
+
+def lines(path, *texts):
+    return put(path, "".join(f"{text}\n" for text in texts).encode())
+
+
 # A source that has required options shows here how it is used: the contract is tested on this
-EXAMPLES = {"folder": folder}
+EXAMPLES = {"folder": folder, "csv": table, "webdataset": shards}

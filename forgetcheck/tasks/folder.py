@@ -16,7 +16,7 @@ from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.decoding import SUFFIXES
 from forgetcheck.tasks.index import Index
-from forgetcheck.tasks.parting import is_part, parts_among
+from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.walking import Walk, spelling
 
@@ -84,10 +84,11 @@ class Listing:
     classes: Mapping[str, Sequence[str]]
     others: Sequence[str]
 
-    def samples(self, root: Path, folders: Sequence[str]) -> Samples:
+    def samples(self, walk: Walk, folders: Sequence[str]) -> Samples:
         """Return the images class by class; labels are places in `folders`."""
         found = [(path, label) for label, name in enumerate(folders) for path in self.classes.get(name, ())]
-        return file_samples(root, [path for path, _ in found], [label for _, label in found])
+        paths, labels = [path for path, _ in found], [label for _, label in found]
+        return file_samples(walk.root, paths, labels, follow=walk.follow)
 
 
 def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index:
@@ -101,9 +102,9 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
     return Index(
         where,
         naming.checked(where, folders if as_is else naming.humanised(folders)),
-        {part: listing.samples(walk.root, folders) for part, listing in listings.items()},
-        whole.samples(walk.root, folders) if whole else None,
-        tuple(remarks([path for listing in every for path in listing.others])),
+        {part: listing.samples(walk, folders) for part, listing in listings.items()},
+        whole.samples(walk, folders) if whole else None,
+        (*left_out(walk.folders(), parts), *remarks([path for listing in every for path in listing.others])),
     )
 
 

@@ -37,6 +37,12 @@ def is_part(name: str) -> bool:
     return name.casefold() in EVERY
 
 
+def left_out(found: Iterable[str], chosen: Mapping[SplitName, str]) -> tuple[str, ...]:
+    """Say which parts of a source are not asked."""
+    others = [f"'{name}'" for name in found if is_part(name) and name not in chosen.values()]
+    return (f"not read, beside '{chosen['test']}': {', '.join(others)}",) if others and chosen else ()
+
+
 def held_out(samples: Samples) -> NDArray[np.bool_]:
     """Mark the samples that are test: in each class, the third with the lowest hashes. (n,)
 

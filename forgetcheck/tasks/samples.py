@@ -1,6 +1,7 @@
 """Samples: where the images of a source lie. Names, labels and a way to read; never the images."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,6 +33,16 @@ class Samples:
     def image(self, i: int) -> Image.Image:
         return decode(self.read(i)) if self.show is None else self.show(i)
 
+    def take(self, indices: NDArray[np.int64]) -> "Samples":
+        """Keep the samples at `indices` (m,), in that order."""
+        return Samples(
+            tuple(self.ids[i] for i in indices),
+            self.labels[indices],
+            lambda i: self.read(int(indices[i])),
+            None if self.groups is None else self.groups[indices],
+            self.show and (lambda i: self.image(int(indices[i]))),
+        )
+
     def split(self) -> Split:
         return Split(self.ids, self.labels, self.image, self.groups, self.contents)
 
@@ -56,12 +67,30 @@ class Samples:
 
 
 def file_samples(
-    root: Path, ids: Sequence[str], labels: Sequence[int], groups: NDArray[np.int64] | None = None
+    root: Path,
+    ids: Sequence[str],
+    labels: Sequence[int],
+    groups: NDArray[np.int64] | None = None,
+    follow: bool = False,
 ) -> Samples:
-    """Return samples that are files below `root`; their ids are their relative names."""
-    names = tuple(ids)
-    return Samples(names, np.array(labels, dtype=np.int64), partial(read_below, root, names), groups)
+    """Return samples that are files below `root`; their ids are their relative names.
+
+    Links out of the root are read only if `follow` is set.
+    """
+    names, base = tuple(ids), None if follow else os.path.realpath(root)
+    return Samples(names, np.array(labels, dtype=np.int64), partial(read_below, root, base, names), groups)
 
 
-def read_below(root: Path, names: Sequence[str], i: int) -> bytes:
-    return read_file(root / names[i])
+def read_below(root: Path, base: str | None, names: Sequence[str], i: int) -> bytes:
+    path = root / names[i]
+    if base is not None and not is_below(base, path):
+        raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")
+    return read_file(path)
+
+
+def is_below(base: str, path: Path) -> bool:
+    """Whether a path, links followed, lies in the folder `base`."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(base)
+    except ValueError:  # a name with a zero byte
+        return False

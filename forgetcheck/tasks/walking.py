@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.samples import is_below
 
 MACOS = "__MACOSX"  # what its archives carry beside the files
 
@@ -58,10 +59,10 @@ class Walk:
         return sorted((entry.name for entry in entries), key=spelling)
 
     def refuse_outside(self, link: Path) -> None:
-        target = os.path.realpath(link)
-        if not Path(target).is_relative_to(os.path.realpath(self.root)):
+        if not is_below(os.path.realpath(self.root), link):
             raise CannotAsk(
-                f"'{link}' is a link out of '{self.root}', to '{target}': pass links=follow if you trust it."
+                f"'{link}' is a link out of '{self.root}', to '{os.path.realpath(link)}': pass links=follow "
+                "if you trust it."
             )
 
     def identity(self, folder: str, above: tuple[Identity, ...]) -> Identity:

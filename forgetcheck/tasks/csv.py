@@ -1,0 +1,122 @@
+"""A CSV file that lists images: path, label, and if it has them split and group (a patient, a video).
+
+Paths are relative to the file, or to `root`, and stay below it. Class names are the labels in sorted order
+(numbers by value), or the lines of the file `classes`; labels may then also be numbers, from 0. Without a
+split column the rows are split by content hash; what is equal or of one group is always in the same part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgetcheck.catalog import Share
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.rows import Columns, Row, read_rows
+from forgetcheck.tasks.samples import Samples, file_samples
+
+
+@dataclass(frozen=True)
+class Csv(Task):
+    """One row per image. A column that is not declared is refused, unless others=ignore."""
+
+    path: str
+    root: str = ""  # where the paths begin; the folder of the file if empty
+    classes: str = ""  # a file with one class name a line
+    image: str = "path"  # the names of the columns
+    label: str = "label"
+    part: str = "split"
+    group: str = "group"
+    others: Literal["refuse", "ignore"] = "refuse"
+    prompts: str = ""  # a file of templates
+    links: Literal["inside", "follow"] = "inside"
+    unreadable: Share = 0.0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.index.class_names
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        return naming.templates_from(self.prompts)
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.index.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.index.split(name)
+
+    @cached_property
+    def index(self) -> Index:
+        root = Path(self.root) if self.root else Path(self.path).parent
+        columns = Columns(self.image, self.label, self.part, self.group, self.others == "ignore")
+        rows = read_rows(Path(self.path), root, columns)
+        listed = (
+            naming.read_lines(Path(self.classes)) if self.classes else in_order({row.label for row in rows})
+        )
+        where = f"'{self.path}'"
+        names = naming.checked(f"'{self.classes}'" if self.classes else where, listed)
+        samples = file_samples(
+            root,
+            [row.path for row in rows],
+            labels_of(where, rows, names, by_number=bool(self.classes)),
+            groups_of(rows),
+            follow=self.links == "follow",
+        )
+        return make_index(where, names, [row.part for row in rows], samples)
+
+
+def in_order(labels: set[str]) -> list[str]:
+    """Sort labels; numbers by value, so that 10 comes after 9."""
+    if all(label.isdecimal() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def labels_of(where: str, rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
+    """Return the place of each label in `names`; numbers are places where no name is one."""
+    places = {name: place for place, name in enumerate(names)}
+    if by_number and not any(row.label in places for row in rows):
+        places = {str(place): place for place in range(len(names))}
+    for row in rows:
+        if row.label not in places:
+            raise CannotAsk(
+                f"{where} line {row.line} has the label '{row.label}', which is none of the {len(names)} "
+                "classes: correct it, or add it to them."
+            )
+    return [places[row.label] for row in rows]
+
+
+def groups_of(rows: Sequence[Row]) -> NDArray[np.int64] | None:  # (n,)
+    """Number the groups; an image without one is its own."""
+    if not any(row.group for row in rows):
+        return None
+    numbers: dict[str | int, int] = {}
+    return np.array([numbers.setdefault(row.group or row.line, len(numbers)) for row in rows], dtype=np.int64)
+
+
+def make_index(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:
+    found = dict.fromkeys(filter(None, parts))
+    if not found:
+        return Index(where, names, {}, samples)
+    chosen = parts_among(found)
+    spelled = np.array(parts)
+    return Index(
+        where,
+        names,
+        {part: samples.take(np.flatnonzero(spelled == name)) for part, name in chosen.items()},
+        remarks=left_out(found, chosen),
+    )

@@ -1,0 +1,105 @@
+"""Rows of a CSV file that lists images. Every mistake is told with its line."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+from forgetcheck.documents import kind_of, reason
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.naming import tidied
+from forgetcheck.tasks.parting import ACCEPTED, is_part
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that mean something."""
+
+    image: str
+    label: str
+    part: str
+    group: str
+    lenient: bool  # whether others are left out
+
+    def check(self, where: str, header: Sequence[str]) -> None:
+        """Refuse a header that lacks something, or says more than is understood."""
+        listed = ", ".join(f"'{name}'" for name in header) or "nothing"
+        for option, name in (("image", self.image), ("label", self.label)):
+            if name not in header:
+                raise CannotAsk(
+                    f"{where} has no column '{name}' but {listed}: pass {option}=NAME, and see that commas "
+                    "are between the columns."
+                )
+        if len(set(header)) < len(header):
+            raise CannotAsk(f"{where} has two columns of one name in {listed}: rename one.")
+        odd = [name for name in header if name not in (self.image, self.label, self.part, self.group)]
+        if odd and not self.lenient:
+            raise CannotAsk(
+                f"{where} has the unknown column '{odd[0]}': pass part={odd[0]} or group={odd[0]} if it is "
+                "one of these, or others=ignore to leave it out."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image as the file lists it."""
+
+    line: int
+    path: str  # relative to the root
+    label: str
+    part: str  # empty if the file has no such column
+    group: str  # empty if the image is in none
+
+
+def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
+    """Return every row. Raises CannotAsk with the line of the first that can't be used."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"it is {kind_of(path)}, not a file")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(parse(path, file, root, columns))
+    except (OSError, ValueError, csv.Error) as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+
+
+def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Row]:
+    lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    header = [name.strip() for name in next(lines, [])]
+    columns.check(f"'{path}'", header)
+    first: dict[str, int] = {}
+    for fields in filter(None, lines):  # a blank line has none
+        where = f"'{path}' line {lines.line_num}"
+        if len(fields) != len(header):
+            raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
+        values = dict(zip(header, map(str.strip, fields), strict=True))
+        row = make_row(where, lines.line_num, root, values, columns)
+        if row.path in first:
+            raise CannotAsk(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
+        first[row.path] = row.line
+        yield row
+
+
+def make_row(where: str, line: int, root: Path, values: Mapping[str, str], columns: Columns) -> Row:
+    label, part = tidied(values[columns.label]), values.get(columns.part, "")
+    if not label:
+        raise CannotAsk(f"{where} has no label: every image needs one.")
+    if columns.part in values and not is_part(part):
+        accepted = ", ".join(name for names in ACCEPTED.values() for name in names)
+        raise CannotAsk(f"{where} has the {columns.part} '{part}': write one of {accepted}.")
+    return Row(line, below(where, root, values[columns.image]), label, part, values.get(columns.group, ""))
+
+
+def below(where: str, root: Path, text: str) -> str:
+    """Return a path relative to the root. Raises CannotAsk for one that leads elsewhere."""
+    path = PurePosixPath(text)
+    try:
+        path = path.relative_to(PurePosixPath(root.absolute().as_posix())) if path.is_absolute() else path
+    except ValueError:
+        path = PurePosixPath("..")
+    if ".." in path.parts or not path.parts:
+        raise CannotAsk(
+            f"{where} has the path '{text}', which is not below '{root}': pass root=DIR to say where the "
+            "paths begin."
+        )
+    return str(path)

@@ -1,0 +1,105 @@
+"""Samples in tars: KEY.jpg beside KEY.cls, found by their headers and read where they lie."""
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from forgetcheck.documents import reason
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Unreadable
+from forgetcheck.tasks.decoding import refuse_large
+from forgetcheck.tasks.samples import Samples
+from forgetcheck.tasks.tars import Member, members
+
+IMAGES = ("webp", "png", "jpg", "jpeg")  # CLIP_benchmark takes the first of these
+LABEL = "cls"
+LONGEST = 32  # bytes of a label
+NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # key and ending, as the webdataset library divides them
+METADATA = re.compile(r"__[^/]*__")
+
+Pieces = Mapping[str, Member]  # what a sample consists of, by ending
+
+
+def list_samples(name: str, shards: Sequence[Path], classes: int) -> Samples:
+    """List the samples of all shards, in order. Raises CannotAsk for one that is not whole."""
+    places, ids, labels = Places(shards), [], array("q")
+    for number, path in enumerate(shards):
+        found = samples_of(path)
+        with path.open("rb") as file:
+            for key, pieces in found.items():
+                where = f"the sample '{key}' in '{path}'"
+                label = read_label(where, file, pieces)
+                if not 0 <= label < classes:
+                    raise CannotAsk(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
+                ids.append(f"{name}/{number}/{key}")
+                labels.append(label)
+                places.add(number, image_of(where, pieces))
+    return Samples(tuple(ids), np.array(labels, dtype=np.int64), places.read)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the image of each sample lies: numbers only, whatever the size of the data set."""
+
+    shards: Sequence[Path]
+    shard: "array[int]" = field(default_factory=lambda: array("l"))  # (n,)
+    offset: "array[int]" = field(default_factory=lambda: array("q"))  # (n,)
+    size: "array[int]" = field(default_factory=lambda: array("q"))  # (n,)
+
+    def add(self, shard: int, member: Member) -> None:
+        self.shard.append(shard)
+        self.offset.append(member.offset)
+        self.size.append(member.size)
+
+    def read(self, i: int) -> bytes:
+        """Return the bytes of image i; the tar is opened each time: threads and processes may share it."""
+        refuse_large(self.size[i])
+        try:
+            with self.shards[self.shard[i]].open("rb") as file:
+                return piece(file, self.offset[i], self.size[i])
+        except OSError as problem:
+            raise Unreadable(reason(problem)) from None
+
+
+def piece(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def samples_of(path: Path) -> Mapping[str, Pieces]:
+    """Return the samples of a shard by key. What has no ending, or is metadata, belongs to none."""
+    found: dict[str, dict[str, Member]] = defaultdict(dict)
+    for member in members(path):
+        name = NAME.fullmatch(member.name)
+        if name is None or METADATA.fullmatch(member.name):
+            continue
+        key, ending = name.group(1), name.group(2).lower()
+        if ending in found[key]:
+            raise CannotAsk(f"the tar '{path}' holds '{member.name}' twice: pack it anew.")
+        found[key][ending] = member
+    if not found:
+        raise CannotAsk(f"the tar '{path}' holds no samples: they are KEY.jpg beside KEY.cls.")
+    return found
+
+
+def image_of(where: str, pieces: Pieces) -> Member:
+    for ending in IMAGES:
+        if ending in pieces:
+            return pieces[ending]
+    raise CannotAsk(f"{where} has no image ({', '.join(IMAGES)}) but {', '.join(pieces)}: pack it anew.")
+
+
+def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:
+    if LABEL not in pieces:
+        raise CannotAsk(f"{where} has no label ({LABEL}) but {', '.join(pieces)}: pack it anew.")
+    text = piece(file, pieces[LABEL].offset, min(pieces[LABEL].size, LONGEST))
+    try:
+        return int(text)
+    except ValueError:
+        raise CannotAsk(f"{where} has the label {text!r}, which is no number: pack it anew.") from None
