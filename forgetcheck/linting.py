@@ -98,7 +98,7 @@ def look_at_words(asked: Asked) -> Iterator[Remark]:
     except CannotAsk:
         return  # told already: the data is missing
     yield from (Remark(name, text) for text in mistaken_templates(templates))
-    if entry.templates is None and templates == FALLBACK:
+    if asked.splits and entry.templates is None and templates == FALLBACK:
         yield Remark(
             name,
             f"no templates of its own: every class is asked for as {FALLBACK[0]!r}; "

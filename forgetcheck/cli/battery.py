@@ -40,6 +40,7 @@ def show(battery: Spec) -> None:
 
     found = read_battery(battery)
     console.show(task_table(found))
+    console.show("")
     for line in remarks(found):
         console.print_line(printable(line))
 
@@ -51,14 +52,8 @@ def task_table(battery: "Battery") -> Table:
     for name in ("classes", "train", "test"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("templates", overflow="fold")
-    table.add_column("source", overflow="fold")
     for name, task in battery.tasks.items():
-        row = (
-            name,
-            *numbers(task, battery.entries[name]),
-            said_templates(task),
-            battery.entries[name].source,
-        )
+        row = (name, *numbers(task, battery.entries[name]), said_templates(task))
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
@@ -68,10 +63,17 @@ def numbers(task: "Task", entry: "TaskEntry") -> Iterator[str]:
     found = {"classes": entry.expected.classes, "train": entry.expected.train, "test": entry.expected.test}
     for what, expected in found.items():
         try:
+            refuse_remote(entry)
             here = len(task.class_names if what == "classes" else task.split(what))  # type: ignore[arg-type]
             yield f"{here:,}"
         except CannotAsk:
             yield "?" if expected is None else f"{expected:,}?"
+
+
+def refuse_remote(entry: "TaskEntry") -> None:
+    """To look at what lies elsewhere is to download it."""
+    if "://" in entry.source:
+        raise CannotAsk("it is looked at when it is asked, and downloaded then.")
 
 
 def said_templates(task: "Task") -> str:
@@ -87,10 +89,15 @@ def remarks(battery: "Battery") -> Iterator[str]:
     """Yield what the file says in words, and what of the data is missing."""
     for name, task in battery.tasks.items():
         entry = battery.entries[name]
-        for what, text in (("licence", entry.licence), ("note", entry.note)):
-            if text:
-                yield f"{name}: {what}: {text}"
+        said = {
+            "source": entry.source,
+            "samples": entry.samples,
+            "licence": entry.licence,
+            "note": entry.note,
+        }
+        yield from (f"{name}: {what}: {text}" for what, text in said.items() if text)
         try:
+            refuse_remote(entry)
             yield from (f"{name}: note: {note}" for note in task.notes)
             task.split("test")
         except CannotAsk as problem:
