@@ -61,6 +61,14 @@ def read_entries(kind: str) -> Iterator[Entry]:
             yield Entry(path.stem.replace("_", "-"), summary, tuple(read_options(found)))
 
 
+def is_extension(kind: str, name: str) -> bool:
+    """Whether there is one of this name; a battery asks often, so only its own file is read."""
+    path = HERE / kind / f"{name.replace('-', '_')}.py"
+    if path.stem.replace("_", "-") != name or path.parent != HERE / kind or not path.is_file():
+        return False
+    return extension_class(ast.parse(path.read_text(encoding="utf-8")), BASES[kind]) is not None
+
+
 def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
     """Find the one class that derives from `base`; a file without one is not an extension."""
     for node in tree.body:
@@ -92,7 +100,7 @@ def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) 
     """
     name, _, rest = spec.partition(":")
     see = f"forgetcheck list {kind}"
-    if name not in names(kind):
+    if not is_extension(kind, name):
         raise unknown_name(SINGULAR[kind], name, names(kind), see)
     found = load_class(kind, name)
     hints = get_type_hints(found, include_extras=True)

@@ -53,7 +53,7 @@ def task_table(battery: "Battery") -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("templates", overflow="fold")
     for name, task in battery.tasks.items():
-        row = (name, *numbers(task, battery.entries[name]), said_templates(task))
+        row = (name, *numbers(task, battery.entries[name]), said_templates(task, battery.entries[name]))
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
@@ -76,8 +76,9 @@ def refuse_remote(entry: "TaskEntry") -> None:
         raise CannotAsk("it is looked at when it is asked, and downloaded then.")
 
 
-def said_templates(task: "Task") -> str:
+def said_templates(task: "Task", entry: "TaskEntry") -> str:
     try:
+        refuse_remote(entry)
         templates = task.templates
     except CannotAsk:
         return "?"

@@ -79,6 +79,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in HERE.glob("*.toml")))
 
 
+def task_names(spec: str) -> tuple[str, ...]:
+    """Return what the tasks of a battery are called; their sources are not looked at."""
+    entries = valid_entries(tables_of(spec, find(spec)), [])
+    return tuple(entry.name for entry in entries)
+
+
 def read_battery(spec: str) -> Battery:
     """Read a shipped battery by name, or a TOML file by path; no data is looked at.
 

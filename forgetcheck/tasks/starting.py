@@ -1,7 +1,6 @@
 """A battery to start from, written from a folder of images."""
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 from forgetcheck import catalog
@@ -10,7 +9,6 @@ from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.battery import Expected, TaskEntry
 from forgetcheck.tasks.mistakes import some
 from forgetcheck.tasks.naming import FALLBACK
-from forgetcheck.tasks.places import settled
 from forgetcheck.tasks.writing import battery_text, source_text
 
 FEW = 30  # test images below which a class is an anecdote
@@ -26,7 +24,7 @@ def start(images: Path, folder: Path) -> str:
     Raises CannotAsk for a folder that holds no classes, or can't be written as a source.
     """
     source = source_text("folder", "path", images, folder)
-    task: Task = catalog.build("tasks", source, partial(settled, folder=folder))
+    task: Task = catalog.build("tasks", source, lambda option, text: str(images))
     counts = {part: counted(task, part) for part in ("train", "test")}
     entry = TaskEntry(
         name=images.resolve().name or "images",
