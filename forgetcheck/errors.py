@@ -26,6 +26,7 @@ class PolicyFailed(ForgetcheckError):
 def unknown_name(kind: str, asked: str, known: Iterable[str], see: str) -> CannotAsk:
     """Build the refusal for a name that is not in `known`, with the nearest known name."""
     options = sorted(known)
-    near = get_close_matches(asked, options, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options) or 'none'}."
+    folded = {option.casefold(): option for option in options}
+    near = get_close_matches(asked.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean '{folded[near[0]]}'?" if near else f"known: {', '.join(options) or 'none'}."
     return CannotAsk(f"unknown {kind} '{asked}': {hint} See `{see}`.")

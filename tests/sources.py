@@ -71,5 +71,39 @@ def lines(path, *texts):
     return put(path, "".join(f"{text}\n" for text in texts).encode())
 
 
+def parquet(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write parquet files as the hub has them, with the library that writes them there."""
+    from datasets import ClassLabel, Dataset, Features, Image, config, disable_progress_bars
+
+    disable_progress_bars()
+    config.HF_DATASETS_CACHE = root.parent / "prepared"  # what it prepares from them is no one's to keep
+    features = Features({"image": Image(), "label": ClassLabel(names=list(names))})
+    root.mkdir(parents=True, exist_ok=True)
+    for shift, (part, count) in enumerate(parts.items()):
+        rows = [(label, number) for number in range(count) for label in range(len(names))]
+        images = [encoded(picture(names[label], number + 100 * shift)) for label, number in rows]
+        columns = {
+            "image": [{"bytes": image, "path": None} for image in images],
+            "label": [label for label, _ in rows],
+        }
+        Dataset.from_dict(columns, features).to_parquet(root / f"{part}-00000-of-00001.parquet")
+    return f"huggingface:path={root}"
+
+
+def eurosat(root, count=6):
+    """Write the folders in which torchvision looks for EuroSAT."""
+    names = (
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River"
+    )
+    folder(root / "eurosat" / "2750", {"": count}, (*names.split(), "SeaLake"))
+    return f"torchvision:name=EuroSAT,root={root}"
+
+
 # A source that has required options shows here how it is used: the contract is tested on this
-EXAMPLES = {"folder": folder, "csv": table, "webdataset": shards}
+EXAMPLES = {
+    "folder": folder,
+    "csv": table,
+    "webdataset": shards,
+    "huggingface": parquet,
+    "torchvision": eurosat,
+}

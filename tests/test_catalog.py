@@ -27,7 +27,13 @@ def run(code):
     ).stdout.split()
 
 
-HEAVY = "print(*sorted({'torch', 'torchvision', 'open_clip', 'sklearn'} & set(sys.modules)))"
+HEAVY = "print(*sorted({'torch', 'torchvision', 'open_clip', 'sklearn', 'datasets'} & set(sys.modules)))"
+
+
+def test_a_source_imports_its_library_when_it_is_asked():
+    code = "import sys; from forgetcheck import catalog\n"
+    code += "for name in catalog.names('tasks'): catalog.load_class('tasks', name)\n"
+    assert run(code + HEAVY) == []
 
 
 def test_listing_imports_nothing_heavy():

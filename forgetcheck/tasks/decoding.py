@@ -8,6 +8,8 @@ import io
 import stat
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -82,17 +84,23 @@ def decode(data: bytes) -> Image.Image:
         raise Unreadable("it is empty")
     if data.startswith(GIT_LFS):
         raise Unreadable("it is a pointer of Git LFS: run `git lfs pull`")
+    with refusing(), Image.open(io.BytesIO(data), formats=formats()) as image:
+        return as_rgb(image)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn whatever Pillow runs into into Unreadable."""
     try:
-        with QUIET, Image.open(io.BytesIO(data), formats=formats()) as image:
-            refuse_bomb(image)
-            return as_rgb(image)
+        with QUIET:
+            yield
     except Unreadable:
         raise
     except Image.DecompressionBombError:
         raise Unreadable(f"it has more than {PIXELS:,} pixels: scale it down") from None
     except UnidentifiedImageError:
         raise Unreadable("it is no image of a known format") from None
-    except Exception as problem:  # whatever Pillow's plugins run into: OSError, SyntaxError, struct.error ...
+    except Exception as problem:  # its plugins let through OSError, SyntaxError, struct.error ...
         raise Unreadable(" ".join(f"{problem or type(problem).__name__}".split())[:200]) from None
 
 
@@ -103,13 +111,10 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def refuse_bomb(image: Image.Image) -> None:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB in 8 bits. Raises Unreadable before anything is decoded that would take too much."""
     if image.width * image.height > PIXELS:
         raise Unreadable(f"{image.width} x {image.height} pixels are more than {PIXELS:,}: scale it down")
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB in 8 bits."""
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_IN_32):
         return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("I", "F"):

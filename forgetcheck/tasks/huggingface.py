@@ -1,0 +1,245 @@
+"""A data set of the Hugging Face hub, or a local folder of parquet files or images, read by `datasets`.
+
+Columns and splits are found where there is one choice: the image column, the label column, train, and test or
+else a validation split. Class names are those of the label column, or the lines of the file `classes`. A data
+set with nothing but train is split by content hash. Needs forgetcheck[huggingface].
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from forgetcheck.catalog import Share
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.decoding import read_file, refuse_large
+from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.samples import Samples, is_below
+
+INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
+OLDEST = 4  # earlier releases execute code that comes with the data
+SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
+
+
+@dataclass(frozen=True)
+class Huggingface(Task):
+    """One row per image; what is left empty is found if there is one choice."""
+
+    path: str  # of the hub, or a folder
+    config: str = ""
+    revision: str = ""
+    image: str = ""  # the names of the columns
+    label: str = ""
+    train: str = ""  # the names of the splits
+    test: str = ""
+    names: Literal["humanised", "as-is"] = "humanised"
+    classes: str = ""  # a file with one class name a line
+    prompts: str = ""  # a file of templates
+    unreadable: Share = 0.0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.index.class_names
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        return naming.templates_from(self.prompts)
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.index.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.index.split(name)
+
+    @cached_property
+    def index(self) -> Index:
+        where = f"'{self.path}'"
+        found = load(self.path, self.config, self.revision)
+        parts = choose_parts(where, list(found), self.train, self.test)
+        columns = Columns.of(where, found[next(iter(parts.values()))].features, self.image, self.label)
+        tables = {
+            part: Table(where, part, found[name], columns, self.trusted) for part, name in parts.items()
+        }
+        names = self.names_of(where, columns, list(tables.values()))
+        samples = {part: table.samples(names) for part, table in tables.items()}
+        shown = naming.humanised(names) if self.names == "humanised" and not self.classes else names
+        whole = samples["train"] if set(samples) == {"train"} else None
+        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts))
+
+    def names_of(self, where: str, columns: "Columns", tables: Sequence["Table"]) -> Sequence[str]:
+        """Return the class names in the order of the labels."""
+        if self.classes:
+            return naming.read_lines(Path(self.classes))
+        if columns.names is not None:
+            return columns.names
+        labels = {label for table in tables for label in table.labels}
+        if not all(isinstance(label, str) for label in labels):
+            raise CannotAsk(f"{where}: the column '{columns.label}' has no class names: pass classes=FILE.")
+        return sorted(labels)
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Folders that rows may name files in: that of the data set, or where `datasets` keeps downloads."""
+        if is_local(self.path):
+            return (os.path.realpath(self.path),)
+        library = load_library()
+        return tuple(
+            os.path.realpath(folder)
+            for folder in (library.config.HF_DATASETS_CACHE, library.config.HF_CACHE_HOME)
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a row has its image and its label, and what the labels are called."""
+
+    image: str
+    label: str
+    names: Sequence[str] | None  # None: the labels are the names
+
+    @classmethod
+    def of(cls, where: str, features: Mapping[str, Any], image: str, label: str) -> "Columns":
+        library = load_library()
+        image = choose(where, "image", image, features, lambda kind: isinstance(kind, library.Image))
+        label = choose(where, "label", label, features, lambda kind: isinstance(kind, library.ClassLabel))
+        return cls(image, label, getattr(features[label], "names", None))
+
+
+def choose(
+    where: str, option: str, asked: str, features: Mapping[str, Any], fits: Callable[[Any], bool]
+) -> str:
+    """Return the column that was asked for, or the only one of the right type, or the one of that name."""
+    fitting = [name for name, kind in features.items() if fits(kind)]
+    if asked in features:
+        return asked
+    if not asked and len(fitting) == 1:
+        return fitting[0]
+    if not asked and not fitting and option in features:
+        return option
+    what = f"no column '{asked}'" if asked else f"{len(fitting) or 'no'} columns of {option}s"
+    listed = ", ".join(f"'{name}'" for name in fitting or features)
+    raise CannotAsk(f"{where} has {what}: pass {option}= one of {listed}.")
+
+
+def choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dict[SplitName, str]:
+    """Return which split is which part."""
+    asked: dict[SplitName, str] = {"train": train, "test": test}
+    for part, name in asked.items():
+        if name and name not in found:
+            raise CannotAsk(f"{where} has no split '{name}': pass {part}= one of {', '.join(found)}.")
+    if train and train == test:
+        raise CannotAsk(f"{where}: train and test are both '{train}': name two splits, or leave out test.")
+    rest = [name for name in found if name not in asked.values()]
+    chosen = {**parts_among(rest), **{part: name for part, name in asked.items() if name}}
+    if not chosen:
+        raise CannotAsk(f"{where} has neither train nor test: pass train= and test= of {', '.join(found)}.")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split of the data set, which `datasets` keeps on the disk."""
+
+    where: str
+    part: SplitName
+    rows: Any  # datasets.Dataset
+    columns: Columns
+    trusted: Sequence[str]
+
+    @cached_property
+    def labels(self) -> list[Any]:  # (n,)
+        return list(self.rows.select_columns([self.columns.label])[:][self.columns.label])
+
+    @cached_property
+    def images(self) -> Any:
+        """The rows with nothing but the image, as its bytes or its path."""
+        name = self.columns.image
+        try:
+            return self.rows.select_columns([name]).cast_column(name, load_library().Image(decode=False))
+        except Exception as problem:  # pyarrow's and the library's own
+            raise CannotAsk(f"{self.where}: the column '{name}' holds no images: {said(problem)}.") from None
+
+    def samples(self, names: Sequence[str]) -> Samples:
+        places: dict[Any, int] = {name: place for place, name in enumerate(names)}
+        if not all(label in places for label in self.labels):
+            places = {place: place for place in range(len(names))}  # numbers, or none of these
+        for row, label in enumerate(self.labels):
+            if label not in places:
+                raise CannotAsk(
+                    f"{self.where}: row {row} of {self.part} has the label {label!r}, which is none of the "
+                    f"{len(names)} classes: name another split with {self.part}=..., or correct it."
+                )
+        ids = tuple(f"{self.part}/{row}" for row in range(len(self.labels)))
+        labels = np.array([places[label] for label in self.labels], dtype=np.int64)
+        assert len(self.images) == len(ids)  # made now: what is wrong with the column shows before the work
+        return Samples(ids, labels, self.read)
+
+    def read(self, i: int) -> bytes:
+        try:
+            stored = self.images[i][self.columns.image] or {}
+        except Exception as problem:  # pyarrow's: a damaged file
+            raise Unreadable(said(problem)) from None
+        if stored.get("bytes") is not None:
+            refuse_large(len(stored["bytes"]))
+            return bytes(stored["bytes"])
+        path = Path(stored.get("path") or "\0")
+        if not any(is_below(folder, path) for folder in self.trusted):  # a row may name any file of yours
+            raise Unreadable("the data set neither holds nor comes with it")
+        return read_file(path)
+
+
+def load(path: str, config: str, revision: str) -> Mapping[str, Any]:
+    """Return every split by name. Raises CannotAsk in one line, whatever the library ran into."""
+    library = load_library()
+    shown = library.utils.are_progress_bars_disabled()
+    library.disable_progress_bars()
+    try:
+        if any((Path(path) / name).is_file() for name in SAVED):
+            found = library.load_from_disk(path)
+        else:
+            found = library.load_dataset(path, config or None, revision=revision or None)
+    except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
+        kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
+        raise CannotAsk(
+            f"cannot load '{path}' with `datasets`: {said(problem)}. Check that it is the name of a {kind} "
+            "and that the network is there."
+        ) from None
+    finally:
+        if not shown:
+            library.enable_progress_bars()
+    return found if isinstance(found, Mapping) else {"train": found}
+
+
+def load_library() -> Any:
+    """Import `datasets`, which takes seconds. Raises CannotAsk if it is missing or too old."""
+    try:
+        import datasets
+    except ImportError:
+        raise CannotAsk(f"the source 'huggingface' needs the library `datasets`: {INSTALL}.") from None
+    if int(datasets.__version__.split(".")[0]) < OLDEST:
+        raise CannotAsk(f"`datasets` {datasets.__version__} executes code that comes with data: {INSTALL}.")
+    return datasets
+
+
+def is_local(path: str) -> bool:
+    return Path(path).exists()
+
+
+def said(problem: Exception) -> str:
+    """Put what a library says, and what caused it, into one line."""
+    told: Iterable[Any] = filter(None, (problem, problem.__cause__))
+    return (
+        " ".join("; ".join(dict.fromkeys(map(str, told))).split())[:300].rstrip(".") or type(problem).__name__
+    )

@@ -1,0 +1,200 @@
+"""A classification data set of torchvision by its class name (CIFAR10, DTD ...), with its own splits.
+
+Nothing is downloaded unless download=true. A data set that torchvision gives no splits (EuroSAT, SUN397,
+Caltech101 ...) is split by content hash. Some are kept in memory by torchvision itself (CIFAR, MNIST, SVHN).
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from forgetcheck.catalog import Share
+from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.decoding import as_rgb, refusing
+from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.samples import Samples, file_samples
+from forgetcheck.tasks.torchvision_sets import KINDS, Kind
+
+LABELS = ("targets", "labels", "_labels", "y")  # where data sets without a loader keep them
+PAIRS = "_samples"
+CHECKED = 16  # samples whose label is compared with what the data set itself says
+NAMES = ("classes", "categories", "all_categories", "_characters", "class_to_idx")
+
+
+@dataclass(frozen=True)
+class Torchvision(Task):
+    """`torchvision.datasets.<name>(root)`; `variant` is what else a few of them must be told."""
+
+    name: str
+    root: str
+    download: bool = False
+    variant: str = ""  # EMNIST: its split, FGVCAircraft: the level, DTD: the partition, Imagenette: the size
+    classes: str = ""  # a file with one class name a line
+    prompts: str = ""  # a file of templates
+    unreadable: Share = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            raise unknown_name(
+                "classification data set of torchvision", self.name, KINDS, "forgetcheck list tasks"
+            )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.index.class_names
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        return naming.templates_from(self.prompts)
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.index.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.index.split(name)
+
+    @cached_property
+    def index(self) -> Index:
+        kind = KINDS[self.name]
+        found = {part: self.open(options) for part, options in kind.parts.items()}
+        first = next(iter(found.values()))
+        where = f"torchvision's {self.name}"
+        names = naming.read_lines(Path(self.classes)) if self.classes else names_of(where, kind, first)
+        samples = {part: self.samples(part, kind, dataset) for part, dataset in found.items()}
+        for part in samples.values():
+            refuse_odd(where, part.labels, names)
+        whole = samples["train"] if set(samples) == {"train"} else None
+        return Index(where, naming.checked(where, names), samples, whole)
+
+    def open(self, options: Mapping[str, Any]) -> Any:
+        """Make the data set. Raises CannotAsk with the way to get it."""
+        from torchvision import datasets  # seconds, and it brings torch: only when asked
+
+        maker, kind = getattr(datasets, self.name, None), KINDS[self.name]
+        if maker is None:
+            raise CannotAsk(f"this torchvision has no {self.name}: update it.")
+        if not (self.download or Path(self.root).is_dir()):
+            raise CannotAsk(f"no folder at '{self.root}': {way_to_get(maker)}.")
+        chosen = {**options, **kind.variant_options(self.variant)}
+        if accepts(maker, "loader"):
+            chosen["loader"] = str  # paths instead of pictures: they are read and decoded here
+        if accepts(maker, "download"):
+            chosen["download"] = self.download
+        try:
+            return maker(self.root, **chosen)
+        except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
+            text = " ".join(str(problem).split())[:300].rstrip(".")
+            raise CannotAsk(
+                f"torchvision cannot read {self.name} in '{self.root}': {text}; {way_to_get(maker)}."
+            ) from None
+
+    def samples(self, part: str, kind: Kind, dataset: Any) -> Samples:
+        if accepts(type(dataset), "loader"):
+            return listed_files(Path(self.root), kind, dataset)
+        labels = np.array(labels_of(dataset), dtype=np.int64) - kind.first
+        return Samples(
+            tuple(f"{part}/{i}" for i in range(len(dataset))),
+            labels,
+            Pictures(dataset).read,
+            show=Pictures(dataset).show,
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set that gives pictures, and not the files they come from."""
+
+    dataset: Any
+
+    def show(self, i: int) -> Image.Image:
+        with refusing(), closing(self.dataset[i][0]) as image:
+            return as_rgb(image)
+
+    def read(self, i: int) -> bytes:
+        """Return the pixels, to tell pictures apart by."""
+        image = self.show(i)
+        return f"{image.size}".encode() + image.tobytes()
+
+
+def listed_files(root: Path, kind: Kind, dataset: Any) -> Samples:
+    """List the files of a data set by name: some are listed in the order of the disk."""
+    pairs = [dataset[i] for i in range(len(dataset))]
+    rows = sorted((Path(path).relative_to(root).as_posix(), int(label) - kind.first) for path, label in pairs)
+    return file_samples(root, [path for path, _ in rows], [label for _, label in rows], follow=True)
+
+
+def labels_of(dataset: Any) -> Sequence[int]:
+    """Return the labels (n,) without decoding, if the data set lets us."""
+    found = next((getattr(dataset, name) for name in LABELS if hasattr(dataset, name)), None)
+    if found is None and hasattr(dataset, PAIRS):
+        found = [label for _, label in getattr(dataset, PAIRS)]
+    if found is None:
+        found = [label_at(dataset, i) for i in range(len(dataset))]
+    if any(label is None for label in found):
+        raise CannotAsk(f"{type(dataset).__name__} has no labels here: its test labels are in another file.")
+    labels = [int(label) for label in found]
+    assert len(labels) == len(dataset)
+    for i in np.linspace(0, len(dataset) - 1, CHECKED, dtype=int).tolist() if labels else ():
+        with suppress(Unreadable):
+            assert labels[i] == label_at(dataset, i), f"torchvision keeps the labels of {dataset} elsewhere"
+    return labels
+
+
+def label_at(dataset: Any, i: int) -> int:
+    with refusing():
+        image, label = dataset[i]
+        image.close()  # some are opened only
+    return int(label)
+
+
+def names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
+    """Return the class names that are known, or those of torchvision."""
+    if kind.names:
+        return kind.names
+    found = next((getattr(dataset, name) for name in NAMES if hasattr(dataset, name)), None)
+    if found is None:
+        raise CannotAsk(f"{where} has no class names: pass classes=FILE, one name a line in its order.")
+    return naming.humanised(
+        kind.named([name if isinstance(name, str) else name[0] for name in found], dataset)
+    )
+
+
+def refuse_odd(where: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
+    if not len(labels):
+        raise CannotAsk(f"{where} is empty: get it again.")
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise CannotAsk(f"{where} has the label {labels.max()}, but there are {len(names)} class names.")
+
+
+def way_to_get(maker: Any) -> str:
+    if accepts(maker, "download"):
+        return "name the folder that has it as root=DIR, or pass download=true to have torchvision get it"
+    return (
+        "torchvision doesn't download it: get it as its documentation says, and name the folder as root=DIR"
+    )
+
+
+def accepts(maker: type, option: str) -> bool:
+    """Whether a class takes an option, itself or by what it passes on to the class it is made from."""
+    for each in maker.__mro__:
+        options = inspect.signature(each.__init__).parameters  # type: ignore[misc]
+        if option in options:
+            return True
+        if not any(o.kind is inspect.Parameter.VAR_KEYWORD for o in options.values()):
+            return False
+    return False
