@@ -149,7 +149,7 @@ def pick(
     for name, task in battery.tasks.items():
         try:
             seen = encode_task(name, task, encoders, parts_of(task), progress)
-        except CannotAsk as problem:
+        except (CannotAsk, Unreadable) as problem:
             left.append(f"{name} is left out: {problem}")
             continue
         splits = seen[0].splits

@@ -176,7 +176,7 @@ def mistaken_words(entry: TaskEntry) -> Iterator[str]:
 
 def build(entry: TaskEntry, folder: Path) -> Task:
     """Make the task of an entry. Its data is first looked at when it is asked."""
-    source: Task = catalog.build("tasks", entry.source, partial(settled, folder=folder))
+    source: Task = catalog.build("tasks", entry.source, partial(settled, source=entry.source, folder=folder))
     missing = unset(entry.source)
     own = (entry.class_names, entry.templates, entry.samples)
     if own == (None, None, None) and not missing and not entry.get:

@@ -9,7 +9,7 @@ from forgetcheck import catalog
 from forgetcheck.documents import toml_string
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.battery import TaskEntry
-from forgetcheck.tasks.places import is_place
+from forgetcheck.tasks.places import is_relative
 
 WIDTH = 100  # of a list in one line
 KEYS = ("source", "samples", "class_names", "templates", "expected", "licence", "note", "get")
@@ -63,14 +63,14 @@ def moved(source: str, old: Path, new: Path) -> str:
     """Rewrite the paths in a source of a battery in `old` for one in `new`."""
     name, colon, rest = source.partition(":")
     options = [
-        f"{option}={moved_place(option, text, old, new)}"
+        f"{option}={moved_text(option, text, name, old, new)}"
         for option, text in catalog.parse_options(source, rest)
     ]
     return f"{name}{colon}{','.join(options)}"
 
 
-def moved_place(option: str, text: str, old: Path, new: Path) -> str:
-    if not is_place(option, text) or text.startswith("~") or Path(text).is_absolute():
+def moved_text(option: str, text: str, source: str, old: Path, new: Path) -> str:
+    if not is_relative(option, text, source, old):
         return text
     return refuse_comma(path_from(old / text, new))
 

@@ -30,7 +30,7 @@ def test_show_what_is_here_and_what_is_not(run, tmp_path):
     assert "far: not here (? is what is expected): it is looked at when it is asked" in done.out
 
 
-@pytest.mark.parametrize("name", ["drawn", "vtab"])
+@pytest.mark.parametrize("name", ["drawn", "ldifs", "vtab"])
 def test_show_what_ships(run, name, monkeypatch):
     monkeypatch.delenv("FORGETCHECK_DATA", raising=False)
     done = run("battery", "show", name)

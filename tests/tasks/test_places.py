@@ -20,13 +20,22 @@ from forgetcheck.tasks.places import settled, unset
         ("path", "${NOBODY}/data", "${NOBODY}/data"),
         ("path", "https://example.org/data", "https://example.org/data"),
         ("family", "shape", "shape"),
+        ("prompts", "", ""),
+        ("prompts", "p.txt", "/b/p.txt"),
         ("name", "${PART}", "small"),
     ],
 )
 def test_where_it_is(monkeypatch, option, text, expected):
     for name, value in {"HOME": "/home/ann", "HERE": "/with, comma", "PART": "small"}.items():
         monkeypatch.setenv(name, value)
-    assert settled(option, text, Path("/b")) == expected
+    assert settled(option, text, "folder:path=x", Path("/b")) == expected
+
+
+def test_a_name_on_the_hub_is_no_folder_unless_there_is_one(tmp_path):
+    assert settled("path", "ann/pets", "huggingface:path=ann/pets", tmp_path) == "ann/pets"
+    (tmp_path / "ann" / "pets").mkdir(parents=True)
+    assert settled("path", "ann/pets", "huggingface:path=ann/pets", tmp_path) == str(tmp_path / "ann/pets")
+    assert settled("classes", "names.txt", "huggingface:path=x", tmp_path) == str(tmp_path / "names.txt")
 
 
 def test_unset_variables_are_named_once(monkeypatch):

@@ -54,6 +54,7 @@ def test_a_source_is_written_as_seen_from_the_file(tmp_path):
         ("drawn:family=size", "drawn:family=size"),
         ("folder:path=data,layout=parts", "folder:path=../old/data,layout=parts"),
         ("folder:path=/data", "folder:path=/data"),
+        ("huggingface:path=ann/pets,prompts=p.txt", "huggingface:path=ann/pets,prompts=../old/p.txt"),
         ("folder:path=~/data", "folder:path=~/data"),
         ("folder:path=${X}/data", "folder:path=${X}/data"),
         ("webdataset:path=https://example.org/x", "webdataset:path=https://example.org/x"),
