@@ -121,7 +121,7 @@ def refuse_missing(name: str, found: type[Any], values: Mapping[str, Any]) -> No
     if missing:
         raise CannotAsk(
             f"{name} needs {', '.join(missing)}: write {name}:"
-            + ",".join(f"{key}=..." for key in missing)
+            + ",".join(f"{key}=VALUE" for key in missing)
             + "."
         )
 

@@ -17,6 +17,7 @@ from forgetcheck.clip.loading import load_encoder
 from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import read_policy
 from forgetcheck.retention.report import make_report
+from forgetcheck.tasks.battery import read_battery
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -113,6 +114,13 @@ def test_the_error_rates_of_the_docs_are_those_of_the_table():
         setting = {"concepts": int(concepts), "n": int(n), "churn": int(churn) / 100, "drop": int(drop) / 100}
         for kind, said in (("minP", one), ("Holm", other)):
             assert round(rates(f"planted drop found, {kind}", **setting).iloc[0]) == int(said)
+
+
+def test_the_sources_of_the_docs_can_be_built(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "batteries.md", "toml")
+    path = tmp_path / "battery.toml"
+    path.write_text(text)
+    assert len(read_battery(str(path)).tasks) == 5
 
 
 def test_the_policy_of_the_docs_is_one(tmp_path):
