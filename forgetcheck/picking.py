@@ -114,7 +114,7 @@ class Picked:
         return old.model_copy(
             update={
                 "source": moved(old.source, self.battery.path.parent, file.parent),
-                "samples": file.with_suffix(".csv").name,
+                "samples": file.with_suffix(picks.TABLE).name,
                 "expected": Expected(classes=len(task.class_names), train=train or None, test=test),
             }
         )

@@ -91,7 +91,7 @@ def test_what_cannot_be_picked_from_is_told(picked):
 
 def test_what_is_written_is_a_battery_that_lints(picked, tmp_path):
     file = tmp_path / "small.toml"
-    (tmp_path / "small.csv").write_text(picked.table, encoding="utf-8")
+    (tmp_path / "small.samples.csv").write_text(picked.table, encoding="utf-8")
     file.write_text(picked.text(file), encoding="utf-8")
     small = read_battery(str(file))
     assert len(small.tasks["size"].split("test")) == 32

@@ -11,9 +11,10 @@ from rich.text import Text
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Device, Model, Quiet, file_path
 from forgetcheck.errors import CannotAsk
-from forgetcheck.files import refuse_existing_file, write_text
+from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.retention.policy import find_policy, read_policy
 from forgetcheck.retention.wording import printable
+from forgetcheck.tasks.picks import TABLE
 
 if TYPE_CHECKING:
     from forgetcheck.picking import Picked
@@ -25,6 +26,32 @@ Spec = Annotated[
     str, typer.Argument(metavar="BATTERY", help="A shipped battery or a TOML file.", show_default=False)
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
+PerClass = Annotated[int, typer.Option("--per-class", metavar="K", min=1, help="Test images of each class.")]
+PickedOut = Annotated[
+    Path, typer.Option(metavar="DIR_OR_TOML", help="A .toml file, or a folder for battery.toml.")
+]
+PickingBase = Annotated[
+    str, typer.Option(metavar="CHECKPOINT", help="Whose embeddings say what is representative.")
+]
+PickingTuned = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHECKPOINT", help="Also measure the drop of this checkpoint on both.", show_default=False
+    ),
+]
+TrainPerClass = Annotated[
+    int | None,
+    typer.Option(
+        min=5,
+        metavar="K",
+        help="Train images of each class, too. A linear probe that learns from few overstates drops.",
+        show_default="all",
+    ),
+]
+Method = Annotated[
+    Literal["herding", "k-center"],
+    typer.Option(help="Keep the mean of each class, or cover its extremes."),
+]
 app = typer.Typer(
     name="battery",
     help="See what a battery asks, lint it, write one from a folder, pick a small one.",
@@ -166,34 +193,12 @@ def init(
 @app.command()
 def pick(
     battery: Spec,
-    per_class: Annotated[
-        int, typer.Option("--per-class", metavar="K", min=1, help="Test images of each class.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR_OR_TOML", help="A .toml file, or a folder for battery.toml.")
-    ] = Path("picked"),
-    base: Annotated[
-        str, typer.Option(metavar="CHECKPOINT", help="Whose embeddings say what is representative.")
-    ] = "forgetcheck:tiny",
-    tuned: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CHECKPOINT", help="Also measure the drop of this checkpoint on both.", show_default=False
-        ),
-    ] = None,
-    train_per_class: Annotated[
-        int | None,
-        typer.Option(
-            min=5,
-            metavar="K",
-            help="Train images of each class, too. A linear probe that learns from few overstates drops.",
-            show_default="all",
-        ),
-    ] = None,
-    method: Annotated[
-        Literal["herding", "k-center"],
-        typer.Option(help="Keep the mean of each class, or cover its extremes."),
-    ] = "herding",
+    per_class: PerClass,
+    out: PickedOut = Path("picked"),
+    base: PickingBase = "forgetcheck:tiny",
+    tuned: PickingTuned = None,
+    train_per_class: TrainPerClass = None,
+    method: Method = "herding",
     model: Model = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -204,7 +209,8 @@ def pick(
 
     tasks = read_battery(battery)
     file = out if out.suffix == ".toml" else out / "battery.toml"
-    table = file.with_suffix(".csv")
+    table = file.with_suffix(TABLE)
+    refuse_source(tasks, file)
     for path in (file, table):
         refuse_existing_file(path, overwrite)
 
@@ -226,6 +232,12 @@ def pick(
     for line in picked.said:
         console.print_line(printable(line))
     console.print_note(f"wrote {file} and {table}; audit with --battery {file}.")
+
+
+def refuse_source(battery: "Battery", file: Path) -> None:
+    """What is picked from isn't replaced by what is picked."""
+    if battery.path is not None and followed(file) == followed(battery.path):
+        raise CannotAsk(f"'{file}' is the battery that is picked from: choose another name.")
 
 
 def cost_table(picked: "Picked") -> Table:

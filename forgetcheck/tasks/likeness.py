@@ -1,7 +1,7 @@
 """Find the same picture twice: by its pixels, or by how it looks where it was scaled or compressed again."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ FLAT = 4  # levels of gray: a smaller step is no slope, and would turn with the 
 FEW_STEPS = 8  # between hashes of one picture, compressed again: a slope or none is 1, up or down is 4
 FEW_TONES = 4.0  # of 255: how far apart thumbnails of one picture may be on average ...
 MANY_TONES = 16  # ... and anywhere
-CHUNK = 2**24  # pairs compared at once
+ROWS, COLUMNS = 256, 2**16  # pairs compared at once
 
 
 @dataclass(frozen=True)
@@ -49,26 +49,42 @@ def equal_pairs(left: Sequence[Look], right: Sequence[Look]) -> list[tuple[int, 
 def alike_pairs(left: Sequence[Look], right: Sequence[Look]) -> list[tuple[int, int]]:
     """Return the pairs that look alike though their pixels differ, each left one once.
 
-    The hash proposes and the thumbnails decide: pictures with little in them share hashes by chance.
+    Of each only the nearest is looked at: where little is to be seen, very many are near one another.
     """
-    found: dict[int, int] = {}
-    for i, j in close_hashes(left, right):
-        if i not in found and left[i].pixels != right[j].pixels and same_tones(left[i], right[j]):
-            found[i] = j
-    return list(found.items())
-
-
-def close_hashes(left: Sequence[Look], right: Sequence[Look]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs whose hashes differ in few steps; all pairs are compared, by matrix products."""
     if not left or not right:
-        return
-    ours, theirs = (np.stack([look.slopes for look in looks]).astype(np.float32) for looks in (left, right))
-    step = max(1, CHUNK // len(right))
-    for start in range(0, len(left), step):
-        part = ours[start : start + step]
-        apart = (part**2).sum(axis=1)[:, None] + (theirs**2).sum(axis=1) - 2 * part @ theirs.T
-        for i, j in np.argwhere(apart <= FEW_STEPS):
-            yield start + int(i), int(j)
+        return []
+    pairs = enumerate(nearest(left, right).tolist())
+    return [(i, j) for i, j in pairs if left[i].pixels != right[j].pixels and is_alike(left[i], right[j])]
+
+
+def nearest(left: Sequence[Look], right: Sequence[Look]) -> NDArray[np.int64]:  # (n,)
+    """Return for each look which of the others is nearest; all pairs are compared, by matrix products."""
+    best = np.full(len(left), np.inf, dtype=np.float32)
+    place = np.zeros(len(left), dtype=np.int64)
+    for first in range(0, len(right), COLUMNS):
+        theirs = features(right[first : first + COLUMNS])
+        for start in range(0, len(left), ROWS):
+            rows = slice(start, start + ROWS)
+            ours = features(left[rows])
+            apart = (theirs**2).sum(axis=1) - 2 * ours @ theirs.T + (ours**2).sum(axis=1)[:, None]
+            found = apart.argmin(axis=1)
+            closest = apart[np.arange(len(ours)), found]
+            place[rows] = np.where(closest < best[rows], found + first, place[rows])
+            best[rows] = np.minimum(closest, best[rows])
+    return place
+
+
+def features(looks: Sequence[Look]) -> NDArray[np.float32]:
+    """Write looks as vectors whose distance is 1 where hash or thumbnail begin to differ. (n, 256)"""
+    slopes = np.stack([look.slopes for look in looks]) / np.float32(FEW_STEPS) ** 0.5
+    tones = np.stack([look.tones.ravel() for look in looks])
+    return np.hstack([slopes, tones / np.float32(FEW_TONES * tones.shape[1] ** 0.5)])
+
+
+def is_alike(one: Look, other: Look) -> bool:
+    """Hash and thumbnail must agree: pictures with little in them share hashes by chance."""
+    steps = int(np.square(one.slopes - other.slopes).sum())
+    return steps <= FEW_STEPS and same_tones(one, other)
 
 
 def same_tones(one: Look, other: Look) -> bool:

@@ -14,6 +14,8 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.mistakes import some
 
+TABLE = ".samples.csv"  # in place of the .toml of its battery
+
 
 @dataclass(frozen=True)
 class Pick:

@@ -89,13 +89,15 @@ def test_pick_writes_a_small_battery_and_what_it_costs(run, small_battery, tmp_p
     assert done.code == 0, done.err
     assert re.search(r"^shape +zero-shot +600 +35 ", done.out, re.MULTILINE)
     assert "zero-shot: 35 of 600 test images; accuracy off by" in done.out
-    assert (tmp_path / "few" / "battery.csv").read_text().count("\n") == 36
+    assert (tmp_path / "few" / "battery.samples.csv").read_text().count("\n") == 36
     checked = run("battery", "check", "few/battery.toml")
     assert checked.code == 0, checked.out
     asked = run("audit", "forgetcheck:tiny", "forgetcheck:tiny", "--battery", "few/battery.toml", "-q")
     assert asked.code == 0, asked.err
     run("battery", "pick", small_battery, "--per-class", "5", "--out", "few").refusal("already exists")
     run("battery", "pick", small_battery, "--per-class", "0").refusal("--per-class")
+    again = run("battery", "pick", small_battery, "--per-class", "5", "--out", small_battery, "--overwrite")
+    again.refusal("is the battery that is picked from")
 
 
 def test_a_task_is_the_target_however_a_battery_words_it(run, tmp_path):
@@ -112,3 +114,17 @@ def test_a_task_is_the_target_however_a_battery_words_it(run, tmp_path):
     shown = run("report", "a", "--as", "json").out
     assert '"task": "numbers"' in shown
     assert re.search(r'"task": "numbers"[^}]*"target": true', shown, re.DOTALL)
+
+
+def test_an_audit_asks_what_is_here_and_tells_what_is_missing(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("OUR_DATA", raising=False)
+    (tmp_path / "b.toml").write_text(
+        '[[task]]\nname = "size"\nsource = "drawn:family=size"\n'
+        '[[task]]\nname = "gone"\nsource = "folder:path=${OUR_DATA}"\nget = "ask Ann."\n'
+    )
+    command = ("audit", "forgetcheck:tiny", "forgetcheck:tiny", "--battery", "b.toml", "--probe", "zero-shot")
+    done = run(*command, "--out", "a")
+    assert done.code == 0, done.err
+    shown = run("report", "a", "--as", "json").out
+    assert "${OUR_DATA} of its source is not set" in shown
+    assert "To get the data: ask Ann." in shown
