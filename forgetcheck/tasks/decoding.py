@@ -5,6 +5,7 @@ no EXIF rotation. One thing is done better: 16-bit gray is scaled to 8 bits, whe
 """
 
 import io
+import os
 import stat
 import threading
 import warnings
@@ -40,6 +41,9 @@ class Quiet:
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
         self.lock = threading.Lock()
         self.inside = 0
         self.silence = warnings.catch_warnings(action="ignore")
@@ -59,6 +63,8 @@ class Quiet:
 
 
 QUIET = Quiet()
+if hasattr(os, "register_at_fork"):  # a lock that another thread held would stay locked in the child
+    os.register_at_fork(after_in_child=QUIET.begin)
 
 
 def read_file(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -121,7 +121,7 @@ def download(url: str, place: Path) -> bool:
     """Write a file whole, going on where an earlier attempt died; False if the server has none."""
     log.info("downloading %s", url)
     partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place))
-    for pause in (*PAUSES, None):
+    for attempt, pause in enumerate((*PAUSES, None)):
         try:
             partial.go_on(url)
             break
@@ -136,6 +136,8 @@ def download(url: str, place: Path) -> bool:
                 ) from None
         except (OSError, http.client.HTTPException) as problem:
             why = reason(getattr(problem, "reason", None) or problem) or type(problem).__name__
+            if attempt == 0 and isinstance(problem, URLError):
+                pause = None  # it can't be reached at all: no use to wait
         if pause is None:
             raise CannotAsk(
                 f"cannot download {url}: {why}; run it again to go on from there, or put the file at "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from huggingface_hub import constants
 
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
@@ -94,11 +95,9 @@ class Huggingface(Task):
         """Folders that rows may name files in: that of the data set, or where `datasets` keeps downloads."""
         if is_local(self.path):
             return (os.path.realpath(self.path),)
-        library = load_library()
-        return tuple(
-            os.path.realpath(folder)
-            for folder in (library.config.HF_DATASETS_CACHE, library.config.HF_CACHE_HOME)
-        )
+        config = load_library().config
+        kept = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+        return tuple(map(os.path.realpath, kept))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Walk:
 
     def folders(self, below: str = "") -> list[str]:
         """Name the folders in `below`, sorted."""
-        return [name for name in self.entries(below) if os.path.isdir(self.root / below / name)]
+        return [name for name, inside in self.entries(below) if inside]
 
     def files(self, below: str = "") -> Iterator[str]:
         """Yield the files under `below` by their names relative to the root; a folder's own files first."""
@@ -38,25 +38,30 @@ class Walk:
             folder, above = waiting.pop()
             here = (*above, self.identity(folder, above))
             inner = []
-            for name in self.entries(folder):
+            for name, inside in self.entries(folder):
                 path = f"{folder}/{name}" if folder else name
-                if os.path.isdir(self.root / path):
+                if inside:
                     inner.append((path, here))
                 else:
                     yield path
             waiting += reversed(inner)
 
-    def entries(self, folder: str) -> list[str]:
-        """Name what lies in a folder, hidden files aside, in an order that doesn't depend on the machine."""
+    def entries(self, folder: str) -> list[tuple[str, bool]]:
+        """Name what lies in a folder, hidden files aside, with whether it is a folder itself.
+
+        The order doesn't depend on the machine.
+        """
         try:
             with os.scandir(self.root / folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != MACOS]
-                for entry in entries:
-                    if entry.is_symlink() and not self.follow:
-                        self.refuse_outside(Path(entry.path))
         except (OSError, ValueError) as problem:
             raise CannotAsk(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
-        return sorted((entry.name for entry in entries), key=spelling)
+        for entry in entries:
+            if entry.is_symlink() and not self.follow:
+                self.refuse_outside(Path(entry.path))
+        return sorted(
+            ((entry.name, is_folder(entry)) for entry in entries), key=lambda pair: spelling(pair[0])
+        )
 
     def refuse_outside(self, link: Path) -> None:
         if not is_below(os.path.realpath(self.root), link):
@@ -73,3 +78,11 @@ class Walk:
         if found in above:
             raise CannotAsk(f"'{path}' is a link that leads back to a folder around it: remove the link.")
         return found
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Ask the listing, which knows without another look at the disk unless it is a link."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

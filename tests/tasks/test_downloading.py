@@ -113,7 +113,8 @@ def test_what_is_here_is_used_offline(site):
     assert len(site.asked) == asked
 
 
-def test_without_network_what_is_missing_is_named(site, tmp_path):
+def test_without_network_what_is_missing_is_named_at_once(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "PAUSES", (1000.0,))
     with pytest.raises(CannotAsk, match=r"cannot download .*/classnames.txt: .*; run it again") as caught:
         _ = Webdataset("http://127.0.0.1:9/x").class_names  # the discard port: nobody listens
     assert str(tmp_path / "cache" / "webdataset") in str(caught.value)

@@ -160,6 +160,13 @@ def test_prompts_of_ones_own(tmp_path):
         _ = Folder("x", prompts=str(tmp_path)).templates
 
 
+def test_a_share_is_one(tmp_path):
+    assert catalog.build("tasks", "folder:path=x,unreadable=0.01").tolerated == 0.01
+    for text in ("1.5", "-0.1", "nan", "half"):
+        with pytest.raises(CannotAsk, match=f"folder:unreadable={text}: input should be"):
+            catalog.build("tasks", f"folder:path=x,unreadable={text}")
+
+
 def test_what_is_no_folder_of_classes(tmp_path):
     with pytest.raises(CannotAsk, match=r"folder needs path: write folder:path=VALUE\."):
         catalog.build("tasks", "folder")

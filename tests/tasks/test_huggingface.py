@@ -1,5 +1,6 @@
 """Data sets that `datasets` wrote, from folders: columns, splits, class names; no network."""
 
+import os
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import huggingface
 from forgetcheck.tasks.base import Unreadable
-from forgetcheck.tasks.huggingface import Huggingface
+from forgetcheck.tasks.huggingface import Columns, Huggingface, Table
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,9 @@ def test_splits_are_found_or_named(tmp_path):
     assert len(Huggingface(path, test="validation").split("test")) == 2
     refused(Huggingface(path, test="dev"), "no split 'dev': pass test= one of train, validation, test")
     refused(Huggingface(path, train="test", test="test"), "both 'test'")
+    odd = save(tmp_path / "z", FEATURES, test=TWO)
+    (tmp_path / "z" / "test-00000-of-00001.parquet").rename(tmp_path / "z" / "test.parquet")
+    assert Huggingface(odd).split("test").ids == ("test/0", "test/1")
     only = save(tmp_path / "y", FEATURES, test=TWO)
     assert len(Huggingface(only).split("test")) == 2
     with pytest.raises(CannotAsk, match="has no train part"):
@@ -167,6 +171,24 @@ def test_no_row_reads_a_file_outside(tmp_path):
     with pytest.raises(Unreadable, match="empty"):
         split.image(4)
     assert split.contents()
+
+
+def test_of_the_hub_rows_may_name_what_was_downloaded_with_them(tmp_path):
+    task = Huggingface("somebody/something")
+    assert os.path.realpath(tmp_path / "prepared") in task.trusted
+    table = Table(
+        "x", "test", Dataset.from_dict(rows_of(tmp_path)), Columns("image", "label", None), task.trusted
+    )
+    samples = table.samples(["fox", "jay"])
+    assert samples.image(0).size == (12, 12)
+    with pytest.raises(Unreadable, match="neither holds nor comes with"):
+        samples.image(1)
+
+
+def rows_of(folder):
+    """Name one file that was downloaded with the data, and one that wasn't."""
+    paths = [put(folder / place / "x.png", encoded(picture("x"))) for place in ("prepared", "elsewhere")]
+    return {"image": [{"bytes": None, "path": str(path)} for path in paths], "label": ["fox", "jay"]}
 
 
 def test_other_columns_are_not_decoded(tmp_path):

@@ -15,9 +15,10 @@ from torchvision import datasets
 
 from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import torchvision
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.torchvision import Torchvision, accepts
-from forgetcheck.tasks.torchvision_sets import KINDS
+from forgetcheck.tasks.torchvision_sets import KINDS, without_slashes
 
 OTHERS = {  # no single label per image, no files, or code in them; see torchvision_sets.py
     *("CarlaStereo", "CelebA", "Cityscapes", "CocoCaptions", "CocoDetection", "CREStereo", "DatasetFolder"),
@@ -315,6 +316,33 @@ def test_pictures_of_sixteen_bits_are_scaled_whoever_opens_them(tmp_path):
     put(path, encoded(Image.fromarray(levels), "PNG"))
     whole = Torchvision("Caltech101", str(tmp_path)).index.whole
     assert np.asarray(whole.image(3)).max() == 128
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_test_part_whose_labels_are_kept_back(tmp_path):
+    pixels = " ".join(["7"] * 48 * 48)
+    lines(tmp_path / "fer2013" / "train.csv", "emotion,pixels", *(f"{n % 7},{pixels}" for n in range(14)))
+    lines(tmp_path / "fer2013" / "test.csv", "pixels", pixels)
+    refused(Torchvision("FER2013", str(tmp_path)), "FER2013 has no labels here")
+
+
+def test_labels_that_are_nowhere_are_those_of_the_samples(tmp_path, monkeypatch):
+    gtsrb(tmp_path)
+    monkeypatch.setattr(torchvision, "PAIRS", "nowhere")
+    assert Torchvision("GTSRB", str(tmp_path)).split("test").labels.tolist() == list(range(43))
+
+
+def test_a_data_set_without_names_or_images(tmp_path, monkeypatch):
+    dtd(tmp_path)
+    monkeypatch.setattr(torchvision, "NAMES", ("nowhere",))
+    refused(Torchvision("DTD", str(tmp_path)), "has no class names: pass classes=FILE")
+    monkeypatch.undo()
+    lines(tmp_path / "dtd" / "dtd" / "labels" / "test1.txt")
+    refused(Torchvision("DTD", str(tmp_path)), "is empty")
+
+
+def test_places_are_called_without_their_letter():
+    assert without_slashes(["/b/bakery/shop", "a/b"], None) == ["bakery shop", "a b"]
 
 
 def test_a_torchvision_without_it(monkeypatch, tmp_path):
