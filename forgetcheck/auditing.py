@@ -23,7 +23,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
-from forgetcheck.tasks.base import SplitName, Task
+from forgetcheck.tasks.base import SplitName, Task, size
 from forgetcheck.tasks.battery import Battery, summary
 
 PROBES = ("zero-shot", "zero-shot:text=base", "linear")  # put to every task of the battery
@@ -108,7 +108,7 @@ class Job:
 
     @property
     def images(self) -> int:
-        return sum(len(self.task.split(part)) for part in self.parts)
+        return sum(size(self.task, part) for part in self.parts)
 
 
 def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
@@ -187,7 +187,7 @@ def ask(
             base=answered,
             tuned=reply,
             identical=probe.identical(seen, base) and not candidate.mismatch,
-            target=candidate.target == base.task,
+            target=is_target(candidate, base.task),
             warnings=(*candidate.warnings, *doubts("base", answered), *doubts("tuned", reply)),
         )
 
@@ -201,7 +201,7 @@ def doubts(who: str, reply: Said) -> list[str]:
 def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
     """Add the fine-tuned head where this is the task it was tuned on."""
     head = head_of(candidate)
-    if head is None or candidate.target != seen.task:
+    if head is None or not is_target(candidate, seen.task):
         return candidate, seen
     if "test" in seen.splits:
         expected = (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
@@ -211,6 +211,11 @@ def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, Encod
                 "it belongs to another task; tune again, or name its own with --target."
             )
     return candidate, replace(seen, head=head)
+
+
+def is_target(candidate: Candidate, task: Task) -> bool:
+    """Whether a task has the images and labels that a checkpoint was tuned on, however it is worded."""
+    return candidate.target is not None and candidate.target.origin == task.origin
 
 
 def head_of(candidate: Candidate) -> Classifier | None:

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -61,6 +61,14 @@ def read_entries(kind: str) -> Iterator[Entry]:
             yield Entry(path.stem.replace("_", "-"), summary, tuple(read_options(found)))
 
 
+def is_extension(kind: str, name: str) -> bool:
+    """Whether there is one of this name; a battery asks often, so only its own file is read."""
+    path = HERE / kind / f"{name.replace('-', '_')}.py"
+    if path.stem.replace("_", "-") != name or path.parent != HERE / kind or not path.is_file():
+        return False
+    return extension_class(ast.parse(path.read_text(encoding="utf-8")), BASES[kind]) is not None
+
+
 def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
     """Find the one class that derives from `base`; a file without one is not an extension."""
     for node in tree.body:
@@ -80,14 +88,19 @@ def read_options(node: ast.ClassDef) -> Iterator[Option]:
                 yield Option(line.target.id.replace("_", "-"), annotation, default)
 
 
-def build(kind: str, spec: str) -> Any:
+def as_written(option: str, text: str) -> str:
+    return text
+
+
+def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) -> Any:
     """Make the extension that a spec such as `ldifs:strength=5` names.
 
+    `settle` is told each option and its text, and may put another text in its place.
     Raises CannotAsk for an unknown name, an unknown option or a value of the wrong type.
     """
     name, _, rest = spec.partition(":")
     see = f"forgetcheck list {kind}"
-    if name not in names(kind):
+    if not is_extension(kind, name):
         raise unknown_name(SINGULAR[kind], name, names(kind), see)
     found = load_class(kind, name)
     hints = get_type_hints(found, include_extras=True)
@@ -97,7 +110,7 @@ def build(kind: str, spec: str) -> Any:
         if key not in known:
             raise unknown_name(f"option of {name}", key, known, see)
         field = key.replace("-", "_")
-        values[field] = convert(f"{name}:{key}", hints[field], text)
+        values[field] = convert(f"{name}:{key}", hints[field], settle(key, text))
     refuse_missing(name, found, values)
     return found(**values)
 

@@ -1,4 +1,4 @@
-"""Read JSON and TOML that somebody else may have written."""
+"""JSON and TOML: read what somebody else may have written, and write strings so that others can."""
 
 import json
 import math
@@ -69,3 +69,9 @@ def finite(text: str) -> float:
     """Read a number; 1e999 would become infinity, which no writer of ours can write down again."""
     value = float(text)
     return value if math.isfinite(value) else not_json(text)
+
+
+def toml_string(text: str) -> str:
+    """Write text as a TOML string; what is no Unicode, as in odd file names, becomes a question mark."""
+    able = "".join("?" if 0xD800 <= ord(mark) <= 0xDFFF else mark for mark in text)
+    return json.dumps(able, ensure_ascii=False).replace("\x7f", "\\u007F")

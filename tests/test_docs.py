@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import sources
 import torch
 import yaml
 from planted import full_audit
 
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
+from forgetcheck.linting import lint
 from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import read_policy
 from forgetcheck.retention.report import make_report
-from forgetcheck.tasks.battery import read_battery
+from forgetcheck.tasks.battery import TaskEntry, read_battery
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -44,6 +46,7 @@ def folder(tmp_path_factory):
         torch.save(weights, folder / name)
     (folder / "policy.toml").write_text("[policy]\n")
     (folder / "battery.toml").write_text(BATTERY)
+    sources.folder(folder / "photos", {"train": 6, "test": 5}, ("golden_retriever", "tabby_cat"))
     write_audit(folder / "audit", full_audit())
     return folder
 
@@ -117,10 +120,19 @@ def test_the_error_rates_of_the_docs_are_those_of_the_table():
 
 
 def test_the_sources_of_the_docs_can_be_built(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "batteries.md", "toml")
+    _, text = blocks(ROOT / "docs" / "batteries.md", "toml")
     path = tmp_path / "battery.toml"
     path.write_text(text)
     assert len(read_battery(str(path)).tasks) == 5
+
+
+def test_the_battery_of_the_docs_has_every_key_and_no_problem(folder):
+    text, _ = blocks(ROOT / "docs" / "batteries.md", "toml")
+    path = folder / "shown.toml"
+    path.write_text(text, encoding="utf-8")
+    (entry,) = read_battery(str(path)).entries.values()
+    assert set(entry.model_dump(exclude_defaults=True)) == set(TaskEntry.model_fields) - {"samples"}
+    assert lint(str(path)).problems == ()
 
 
 def test_the_policy_of_the_docs_is_one(tmp_path):

@@ -40,7 +40,7 @@ def extension_table(kind: str) -> Table:
 
 
 def battery_table() -> Table:
-    from forgetcheck.tasks.battery import names, read_battery
+    from forgetcheck.tasks.battery import names, task_names
 
     table = Table(
         title="batteries",
@@ -53,5 +53,5 @@ def battery_table() -> Table:
     table.add_column(no_wrap=True, min_width=14)
     table.add_column()
     for name in names():
-        table.add_row(Text(name), Text(", ".join(read_battery(name).tasks)))
+        table.add_row(Text(name), Text(", ".join(task_names(name))))
     return table

@@ -18,7 +18,7 @@ from forgetcheck.clip.loading import rebuilt
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
-from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.base import Split, SplitName, Task, size
 
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
@@ -148,11 +148,11 @@ def doubt_activation(
 
 def sampled(tasks: Sequence[Task]) -> list[Task]:
     """Keep some MAX_IMAGES test images of all tasks together. Raises CannotAsk if there are none."""
-    sizes = [len(task.split("test")) for task in tasks]
+    sizes = [size(task, "test") for task in tasks]
     if not any(sizes):
         raise CannotAsk("no task has test images: nothing would be measured.")
     every = max(1, math.ceil(sum(sizes) / MAX_IMAGES))
-    return [Part(task, every) for task, size in zip(tasks, sizes, strict=True) if size]
+    return [Part(task, every) for task, count in zip(tasks, sizes, strict=True) if count]
 
 
 def attempt(encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent) -> Trial:

@@ -1,8 +1,8 @@
 """A policy file to start from, drafted from what an audit could show."""
 
-import json
 from collections.abc import Iterator
 
+from forgetcheck.documents import toml_string
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.power import provable
@@ -104,4 +104,4 @@ def pattern(name: str) -> str:
 def quoted(name: str) -> str:
     """Write a name as a TOML string; what TOML can't hold becomes a `*`, which matches it."""
     able = "".join("*" if 0xD800 <= ord(mark) <= 0xDFFF else mark for mark in name)
-    return json.dumps(able, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return toml_string(able)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from forgetcheck.errors import CannotAsk
 from forgetcheck.provenance import digest
 
 SplitName = Literal["train", "test"]
@@ -64,6 +65,11 @@ class Task(ABC):
         """Return the named part; train and test never share a sample."""
 
     @property
+    def origin(self) -> "Task":
+        """The task whose images and labels these are; a battery may word it otherwise, or ask fewer."""
+        return self
+
+    @property
     def tolerated(self) -> float:
         """The share of images that may be unreadable before the task can't be asked."""
         return 0.0
@@ -72,6 +78,14 @@ class Task(ABC):
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the data, such as how the source was split; each half a sentence."""
         return ()
+
+
+def size(task: Task, name: SplitName) -> int:
+    """Count the samples of a part; none where it can't be asked, which is told when it is."""
+    try:
+        return len(task.split(name))
+    except CannotAsk:
+        return 0
 
 
 def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:

@@ -1,9 +1,10 @@
 """Batteries: a TOML list of tasks, every mistake named with its key."""
 
 import pytest
+from sources import folder
 
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.battery import names, read_battery, summary
+from forgetcheck.tasks.battery import names, read_battery, summary, survey
 from forgetcheck.tasks.drawn import FAMILIES, Drawn
 
 
@@ -38,6 +39,15 @@ def test_a_file_of_ones_own(tmp_path):
         ('[[tasks]]\nname = "a"\nsource = "digits"\n', "tasks"),
         ('[[task]]\nname = "a"\nsource = "digit"\n', "did you mean 'digits'"),
         ('[[task]]\nname = "a"\nsource = "digits"\n' * 2, "two tasks are named 'a'"),
+        ('[[task]]\nname = "a"\nsource = "digits"\ntemplate = ["{}"]\n', "did you mean 'templates'"),
+        ('[[task]]\nname = "a"\nsource = "digits"\ntemplates = ["a digit"]\n', "a: templates need one {}"),
+        ('[[task]]\nname = "a"\nsource = "digits"\ntemplates = []\n', "no templates"),
+        ('[[task]]\nname = "a"\nsource = "digits"\nclass_names = []\n', "class_names is empty"),
+        ('[[task]]\nname = "a"\nsource = "digits"\nclass_names = ["x", " X"]\n', "used twice: 'x', ' X'"),
+        ('[[task]]\nname = "a"\nsource = "digits"\nexpected = {tests = 3}\n', r"expected\.tests"),
+        ('[[task]]\nname = "a"\nsource = "digits"\nexpected = {test = 0}\n', r"expected\.test"),
+        ('task = ["digits"]', r"task\[0\]"),
+        ('task = "digits"', "no tasks"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, hint):
@@ -59,3 +69,70 @@ def test_a_battery_that_cannot_be_read_says_why(tmp_path, forbid):
     forbid(".toml")
     with pytest.raises(CannotAsk, match="': Permission denied"):
         read_battery(path)
+
+
+def test_all_mistakes_of_a_file_are_named_together(tmp_path):
+    text = """[[task]]
+name = "a"
+source = "nowhere"
+templates = ["none"]
+[[task]]
+name = "b"
+source = "digits"
+colour = 3
+[[task]]
+name = "c"
+source = "digits"
+"""
+    battery, mistakes = survey(write(tmp_path, text))
+    assert list(battery.tasks) == ["c"]
+    assert [mistake.task for mistake in mistakes] == ["a", "a", "task[1].colour"]
+    with pytest.raises(CannotAsk, match=r"templates need one.*unknown task 'nowhere'.*unknown key"):
+        read_battery(write(tmp_path, text))
+
+
+def test_the_file_words_a_task_its_own_way(tmp_path):
+    digits = [f"the {word}" for word in ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")]
+    text = f"""[[task]]
+name = "a"
+source = "digits"
+class_names = {digits}
+templates = ["{{}}, handwritten"]
+expected = {{classes = 10, test = 596}}
+licence = "free"
+note = "small"
+"""
+    battery = read_battery(write(tmp_path, text))
+    task, entry = battery.tasks["a"], battery.entries["a"]
+    assert task.class_names == tuple(digits)
+    assert task.templates == ("{}, handwritten",)
+    assert len(task.split("test")) == entry.expected.test
+    assert (entry.licence, entry.note, entry.expected.train) == ("free", "small", None)
+    assert summary(battery)["tasks"]["a"] == {
+        "source": "digits",
+        "options": {},
+        "class_names": digits,
+        "templates": ["{}, handwritten"],
+    }
+
+
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    folder(tmp_path / "data")
+    path = write(tmp_path, '[[task]]\nname = "a"\nsource = "folder:path=data"\n')
+    monkeypatch.chdir("/")
+    assert len(read_battery(path).tasks["a"].split("test")) == 12
+
+
+def test_a_battery_is_read_before_its_data_is_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("OUR_DATA", raising=False)
+    text = '[[task]]\nname = "a"\nsource = "folder:path=${OUR_DATA}/x"\nget = "ask Ann."\n'
+    battery = read_battery(write(tmp_path, text))
+    with pytest.raises(CannotAsk, match=r"\$\{OUR_DATA\} of its source is not set.*To get the data: ask Ann"):
+        _ = battery.tasks["a"].class_names
+    assert "OUR_DATA" in summary(battery)["tasks"]["a"]["missing"]
+    monkeypatch.setenv("OUR_DATA", str(tmp_path))
+    battery = read_battery(write(tmp_path, text))
+    with pytest.raises(CannotAsk, match=r"no folder of images at.*To get the data: ask Ann"):
+        battery.tasks["a"].split("test")
+    folder(tmp_path / "x")
+    assert read_battery(write(tmp_path, text)).tasks["a"].class_names

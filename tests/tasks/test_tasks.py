@@ -7,13 +7,11 @@ from sources import EXAMPLES
 
 from forgetcheck import catalog
 from forgetcheck.tasks.base import dealt
-from forgetcheck.tasks.battery import names, read_battery
+from forgetcheck.tasks.battery import read_battery
 
 PARTS = ("train", "test")
-SHIPPED = [
-    pytest.param(task, id=f"{battery}/{name}")
-    for battery in names()
-    for name, task in read_battery(battery).tasks.items()
+SHIPPED = [  # with their data: that of other batteries is fetched by whoever wants it
+    pytest.param(task, id=f"drawn/{name}") for name, task in read_battery("drawn").tasks.items()
 ]
 
 

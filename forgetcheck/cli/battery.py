@@ -1,0 +1,252 @@
+"""`forgetcheck battery`: see what one asks, lint it, write one from a folder, pick a small one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.cli import console
+from forgetcheck.cli.options import Device, Model, Quiet, file_path
+from forgetcheck.errors import CannotAsk
+from forgetcheck.files import followed, refuse_existing_file, write_text
+from forgetcheck.retention.policy import find_policy, read_policy
+from forgetcheck.retention.wording import printable
+from forgetcheck.tasks.picks import TABLE
+
+if TYPE_CHECKING:
+    from forgetcheck.picking import Picked
+    from forgetcheck.tasks.base import SplitName, Task
+    from forgetcheck.tasks.battery import Battery, TaskEntry
+
+SHOWN = 2  # templates
+Spec = Annotated[
+    str, typer.Argument(metavar="BATTERY", help="A shipped battery or a TOML file.", show_default=False)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
+PerClass = Annotated[int, typer.Option("--per-class", metavar="K", min=1, help="Test images of each class.")]
+PickedOut = Annotated[
+    Path, typer.Option(metavar="DIR_OR_TOML", help="A .toml file, or a folder for battery.toml.")
+]
+PickingBase = Annotated[
+    str, typer.Option(metavar="CHECKPOINT", help="Whose embeddings say what is representative.")
+]
+PickingTuned = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHECKPOINT", help="Also measure the drop of this checkpoint on both.", show_default=False
+    ),
+]
+TrainPerClass = Annotated[
+    int | None,
+    typer.Option(
+        min=5,
+        metavar="K",
+        help="Train images of each class, too. A linear probe that learns from few overstates drops.",
+        show_default="all",
+    ),
+]
+Method = Annotated[
+    Literal["herding", "k-center"],
+    typer.Option(help="Keep the mean of each class, or cover its extremes."),
+]
+app = typer.Typer(
+    name="battery",
+    help="See what a battery asks, lint it, write one from a folder, pick a small one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def show(battery: Spec) -> None:
+    """Print the tasks of a battery: classes, images, templates and sources."""
+    from forgetcheck.tasks.battery import read_battery
+
+    found = read_battery(battery)
+    console.show(task_table(found))
+    console.show("")
+    for line in remarks(found):
+        console.print_line(printable(line))
+
+
+def task_table(battery: "Battery") -> Table:
+    title = Text(printable(f"battery {battery.name}"), style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("task")
+    for name in ("classes", "train", "test"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("templates", overflow="fold")
+    for name, task in battery.tasks.items():
+        row = (name, *numbers(task, battery.entries[name]), said_templates(task, battery.entries[name]))
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def numbers(task: "Task", entry: "TaskEntry") -> Iterator[str]:
+    """Yield classes, train and test images; what is only expected has a question mark."""
+    found = {"classes": entry.expected.classes, "train": entry.expected.train, "test": entry.expected.test}
+    for what, expected in found.items():
+        try:
+            refuse_remote(entry)
+            here = len(task.class_names if what == "classes" else task.split(what))  # type: ignore[arg-type]
+            yield f"{here:,}"
+        except CannotAsk:
+            yield "?" if expected is None else f"{expected:,}?"
+
+
+def refuse_remote(entry: "TaskEntry") -> None:
+    """To look at what lies elsewhere is to download it."""
+    if "://" in entry.source:
+        raise CannotAsk("it is looked at when it is asked, and downloaded then.")
+
+
+def said_templates(task: "Task", entry: "TaskEntry") -> str:
+    try:
+        refuse_remote(entry)
+        templates = task.templates
+    except CannotAsk:
+        return "?"
+    more = f" and {len(templates) - SHOWN} more" if len(templates) > SHOWN else ""
+    return ", ".join(templates[:SHOWN]) + more
+
+
+def remarks(battery: "Battery") -> Iterator[str]:
+    """Yield what the file says in words, and what of the data is missing."""
+    for name, task in battery.tasks.items():
+        entry = battery.entries[name]
+        said = {
+            "source": entry.source,
+            "samples": entry.samples,
+            "licence": entry.licence,
+            "note": entry.note,
+        }
+        yield from (f"{name}: {what}: {text}" for what, text in said.items() if text)
+        try:
+            refuse_remote(entry)
+            yield from (f"{name}: note: {note}" for note in task.notes)
+            task.split("test")
+        except CannotAsk as problem:
+            yield f"{name}: not here (? is what is expected): {problem}"
+
+
+@app.command()
+def check(
+    battery: Spec,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            help="The limits that the images must be able to show. Left out: as for audit, and without any "
+            "the default limit informs.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[bool, typer.Option(help="Open every image.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
+    from forgetcheck.linting import lint
+
+    source = policy or find_policy(Path.cwd())
+    limits = None if source is None else read_policy(source)
+    with console.progress_shown(quiet) as progress:
+        found = lint(battery, limits, images, progress)
+    for remark in found.remarks:
+        kind = "" if remark.grave else "note: "
+        console.print_line(printable(f"{remark.task}: {kind}{remark.text.rstrip('.')}."))
+    looked = f"{len(found.battery.entries)} tasks, {found.images:,} images opened"
+    if found.problems:
+        places = len({remark.task for remark in found.problems})
+        raise CannotAsk(
+            f"battery '{found.battery.name}' has {len(found.problems)} problems in {places} of its tasks "
+            f"({looked}); they are listed above."
+        )
+    console.print_line(printable(f"battery {found.battery.name}: no problem found ({looked})."))
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Images: a folder for each class, or train and test with those inside.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(parser=file_path, metavar="FILE", help="The file to write.")] = Path(
+        "battery.toml"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a commented battery from a folder of images."""
+    from forgetcheck.tasks.starting import start
+
+    refuse_existing_file(out, overwrite)
+    write_text(out, start(folder, out.parent))
+    console.print_note(f"wrote {out}; read it, change it, then `forgetcheck battery check {out}`.")
+
+
+@app.command()
+def pick(
+    battery: Spec,
+    per_class: PerClass,
+    out: PickedOut = Path("picked"),
+    base: PickingBase = "forgetcheck:tiny",
+    tuned: PickingTuned = None,
+    train_per_class: TrainPerClass = None,
+    method: Method = "herding",
+    model: Model = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a small representative battery, with the audit error that it costs."""
+    from forgetcheck.tasks.battery import read_battery
+
+    tasks = read_battery(battery)
+    file = out if out.suffix == ".toml" else out / "battery.toml"
+    table = file.with_suffix(TABLE)
+    refuse_source(tasks, file)
+    for path in (file, table):
+        refuse_existing_file(path, overwrite)
+
+    from forgetcheck import picking
+    from forgetcheck.clip.finding import find_checkpoints
+
+    specs = [base] if tuned is None else [base, tuned]
+    before, *after = find_checkpoints(specs, model, tuple(tasks.tasks.values()))
+    numbers: dict[SplitName, int] = {"test": per_class}
+    if train_per_class is not None:
+        numbers["train"] = train_per_class
+    rule = picking.Rule(method, numbers)
+    with console.progress_shown(quiet) as progress:
+        picked = picking.pick(tasks, before, rule, next(iter(after), None), device, progress)
+    write_text(table, picked.table)
+    write_text(file, picked.text(file))
+    if not quiet:
+        console.show(cost_table(picked))
+    for line in picked.said:
+        console.print_line(printable(line))
+    console.print_note(f"wrote {file} and {table}; audit with --battery {file}.")
+
+
+def refuse_source(battery: "Battery", file: Path) -> None:
+    """What is picked from isn't replaced by what is picked."""
+    if battery.path is not None and followed(file) == followed(battery.path):
+        raise CannotAsk(f"'{file}' is the battery that is picked from: choose another name.")
+
+
+def cost_table(picked: "Picked") -> Table:
+    """Show full against picked, in percent and points."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("task")
+    table.add_column("probe")
+    for name in ("images", "picked", "accuracy", "picked", "drop", "picked"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cost in picked.costs:
+        table.add_row(*(Text(printable(cell)) for cell in cost.cells))
+    return table

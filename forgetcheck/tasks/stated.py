@@ -1,0 +1,86 @@
+"""A task as a battery states it: the images of its source, with what the file says of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import base
+from forgetcheck.tasks.picks import find_picks, read_picks
+
+
+@dataclass(frozen=True)
+class Stated(base.Task):  # not a source: the catalog goes by the plain name of its base
+    """A source with class names, templates or samples of a battery's own."""
+
+    source: base.Task
+    name: str
+    own_names: tuple[str, ...] | None = None  # in place of the source's
+    own_templates: tuple[str, ...] | None = None
+    samples: Path | None = None  # the table of those that are asked; None: all
+    unset: tuple[str, ...] = ()  # variables of the source that nobody has set
+    get: str = ""  # how to get the data
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        if self.own_names is not None:
+            return self.own_names
+        with self.explained():
+            return self.source.class_names
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        if self.own_templates is not None:
+            return self.own_templates
+        with self.explained():
+            return self.source.templates
+
+    @property
+    def origin(self) -> base.Task:
+        return self.source.origin
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        with self.explained():
+            return self.source.notes
+
+    @property
+    def tolerated(self) -> float:
+        return self.source.tolerated
+
+    def split(self, name: base.SplitName) -> base.Split:
+        with self.explained():
+            part = self.source.split(name)
+        self.refuse_nameless(part)
+        listed = None if self.samples is None else read_picks(self.samples, self.name, name)
+        if self.samples is None or listed is None:
+            return part
+        return part.take(find_picks(self.samples, listed, part))
+
+    def refuse_nameless(self, part: base.Split) -> None:
+        """A label beyond the stated names would be asked under the name of another class, or none."""
+        highest = int(part.labels.max(initial=-1))
+        if self.own_names is not None and highest >= len(self.own_names):
+            raise CannotAsk(
+                f"class_names has {len(self.own_names)} names, but the labels go up to {highest}: it needs "
+                "one for every label, in their order."
+            )
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say with what is missing how to get it."""
+        if self.unset:
+            names = " and ".join(f"${{{name}}}" for name in self.unset)
+            raise CannotAsk(
+                f"{names} of its source is not set: set that environment variable to the folder that holds "
+                f"the data.{self.advice}"
+            )
+        try:
+            yield
+        except CannotAsk as problem:
+            raise CannotAsk(f"{problem}{self.advice}") from None
+
+    @property
+    def advice(self) -> str:
+        return f" To get the data: {self.get}" if self.get else ""

@@ -1,0 +1,93 @@
+"""Write a battery as TOML that a person can read and go on with."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgetcheck import catalog
+from forgetcheck.documents import toml_string
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.battery import TaskEntry
+from forgetcheck.tasks.places import is_relative
+
+WIDTH = 100  # of a list in one line
+KEYS = ("source", "samples", "class_names", "templates", "expected", "licence", "note", "get")
+
+
+def battery_text(
+    heading: Sequence[str],
+    entries: Sequence[TaskEntry],
+    remarks: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """Return the file: comment lines first, then the tasks; `remarks` are comments by task and key."""
+    lines = [comment(line) for line in heading]
+    for entry in entries:
+        lines += ["", *entry_lines(entry, (remarks or {}).get(entry.name, {}))]
+    return "\n".join(lines) + "\n"
+
+
+def comment(text: str) -> str:
+    return f"# {text}".rstrip()
+
+
+def entry_lines(entry: TaskEntry, remarks: Mapping[str, str]) -> Iterator[str]:
+    values = entry.model_dump(exclude_none=True, exclude_defaults=True)
+    if "" in remarks:
+        yield comment(remarks[""])
+    yield "[[task]]"
+    yield f"name = {toml_string(entry.name)}"
+    for key in KEYS:
+        if key in values:
+            if key in remarks:
+                yield comment(remarks[key])
+            yield f"{key} = {value_text(values[key])}"
+
+
+def value_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {value_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        texts = [value_text(item) for item in value]
+        line = f"[{', '.join(texts)}]"
+        return line if len(line) <= WIDTH else "[\n" + "".join(f"  {text},\n" for text in texts) + "]"
+    return toml_string(value) if isinstance(value, str) else str(value)
+
+
+def source_text(name: str, option: str, path: Path, folder: Path) -> str:
+    """Write a source that reads `path`, for a battery that lies in `folder`."""
+    return f"{name}:{option}={refuse_comma(path_from(path, folder))}"
+
+
+def moved(source: str, old: Path, new: Path) -> str:
+    """Rewrite the paths in a source of a battery in `old` for one in `new`."""
+    name, colon, rest = source.partition(":")
+    options = [
+        f"{option}={moved_text(option, text, name, old, new)}"
+        for option, text in catalog.parse_options(source, rest)
+    ]
+    return f"{name}{colon}{','.join(options)}"
+
+
+def moved_text(option: str, text: str, source: str, old: Path, new: Path) -> str:
+    if not is_relative(option, text, source, old):
+        return text
+    return refuse_comma(path_from(old / text, new))
+
+
+def path_from(path: Path, folder: Path) -> str:
+    """Write a path relative to a folder, with slashes, as it stays true when both are moved together."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()
+
+
+def refuse_comma(path: str) -> str:
+    """A comma in a source begins the next option."""
+    if "," in path:
+        raise CannotAsk(
+            f"'{path}' has a comma, which a source can't hold: rename it, or write the battery beside the "
+            "data, so that the path from there has none."
+        )
+    return path
