@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 
 from forgetcheck import catalog
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
@@ -12,6 +13,7 @@ from forgetcheck.clip.heads import Classifier
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import said
 from forgetcheck.probes.head import Head
+from forgetcheck.probes.knn import TEMPERATURE, Knn, vote
 from forgetcheck.probes.linear import Linear
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.tasks.drawn import Drawn
@@ -79,3 +81,28 @@ def test_a_class_that_train_lacks_is_refused(seen):
 def test_logits_that_are_not_finite_do_not_elect_the_first_class(value):
     with pytest.raises(CannotAsk, match="NaN or Inf"):
         said(torch.tensor([[0.0, 1.0], [value, 0.0]]))
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_neighbours_vote_as_in_scikit_learn(seen, k):
+    train, test = seen.splits["train"], seen.splits["test"]
+    oracle = KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp((1 - d) / TEMPERATURE))
+    oracle.fit(train.embeddings.double().numpy(), train.labels.numpy())
+    found = Knn(k=k).answer(seen, seen)
+    shares = oracle.predict_proba(test.embeddings.double().numpy())
+    assert found.confidence == pytest.approx(shares.max(axis=1), abs=1e-4)
+    clear = np.sort(shares, axis=1)[:, -1] - np.sort(shares, axis=1)[:, -2] > 1e-6
+    assert np.array_equal(found.label[clear], oracle.predict(test.embeddings.double().numpy())[clear])
+
+
+def test_far_neighbours_do_not_underflow_and_of_equal_votes_the_first_class_wins():
+    shares = vote(torch.tensor([[-1.0, -1.0, -0.999]]), torch.tensor([2, 1, 0]), 3, 2).tolist()
+    assert sum(shares[0]) == pytest.approx(1)
+    assert shares[0][0] > 0.5
+    tied = vote(torch.tensor([[0.5, 0.5]]), torch.tensor([1, 0]), 2, 2)
+    assert said(tied.log()).label.tolist() == [0]
+
+
+def test_more_neighbours_than_images_are_refused(seen):
+    with pytest.raises(CannotAsk, match="fewer than k=10000"):
+        Knn(k=10_000).answer(seen, seen)
