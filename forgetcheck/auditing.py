@@ -13,6 +13,7 @@ from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.heads import Classifier
 from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.passport import issue
@@ -22,7 +23,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
-from forgetcheck.tasks.base import SplitName, Task
+from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.battery import Battery, summary
 
 PROBES = ("zero-shot", "zero-shot:text=base", "linear")  # put to every task of the battery
@@ -59,6 +60,7 @@ def audit(
     pictures: int = 0,
     allow_mismatch: bool = False,
     target: str = "",
+    engine: Engine | None = None,
 ) -> Audit:
     """Ask base and every tuned checkpoint the same questions; the base is embedded once.
 
@@ -67,10 +69,11 @@ def audit(
     so itself. Raises CannotAsk when a checkpoint cannot be compared with the base (`allow_mismatch`: that is
     a warning in the report instead), or no question could be asked.
     """
+    engine = engine or Engine()
     if not tuned:
         raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
     asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
-    doubt = doubt_activation(base, tuple(battery.tasks.values()), device)
+    doubt = doubt_activation(base, tuple(battery.tasks.values()), device, engine)
     if doubt and not allow_mismatch:
         raise CannotAsk(f"{doubt} Pass {MODEL}, or --allow-mismatch to go on as it is.")
     entries = [
@@ -80,15 +83,16 @@ def audit(
     anchor = load_encoder(base, device)
     candidates = [enter(anchor, entry, device, target, doubt) for entry in entries]
     jobs = plan(candidates, battery, asked)
-    found = list(ask_all(anchor, jobs, progress))
+    asked_jobs = list(ask_all(anchor, jobs, progress, engine))
+    found = [item for job in asked_jobs for item in job.found]
     answers = tuple(item for item in found if isinstance(item, Answers))
     unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
         why = unasked[0].why if unasked else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
-    tasks = {job.name: job.task for job in jobs}
-    lost = gallery.collect(answers, tasks, pictures)
-    return Audit(answers, describe(base, anchor, candidates, battery, probes), unasked, lost)
+    lost = gallery.collect(answers, {job.name: job.test for job in asked_jobs if job.test}, pictures)
+    described = describe(base, anchor, candidates, battery, probes)
+    return Audit(answers, {**described, **engine.manner}, unasked, lost)
 
 
 @dataclass(frozen=True)
@@ -123,37 +127,54 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
     ]
 
 
-def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress) -> Iterator[Answers | Unasked]:
+@dataclass(frozen=True)
+class Asked:
+    """What came of one job."""
+
+    name: str
+    test: Split | None  # the test samples that could be read; None: nothing could be asked
+    found: Sequence[Answers | Unasked]
+
+
+def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engine) -> Iterator[Asked]:
     """Do every job. Progress counts images over all of them, so that the time left is that of the audit."""
     total, done = sum(job.images for job in jobs), 0
     for job in jobs:
-        yield from do(base, job, portion(progress, job.name, done, total))
+        yield do(base, job, portion(progress, job.name, done, total), engine)
         done += job.images
 
 
-def do(base: Encoder, job: Job, progress: Progress) -> Iterator[Answers | Unasked]:
+def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
-        anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress)
+        anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine)
         refused = ""
     except CannotAsk as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}) for encoder in encoders)
         refused = str(problem)
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
+    found: list[Answers | Unasked] = []
     for spec, probe in job.probes.items():
         able = [pair for pair in seen if probe.applies(pair[1], anchor)]
         if refused:
-            yield from (Unasked(candidate.name, job.name, spec, refused) for candidate, _ in able)
+            found += [Unasked(candidate.name, job.name, spec, refused) for candidate, _ in able]
         elif able:
-            yield from ask(job.name, spec, probe, anchor, able)
+            found += ask(job.name, spec, probe, anchor, able)
+    return Asked(job.name, None if refused else readable(anchor), found)
+
+
+def readable(seen: EncodedTask) -> Split:
+    """Return the test samples that were asked about."""
+    split, kept = seen.task.split("test"), seen.splits["test"].kept
+    return split if kept is None else split.take(kept)
 
 
 def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
     """Report the progress of one job as part of the whole audit."""
 
     def report(stage: str, done: int, total_of_job: int, note: str = "") -> None:
-        progress("auditing", before + done, total, name)
+        progress("auditing", before + done, total, f"{name} {note}".rstrip())
 
     return report
 
@@ -187,8 +208,17 @@ def ask(
             tuned=reply,
             identical=probe.identical(seen, base) and not candidate.mismatch,
             target=candidate.target == base.task,
-            warnings=(*candidate.warnings, *doubts("base", answered), *doubts("tuned", reply)),
+            warnings=(
+                *candidate.warnings,
+                *left_out(base),
+                *doubts("base", answered),
+                *doubts("tuned", reply),
+            ),
         )
+
+
+def left_out(seen: EncodedTask) -> list[str]:
+    return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
 
 
 def doubts(who: str, reply: Said) -> list[str]:

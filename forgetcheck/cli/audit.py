@@ -6,16 +6,19 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
+from forgetcheck.cli.cache import open_cache
 from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     AllowMismatch,
     As,
     Base,
     BatterySpec,
+    CacheSize,
     Device,
     Gallery,
     Languages,
     Model,
+    NoCache,
     Overwrite,
     PolicyFile,
     Quiet,
@@ -45,6 +48,8 @@ def audit(
     language: Languages = None,
     gallery: Gallery = 24,
     device: Device = "auto",
+    no_cache: NoCache = False,
+    cache_size: CacheSize = "4 GiB",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     top: Top = 10,
@@ -58,7 +63,10 @@ def audit(
     tasks = read_battery(battery)
     refuse_existing(out, overwrite)
 
+    cache = None if no_cache else open_cache(cache_size)
+
     from forgetcheck import auditing
+    from forgetcheck.clip.engine import Engine
     from forgetcheck.clip.finding import find_checkpoints
     from forgetcheck.retention.answers import write_audit
 
@@ -74,7 +82,11 @@ def audit(
             gallery,
             allow_mismatch,
             target,
+            Engine(cache),
         )
     write_audit(out, answers, overwrite)
+    if cache is not None and cache.reused:
+        made = len(cache.reused) + len(cache.made)
+        console.print_note(f"the cache spared {len(cache.reused)} of {made} passes of a model.")
     console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
     conclude(answers, judging, tabled=True)

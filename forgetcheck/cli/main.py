@@ -14,7 +14,19 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from forgetcheck import __version__
-from forgetcheck.cli import audit, console, convert, demo, doctor, inspecting, listing, policy, report, tune
+from forgetcheck.cli import (
+    audit,
+    cache,
+    console,
+    convert,
+    demo,
+    doctor,
+    inspecting,
+    listing,
+    policy,
+    report,
+    tune,
+)
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
@@ -38,6 +50,7 @@ app.command("report")(report.report)
 app.command("convert")(convert.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app)
+app.add_typer(cache.app)
 app.command("list")(listing.listing)
 
 

@@ -56,6 +56,15 @@ Gallery = Annotated[
     int, typer.Option(min=0, help="Lost samples to keep as thumbnails, per checkpoint; 0 for none.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Compute everything: neither read nor store what models saw.")
+]
+CacheSize = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", help="What the cache may hold, such as 500MB; the least recently used goes first."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or audit that --out holds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts and failures to show.")]

@@ -14,6 +14,7 @@ from torch import Tensor
 from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
@@ -130,7 +131,9 @@ class Part(Task):
         return split.take(order[:: self.every])
 
 
-def doubt_activation(checkpoint: Checkpoint, tasks: Sequence[Task], device: str = "auto") -> str:
+def doubt_activation(
+    checkpoint: Checkpoint, tasks: Sequence[Task], device: str = "auto", engine: Engine | None = None
+) -> str:
     """Say, if it is so, that the weights clearly work better under the other activation than the configured.
 
     Nothing in a state dict records it, and a config may have been written by somebody who didn't know: so
@@ -143,7 +146,9 @@ def doubt_activation(checkpoint: Checkpoint, tasks: Sequence[Task], device: str 
     model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
     twin = replace(checkpoint, config={**checkpoint.config, "model_cfg": model})
     try:
-        here, there = (attempt(load_encoder(each, device), sampled(tasks)) for each in (checkpoint, twin))
+        here, there = (
+            attempt(load_encoder(each, device), sampled(tasks), engine) for each in (checkpoint, twin)
+        )
     except CannotAsk:  # the audit itself says why
         return ""
     if not there.beats_chance or not clearly_lower(there, here):
@@ -164,9 +169,9 @@ def sampled(tasks: Sequence[Task]) -> list[Task]:
     return [Part(task, every) for task, size in zip(tasks, sizes, strict=True) if size]
 
 
-def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
+def attempt(encoder: Encoder, tasks: Sequence[Task], engine: Engine | None = None) -> Trial:
     """Classify the test images of every task by its prompts."""
-    parts = [attempt_one(encoder, task) for task in tasks]
+    parts = [attempt_one(encoder, task, engine) for task in tasks]
     return Trial(
         torch.cat([part.losses for part in parts]),
         torch.cat([part.hits for part in parts]),
@@ -174,8 +179,8 @@ def attempt(encoder: Encoder, tasks: Sequence[Task]) -> Trial:
     )
 
 
-def attempt_one(encoder: Encoder, task: Task) -> Trial:
-    (seen,) = encode_task("functional test", task, [encoder], ("test",))
+def attempt_one(encoder: Encoder, task: Task, engine: Engine | None) -> Trial:
+    (seen,) = encode_task("functional test", task, [encoder], ("test",), engine=engine)
     split = seen.splits["test"]
     logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
     losses = F.cross_entropy(logits, split.labels, reduction="none")

@@ -1,0 +1,68 @@
+"""Engine: how models are run. Nothing in it decides what is asked."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from forgetcheck.clip.feature_cache import FeatureCache
+from forgetcheck.errors import CannotAsk
+
+Precision = Literal["fp32", "bf16", "fp16"]
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_WORKERS = 16  # threads: beyond, Python's own lock is what they wait for
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What an audit may use to be fast."""
+
+    cache: FeatureCache | None = None  # None: everything is computed
+    workers: int = 0  # threads that decode images; 0: one per processor
+    precision: Precision = "fp32"  # of the towers; logits are fp32 in any case
+    compiled: bool = False
+
+    @property
+    def manner(self) -> dict[str, Any]:
+        """Everything here that may change an embedding by more than rounding."""
+        return {"precision": self.precision, "compiled": self.compiled}
+
+    @property
+    def threads(self) -> int:
+        return self.workers or min(processors(), MOST_WORKERS)
+
+    @contextmanager
+    def running(self, device: torch.device) -> Iterator[None]:
+        """Run models without gradients, in this precision. Raises CannotAsk where a device can't."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self.precision != "fp32":
+                self.enter_half(stack, device)
+            yield
+
+    def enter_half(self, stack: ExitStack, device: torch.device) -> None:
+        try:
+            stack.enter_context(half_precision(device, HALVES[self.precision]))
+        except (RuntimeError, UserWarning) as problem:
+            why = " ".join(str(problem).split())[:100]
+            raise CannotAsk(
+                f"device '{device}' can't compute in {self.precision} ({why}): leave --precision out."
+            ) from None
+
+
+@contextmanager
+def half_precision(device: torch.device, half: torch.dtype) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # where a device can't, torch warns and goes on in fp32
+        way = torch.autocast(device.type, dtype=half)
+    with way:
+        yield
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
