@@ -80,8 +80,8 @@ def audit(
         Entry(name, each, mismatch(base, name, each, allow_mismatch))
         for name, each in zip(distinct_names(tuned), tuned, strict=True)
     ]
-    anchor = load_encoder(base, device)
-    candidates = [enter(anchor, entry, device, target, doubt) for entry in entries]
+    anchor = engine.ready(load_encoder(base, device))
+    candidates = [enter(anchor, entry, device, target, doubt, engine) for entry in entries]
     jobs = plan(candidates, battery, asked)
     asked_jobs = list(ask_all(anchor, jobs, progress, engine))
     found = [item for job in asked_jobs for item in job.found]
@@ -277,10 +277,11 @@ def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
     return names
 
 
-def enter(base: Encoder, entry: Entry, device: str, told: str, doubt: str) -> Candidate:
+def enter(base: Encoder, entry: Entry, device: str, told: str, doubt: str, engine: Engine) -> Candidate:
     """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
     encoder = replace(load_encoder(entry.checkpoint, device), name=entry.name)
     share_towers(encoder, base)
+    engine.ready(encoder)
     source = source_of(entry.checkpoint) or (told if encoder.origin.head is not None else "")
     return Candidate(
         entry.name,

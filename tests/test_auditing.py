@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
@@ -18,8 +20,9 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.battery import Battery
+from forgetcheck.tasks.drawn import Drawn
 
 TINY = find_checkpoint("forgetcheck:tiny")
 SMALL = Battery("small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")})
@@ -296,3 +299,53 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
     assert set(answer.tuned.label) == {2}
     with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
         audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
+
+
+@dataclass(frozen=True)
+class Torn(Task):
+    """Drawn shapes of which every tenth can't be read."""
+
+    tolerated = 0.1
+    class_names = Drawn().class_names
+    templates = Drawn().templates
+
+    def split(self, name):
+        part = Drawn().split(name)
+
+        def image(place):
+            if place % 10 == 0:
+                raise Unreadable("truncated")
+            return part.image(place)
+
+        return replace(part, image=image)
+
+
+def test_what_cannot_be_read_is_left_out_told_and_never_shown(tmp_path):
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    found = audit(TINY, [scrambled], Battery("torn", {"t": Torn()}), ["linear"], device="cpu", pictures=5)
+    (item,) = found.answers
+    assert len(item.labels) == len(item.tuned.label) == 540
+    assert [text[:50] for text in item.warnings] == [
+        "left out: of 400 train images 40 can't be read (sh",
+        "left out: of 600 test images 60 can't be read (sha",
+    ]
+    ids = [f"shape/test/{place}" for place in range(600) if place % 10]
+    assert len(found.gallery) == 5
+    for lost in found.gallery:
+        place = ids.index(lost.sample)
+        assert item.class_names[item.labels[place]] == lost.concept
+        assert item.base.label[place] == item.labels[place] != item.tuned.label[place]
+
+
+def test_a_second_candidate_costs_its_own_pass_and_a_cached_audit_is_the_same(tmp_path):
+    engine = Engine(FeatureCache(tmp_path / "cache", warn=pytest.fail))
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    once = audit(TINY, [TINY], SMALL, device="cpu", engine=engine)
+    passes = len(engine.cache.made)
+    audit(TINY, [TINY, scrambled], SMALL, device="cpu", engine=engine)
+    assert len(engine.cache.made) - passes == 4  # two parts of two tasks; the text tower is the base's
+    again = audit(TINY, [TINY], SMALL, device="cpu", engine=Engine(FeatureCache(tmp_path / "cache")))
+    plain = audit(TINY, [TINY], SMALL, device="cpu")
+    for one, other, third in zip(once.answers, again.answers, plain.answers, strict=True):
+        assert np.array_equal(one.base.confidence, other.base.confidence)
+        assert np.array_equal(one.base.confidence, third.base.confidence)

@@ -14,6 +14,7 @@ from forgetcheck.cli.options import (
     Base,
     BatterySpec,
     CacheSize,
+    Compile,
     Device,
     Gallery,
     Languages,
@@ -21,9 +22,11 @@ from forgetcheck.cli.options import (
     NoCache,
     Overwrite,
     PolicyFile,
+    PrecisionOf,
     Quiet,
     Target,
     Top,
+    Workers,
 )
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import refuse_existing
@@ -48,6 +51,9 @@ def audit(
     language: Languages = None,
     gallery: Gallery = 24,
     device: Device = "auto",
+    workers: Workers = 0,
+    precision: PrecisionOf = "fp32",
+    compiled: Compile = False,
     no_cache: NoCache = False,
     cache_size: CacheSize = "4 GiB",
     overwrite: Overwrite = False,
@@ -82,7 +88,7 @@ def audit(
             gallery,
             allow_mismatch,
             target,
-            Engine(cache),
+            Engine(cache, workers, precision, compiled),
         )
     write_audit(out, answers, overwrite)
     if cache is not None and cache.reused:

@@ -56,6 +56,16 @@ Gallery = Annotated[
     int, typer.Option(min=0, help="Lost samples to keep as thumbnails, per checkpoint; 0 for none.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Threads that decode images; 0 for one per processor, 16 at most.")
+]
+PrecisionOf = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Of the towers; `doctor` says what it changes. Logits stay fp32."),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile image towers: pays off from many thousand images on.")
+]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Compute everything: neither read nor store what models saw.")
 ]

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Unreadable
 
 BATCH = 256  # images per forward
+BATCH_ON_CPU = 64  # where larger ones take more memory and no less time
 AHEAD = 1  # batches that are decoded while the models run: memory doesn't grow with the number of images
 NAMED = 3  # images that can't be read
 
@@ -71,7 +72,7 @@ class Runner:
     encoder: Encoder
     engine: Engine
     task: str
-    size: int = field(default_factory=lambda: BATCH)
+    size: int = BATCH
 
     def see(self, images: Tensor) -> Tensor:  # (n, 3, h, w) -> (n, d), on the CPU
         while True:
@@ -112,7 +113,7 @@ def encode(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engi
     kept: list[int] = []
     unread: list[tuple[int, str]] = []
     done = 0
-    for batch in batches(part.split, ways, engine.threads):
+    for batch in batches(part.split, ways, engine.threads, batch_size(encoders)):
         kept += batch.kept
         unread += batch.unread
         done += len(batch.kept) + len(batch.unread)
@@ -139,13 +140,13 @@ class Batch:
     unread: list[tuple[int, str]]
 
 
-def batches(split: Split, ways: Mapping[str, Preparation], threads: int) -> Iterator[Batch]:
+def batches(split: Split, ways: Mapping[str, Preparation], threads: int, size: int) -> Iterator[Batch]:
     """Decode each image once, and prepare it once per preprocessing; order is kept whoever is faster."""
     pool = ThreadPoolExecutor(threads, "decoding")
     waiting: deque[tuple[range, list[Future[Pixels | str]]]] = deque()
     try:
-        for start in range(0, len(split), BATCH):
-            places = range(start, min(start + BATCH, len(split)))
+        for start in range(0, len(split), size):
+            places = range(start, min(start + size, len(split)))
             waiting.append((places, [pool.submit(decode, split, place, ways) for place in places]))
             if len(waiting) > AHEAD:
                 yield gathered(*waiting.popleft())
@@ -173,6 +174,10 @@ def gathered(places: range, futures: Sequence["Future[Pixels | str]"]) -> Batch:
         {key: torch.stack([pixels[key] for _, pixels in read]) for key in keys},
         [(place, why) for place, why in found if isinstance(why, str)],
     )
+
+
+def batch_size(encoders: Sequence[Encoder]) -> int:
+    return BATCH_ON_CPU if all(encoder.device.type == "cpu" for encoder in encoders) else BATCH
 
 
 def preprocess_key(encoder: Encoder) -> str:

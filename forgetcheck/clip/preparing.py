@@ -31,7 +31,8 @@ class Preparation:
         images = pixels.to(device)
         if self.last is None:
             return images
-        fractions = images.permute(0, 3, 1, 2).contiguous().to(torch.get_default_dtype()).div(255)
+        # stays channels-last, as it was decoded: what convolutions are fastest with
+        fractions = images.permute(0, 3, 1, 2).to(torch.get_default_dtype()).div(255)
         finished: Tensor = self.last(fractions)
         return finished
 

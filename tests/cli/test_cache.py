@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -99,10 +101,25 @@ def test_two_audits_share_the_cache_at_once(run, tmp_path, small_battery, cache_
         assert same(answers(tmp_path / name), answers(tmp_path / "alone"))
 
 
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home, sent, code):
+    command = [sys.executable, "-m", "forgetcheck", "audit", TINY, TINY, "--probe", "zero-shot", "--out", "one"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(cache_home.rglob("*.safetensors")):
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert not (tmp_path / "one").exists()
+    assert not list(cache_home.rglob("*.partial"))
+    assert "the cache spared " in run(*command[3:]).err
+
+
 def test_the_precision_is_in_the_provenance(run, tmp_path, small_battery):
-    audit(run, "one", small_battery)
+    audit(run, "one", small_battery, "--precision", "bf16", "--workers", "1")
     provenance = json.loads((tmp_path / "one" / "audit.json").read_text())["provenance"]
-    assert provenance["precision"] == "fp32"
+    assert provenance["precision"] == "bf16"
 
 
 def test_no_home_is_no_cache(run, monkeypatch):

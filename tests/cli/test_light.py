@@ -14,7 +14,8 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
 
 LIGHT = [["--help"], ["--version"], ["list"], ["tune", "--help"], ["audit", "--help"],
-         ["doctor", "--help"], ["convert", "--help"], ["inspect", "--help"], ["cache", "info"], ["report", "a"],
+         ["doctor", "--help"], ["convert", "--help"], ["inspect", "--help"], ["report", "a"],
+         ["cache", "info"],
          *(["report", "a", "--as", name] for name in catalog.names("exporters"))]  # fmt: skip
 PROBE = (
     "import sys; sys.argv = ['forgetcheck', *{arguments!r}]\n"
