@@ -19,6 +19,7 @@ from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.passport import issue
 from forgetcheck.clip.run_folder import read_head
 from forgetcheck.clip.settings import differences
+from forgetcheck.clip.sharding import follow
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
@@ -70,19 +71,13 @@ def audit(
     a warning in the report instead), or no question could be asked.
     """
     engine = engine or Engine()
-    if not tuned:
-        raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
-    asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
-    doubt = doubt_activation(base, tuple(battery.tasks.values()), device, engine)
-    if doubt and not allow_mismatch:
-        raise CannotAsk(f"{doubt} Pass {MODEL}, or --allow-mismatch to go on as it is.")
-    entries = [
-        Entry(name, each, mismatch(base, name, each, allow_mismatch))
-        for name, each in zip(distinct_names(tuned), tuned, strict=True)
-    ]
-    anchor = engine.ready(load_encoder(base, device))
-    candidates = [enter(anchor, entry, device, target, doubt, engine) for entry in entries]
-    jobs = plan(candidates, battery, asked)
+    with engine.team.agreed():
+        asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
+        anchor, candidates = load(base, tuned, battery, device, allow_mismatch, target, engine)
+        jobs = plan(candidates, battery, asked)
+    engine.team.enlist([anchor, *(c.encoder for c in candidates)], [job.task for job in jobs])
+    if not engine.team.leads:
+        follow(engine)
     asked_jobs = list(ask_all(anchor, jobs, progress, engine))
     found = [item for job in asked_jobs for item in job.found]
     answers = tuple(item for item in found if isinstance(item, Answers))
@@ -92,7 +87,32 @@ def audit(
         raise CannotAsk(f"nothing was measured: {why}")
     lost = gallery.collect(answers, {job.name: job.test for job in asked_jobs if job.test}, pictures)
     described = describe(base, anchor, candidates, battery, probes)
-    return Audit(answers, {**described, **engine.manner}, unasked, lost)
+    return Audit(answers, {**described, **engine.manner, "processes": engine.team.size}, unasked, lost)
+
+
+def load(
+    base: Checkpoint,
+    tuned: Sequence[Checkpoint],
+    battery: Battery,
+    device: str,
+    allow_mismatch: bool,
+    target: str,
+    engine: Engine,
+) -> tuple[Encoder, list[Candidate]]:
+    """Check that every checkpoint is comparable with the base before any is loaded, then load them."""
+    if not tuned:
+        raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
+    device = engine.team.device(device)
+    leads = engine.team.leads  # the others hear of a doubt from the leader
+    doubt = doubt_activation(base, tuple(battery.tasks.values()), device, engine) if leads else ""
+    if doubt and not allow_mismatch:
+        raise CannotAsk(f"{doubt} Pass {MODEL}, or --allow-mismatch to go on as it is.")
+    entries = [
+        Entry(name, each, mismatch(base, name, each, allow_mismatch))
+        for name, each in zip(distinct_names(tuned), tuned, strict=True)
+    ]
+    anchor = engine.ready(load_encoder(base, device))
+    return anchor, [enter(anchor, entry, device, target, doubt, engine) for entry in entries]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from forgetcheck.cli.options import (
     Top,
     Workers,
 )
+from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import refuse_existing
 from forgetcheck.tasks.battery import read_battery
@@ -74,25 +75,32 @@ def audit(
     from forgetcheck import auditing
     from forgetcheck.clip.engine import Engine
     from forgetcheck.clip.finding import find_checkpoints
+    from forgetcheck.clip.team import joined
     from forgetcheck.retention.answers import write_audit
 
-    before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
-    with console.progress_shown(quiet) as progress:
-        answers = auditing.audit(
-            before,
-            after,
-            tasks,
-            probe or auditing.PROBES,
-            device,
-            progress,
-            gallery,
-            allow_mismatch,
-            target,
-            Engine(cache, workers, precision, compiled),
-        )
-    write_audit(out, answers, overwrite)
+    with joined() as team:
+        with team.agreed():
+            before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
+        with console.progress_shown(quiet) as progress:
+            answers = auditing.audit(
+                before,
+                after,
+                tasks,
+                probe or auditing.PROBES,
+                device,
+                progress,
+                gallery,
+                allow_mismatch,
+                target,
+                Engine(cache, workers, precision, compiled, team),
+            )
+        write_audit(out, answers, overwrite)
+        say_spared(cache)
+        console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
+        conclude(answers, judging, tabled=True)
+
+
+def say_spared(cache: FeatureCache | None) -> None:
     if cache is not None and cache.reused:
         made = len(cache.reused) + len(cache.made)
         console.print_note(f"the cache spared {len(cache.reused)} of {made} passes of a model.")
-    console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
-    conclude(answers, judging, tabled=True)

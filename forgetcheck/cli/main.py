@@ -73,6 +73,7 @@ def root(
 def main() -> NoReturn:
     """Run a command and map what it raises to the exit codes above."""
     console.open_streams()
+    console.hush_followers()
     signal.signal(signal.SIGTERM, stop)
     try:
         code = app(standalone_mode=False)

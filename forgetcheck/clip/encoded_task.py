@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.encoding import Part, Report, encode
+from forgetcheck.clip.encoding import Part, Report
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features
 from forgetcheck.clip.feature_keys import image_facts, prompt_facts
 from forgetcheck.clip.heads import Classifier, class_embeddings
+from forgetcheck.clip.sharding import encode_together
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.provenance import digest
@@ -81,7 +82,7 @@ def encode_task(
     for part, split in splits.items():
         if len(split) == 0:
             raise CannotAsk(f"task '{name}' has no {part} images: nothing would be measured.")
-        asked = Part(name, part, split, task.tolerated)
+        asked = Part(name, task, part, split)
 
         def report(done: int, note: str = "", before: int = before) -> None:
             progress(f"embedding {name}", before + done, total, note)
@@ -98,7 +99,7 @@ def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine:
     """Take what every model sees from the cache, and run those that aren't in it; equal ones run once."""
     cache, contents = engine.cache, part.split.contents
     if cache is None or contents is None:  # data of unknown contents could be other data the next time
-        return encode(part, encoders, report, engine)
+        return encode_together(part, encoders, report, engine)
     known = contents()
     facts = [image_facts(encoder, engine.manner, part.name, known) for encoder in encoders]
     keys = [digest(each) for each in facts]
@@ -113,7 +114,7 @@ def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine:
         else:
             found[key] = stored
     if missing:
-        fresh = encode(part, [encoders[number] for number in missing.values()], report, engine)
+        fresh = encode_together(part, [encoders[number] for number in missing.values()], report, engine)
         for (key, number), features in zip(missing.items(), fresh, strict=True):
             cache.put(facts[number], features)
             found[key] = features
@@ -127,7 +128,7 @@ def together(part: Part, found: Sequence[Features]) -> list[EncodedSplit]:
     unread = sorted({place: why for features in found for place, why in features.unread}.items())
     part.refuse_unread(unread, len(part.split))
     if len(kept) == 0:
-        raise CannotAsk(f"task '{part.task}': {part.told(unread)}; nothing would be measured.")
+        raise CannotAsk(f"task '{part.title}': {part.told(unread)}; nothing would be measured.")
     whole = len(kept) == len(part.split)
     labels = torch.from_numpy(part.split.labels[kept])
     said = f"of {len(part.split):,} {part.name} images {part.told(unread)}" if unread else ""

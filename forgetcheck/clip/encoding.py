@@ -15,7 +15,7 @@ from forgetcheck.clip.feature_cache import Features
 from forgetcheck.clip.preparing import Preparation, preparation
 from forgetcheck.errors import CannotAsk
 from forgetcheck.provenance import digest
-from forgetcheck.tasks.base import Split, SplitName, Unreadable
+from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 
 BATCH = 256  # images per forward
 BATCH_ON_CPU = 64  # where larger ones take more memory and no less time
@@ -30,18 +30,19 @@ Pixels = Mapping[str, Tensor]  # of one image or of many, by preprocessing
 class Part:
     """One part of a task, under the names that messages use."""
 
-    task: str
+    title: str  # of the task
+    task: Task
     name: SplitName
     split: Split
-    tolerated: float  # the share of images that may be unreadable
 
     def refuse_unread(self, unread: Sequence[tuple[int, str]], looked_at: int) -> None:
         """Refuse the task once more images than it tolerates can't be read."""
-        if len(unread) > self.tolerated * len(self.split):
-            so_far = "" if looked_at == len(self.split) else f" the first {looked_at:,} of"
+        tolerated, total = self.task.tolerated, len(self.split)
+        if len(unread) > tolerated * total:
+            so_far = "" if looked_at == total else f"{looked_at:,} of "
             raise CannotAsk(
-                f"task '{self.task}' tolerates {100 * self.tolerated:g} % unreadable images, but of{so_far} "
-                f"{len(self.split):,} {self.name} images {self.told(unread)}: repair or remove them."
+                f"task '{self.title}' tolerates {100 * tolerated:g} % unreadable images, but among "
+                f"{so_far}{total:,} {self.name} images {self.told(unread)}: repair or remove them."
             )
 
     def told(self, unread: Sequence[tuple[int, str]]) -> str:
@@ -104,16 +105,29 @@ class Runner:
         return embeddings
 
 
-def encode(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:
+@dataclass(frozen=True)
+class Share:
+    """Every `size`-th batch from batch `rank` on: batches are those of one process, so that answers are."""
+
+    rank: int
+    size: int
+
+
+ALL = Share(0, 1)
+
+
+def encode(
+    part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine, share: Share = ALL
+) -> list[Features]:
     """Run every model over the same decoded images, in the same order."""
-    runners = [Runner(encoder, engine, part.task) for encoder in encoders]
+    runners = [Runner(encoder, engine, part.title) for encoder in encoders]
     shelves = [Shelf(len(part.split)) for _ in encoders]
     keys = [preprocess_key(encoder) for encoder in encoders]
     ways = {key: preparation(encoder.preprocess) for key, encoder in zip(keys, encoders, strict=True)}
     kept: list[int] = []
     unread: list[tuple[int, str]] = []
     done = 0
-    for batch in batches(part.split, ways, engine.threads, batch_size(encoders)):
+    for batch in batches(part.split, ways, engine.threads, batch_size(encoders), share):
         kept += batch.kept
         unread += batch.unread
         done += len(batch.kept) + len(batch.unread)
@@ -122,7 +136,7 @@ def encode(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engi
             for key, runner, shelf in zip(keys, runners, shelves, strict=True):
                 images = ways[key].finish(batch.pixels[key], runner.encoder.device)
                 shelf.add(runner.see(images))
-        report(done, "")
+        report(min(share.size * done, len(part.split)), "")
     return [features(shelf, kept, unread) for shelf in shelves]
 
 
@@ -140,12 +154,14 @@ class Batch:
     unread: list[tuple[int, str]]
 
 
-def batches(split: Split, ways: Mapping[str, Preparation], threads: int, size: int) -> Iterator[Batch]:
+def batches(
+    split: Split, ways: Mapping[str, Preparation], threads: int, size: int, share: Share = ALL
+) -> Iterator[Batch]:
     """Decode each image once, and prepare it once per preprocessing; order is kept whoever is faster."""
     pool = ThreadPoolExecutor(threads, "decoding")
     waiting: deque[tuple[range, list[Future[Pixels | str]]]] = deque()
     try:
-        for start in range(0, len(split), size):
+        for start in range(share.rank * size, len(split), share.size * size):
             places = range(start, min(start + size, len(split)))
             waiting.append((places, [pool.submit(decode, split, place, ways) for place in places]))
             if len(waiting) > AHEAD:

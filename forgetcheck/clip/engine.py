@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.feature_cache import FeatureCache
+from forgetcheck.clip.team import Team
 from forgetcheck.errors import CannotAsk
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -28,6 +29,7 @@ class Engine:
     workers: int = 0  # threads that decode images; 0: one per processor
     precision: Precision = "fp32"  # of the towers; logits are fp32 in any case
     compiled: bool = False
+    team: Team = field(default_factory=Team)
 
     @property
     def manner(self) -> dict[str, Any]:

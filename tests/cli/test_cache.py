@@ -103,7 +103,8 @@ def test_two_audits_share_the_cache_at_once(run, tmp_path, small_battery, cache_
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home, sent, code):
-    command = [sys.executable, "-m", "forgetcheck", "audit", TINY, TINY, "--probe", "zero-shot", "--out", "one"]
+    arguments = ["audit", TINY, TINY, "--probe", "zero-shot", "--out", "one"]
+    command = [sys.executable, "-m", "forgetcheck", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not list(cache_home.rglob("*.safetensors")):
         time.sleep(0.01)
@@ -113,7 +114,7 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home
     assert "Traceback" not in err
     assert not (tmp_path / "one").exists()
     assert not list(cache_home.rglob("*.partial"))
-    assert "the cache spared " in run(*command[3:]).err
+    assert "the cache spared " in run(*arguments).err
 
 
 def test_the_precision_is_in_the_provenance(run, tmp_path, small_battery):
