@@ -22,6 +22,9 @@ from forgetcheck.tasks.base import Split, SplitName, Task
 
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
+# Asked first: where the other activation isn't even better on these, the rest isn't asked. One that would be
+# just beyond doubt on MAX_IMAGES (5 standard errors) is 1.8 better here, so it is passed by 1 time in 28.
+FIRST_IMAGES = 128
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
 BY_US = "what forgetcheck ships"
@@ -146,9 +149,13 @@ def doubt_activation(
     model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
     twin = replace(checkpoint, config={**checkpoint.config, "model_cfg": model})
     try:
-        here, there = (
-            attempt(load_encoder(each, device), sampled(tasks), engine) for each in (checkpoint, twin)
-        )
+        for most in (FIRST_IMAGES, MAX_IMAGES):
+            here, there = (
+                attempt(load_encoder(each, device), sampled(tasks, most), engine)
+                for each in (checkpoint, twin)
+            )
+            if float(there.losses.mean()) >= float(here.losses.mean()):
+                return ""
     except CannotAsk:  # the audit itself says why
         return ""
     if not there.beats_chance or not clearly_lower(there, here):
@@ -160,12 +167,12 @@ def doubt_activation(
     )
 
 
-def sampled(tasks: Sequence[Task]) -> list[Task]:
-    """Keep some MAX_IMAGES test images of all tasks together. Raises CannotAsk if there are none."""
+def sampled(tasks: Sequence[Task], most: int) -> list[Task]:
+    """Keep some `most` test images of all tasks together. Raises CannotAsk if there are none."""
     sizes = [len(task.split("test")) for task in tasks]
     if not any(sizes):
         raise CannotAsk("no task has test images: nothing would be measured.")
-    every = max(1, math.ceil(sum(sizes) / MAX_IMAGES))
+    every = max(1, math.ceil(sum(sizes) / most))
     return [Part(task, every) for task, size in zip(tasks, sizes, strict=True) if size]
 
 

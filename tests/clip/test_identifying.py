@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from forgetcheck import catalog
+from forgetcheck.clip import deciding
 from forgetcheck.clip.checkpoint import CONFIG, HEADER
 from forgetcheck.clip.deciding import (
     BY_FUNCTION,
@@ -20,11 +21,13 @@ from forgetcheck.clip.deciding import (
     doubt_activation,
 )
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, look_at
 from forgetcheck.clip.identifying import BY_CLASS, TOLD
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Task
 
 TINY = find_checkpoint("forgetcheck:tiny")
 TASKS = tuple(catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "digit"))
@@ -164,6 +167,26 @@ def test_what_cannot_be_doubted_is_not_tried(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("forgetcheck.clip.deciding.load_encoder", lambda *_: pytest.fail("tried"))
     assert doubt_activation(TINY, TASKS) == ""
     assert doubt_activation(find_checkpoint("ViT-B-32:openai"), TASKS) == ""
+
+
+def test_a_sound_activation_costs_few_images(
+    tmp_path: Path, tiny: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / CONFIG).write_text(json.dumps(dict(tiny.config)))
+    save_file(planted(tiny, quick=False), folder / "open_clip_model.safetensors")
+    asked = []
+
+    def counted(encoder: Encoder, tasks: Sequence[Task], engine: Engine | None = None) -> deciding.Trial:
+        asked.append(sum(len(task.split("test")) for task in tasks))
+        return attempt(encoder, tasks, engine)
+
+    attempt = deciding.attempt
+    monkeypatch.setattr(deciding, "attempt", counted)
+    assert doubt_activation(find_checkpoint(str(folder)), TASKS, "cpu") == ""
+    assert len(asked) == 2
+    assert max(asked) <= deciding.FIRST_IMAGES
 
 
 def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: Encoder) -> None:
