@@ -1,8 +1,6 @@
 """examine(): whether forgetcheck's measurements on a checkpoint can be trusted on this machine."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +10,11 @@ from torch import Tensor
 from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import ARCHITECTURE, BY_FUNCTION, doubt_activation
-from forgetcheck.clip.encoded_task import prepare
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.engine import half_precision
 from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.preparing import prepare
 from forgetcheck.clip.settings import activation
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
@@ -299,15 +298,6 @@ def examine_half(
         why = " ".join(str(problem).split())[:100]
         return Diagnosis(name, "stay with fp32: this device cannot", f"{encoder.device}: {why}", None)
     return Diagnosis(name, advice(found), f"against fp32: {found}", None)
-
-
-@contextmanager
-def half_precision(device: torch.device, half: torch.dtype) -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # where a device can't, torch warns and goes on in fp32
-        way = torch.autocast(device.type, dtype=half)
-    with way:
-        yield
 
 
 def advice(found: Difference) -> str:

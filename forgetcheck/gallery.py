@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from forgetcheck.retention.answers import Answers, Lost
-from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.base import Split
 
 SIDE = 96  # pixels of the longer side of a thumbnail
 SMALL = 64  # pixels up to which PNG keeps every one
@@ -16,19 +16,20 @@ QUALITY = 80  # of JPEG beyond
 PROBE = "zero-shot"  # whose answers are shown, where it was asked
 
 
-def collect(answers: Sequence[Answers], tasks: Mapping[str, Task], count: int) -> tuple[Lost, ...]:
+def collect(answers: Sequence[Answers], tests: Mapping[str, Split], count: int) -> tuple[Lost, ...]:
     """Return at most `count` samples per checkpoint that the base got right and the tuned model gets wrong.
 
     The concepts that lost most come first, one sample of each in turn; of a concept, those that the
-    base was surest of. The task a checkpoint was tuned on is left out.
+    base was surest of. The task a checkpoint was tuned on is left out. `tests` are the samples of each
+    task that the answers are about.
     """
     checkpoints = dict.fromkeys(item.checkpoint for item in answers)
     return tuple(
-        chain.from_iterable(islice(lost_by(name, answers, tasks), count) for name in checkpoints if count)
+        chain.from_iterable(islice(lost_by(name, answers, tests), count) for name in checkpoints if count)
     )
 
 
-def lost_by(checkpoint: str, answers: Sequence[Answers], tasks: Mapping[str, Task]) -> Iterator[Lost]:
+def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Mapping[str, Split]) -> Iterator[Lost]:
     asked = [item for item in answers if item.checkpoint == checkpoint and not item.target]
     probes = [item.probe for item in asked]
     probe = PROBE if PROBE in probes else next(iter(probes), None)
@@ -42,7 +43,7 @@ def lost_by(checkpoint: str, answers: Sequence[Answers], tasks: Mapping[str, Tas
     for turn in zip_longest(*(queue for _, queue in queues)):
         for (item, _), sample in zip(queues, turn, strict=True):
             if sample is not None:
-                yield look_at(item, tasks[item.task], int(sample))
+                yield look_at(item, tests[item.task], int(sample))
 
 
 def queues_of(item: Answers) -> Iterator[list[int]]:
@@ -53,8 +54,7 @@ def queues_of(item: Answers) -> Iterator[list[int]]:
         yield lost[item.labels[lost] == label].tolist()
 
 
-def look_at(item: Answers, task: Task, sample: int) -> Lost:
-    split = task.split("test")
+def look_at(item: Answers, split: Split, sample: int) -> Lost:
     return Lost(
         checkpoint=item.checkpoint,
         task=item.task,

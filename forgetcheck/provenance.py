@@ -6,6 +6,7 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from forgetcheck import __version__
@@ -48,3 +49,8 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-able value, independent of key order."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def source(file: str) -> str:
+    """Return the digest of a module's source: of what it makes, nothing else says when it changes."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

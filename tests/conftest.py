@@ -66,6 +66,22 @@ def save_folder(folder: Path, encoder: Encoder) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs outside of a test, such as the fixture of a module, keeps away from it as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGETCHECK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache for every test that is not the user's, and empty."""
+    folder = tmp_path_factory.mktemp("cache") / "forgetcheck"
+    monkeypatch.setenv("FORGETCHECK_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def vit() -> Encoder:
     return random_encoder(VIT)

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from conftest import RESNET, make_config, random_encoder
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.auditing import PROBES, audit, distinct_names, mismatch
+from forgetcheck.auditing import PROBES, audit
+from forgetcheck.candidates import distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import GUESS
-from forgetcheck.clip.encoded_task import preprocess_key
+from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
@@ -21,8 +22,9 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.battery import Battery
+from forgetcheck.tasks.drawn import Drawn
 
 TINY = find_checkpoint("forgetcheck:tiny")
 SMALL = Battery("small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")})
@@ -254,7 +256,7 @@ def test_an_allowed_mismatch_is_in_every_answer_and_in_the_provenance():
 
 
 def test_a_doubted_activation_is_refused_or_recorded(monkeypatch):
-    monkeypatch.setattr("forgetcheck.auditing.doubt_activation", lambda *_: "'tiny' is odd.")
+    monkeypatch.setattr("forgetcheck.candidates.doubt_activation", lambda *_: "'tiny' is odd.")
     with pytest.raises(CannotAsk, match=r"'tiny' is odd\. Pass --model NAME, correct its config, or --allow"):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
     found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", allow_mismatch=True)
@@ -309,7 +311,7 @@ def test_a_target_that_nobody_has_a_head_for_is_refused():
 
 def test_a_tuned_model_is_doubted_as_well(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("forgetcheck.auditing.doubt_activation", lambda c, *_: asked.append(c.name) or "")
+    monkeypatch.setattr("forgetcheck.candidates.doubt_activation", lambda c, *_: asked.append(c.name) or "")
     audit(TINY, [TINY, changed(tmp_path, "x", scramble)], SMALL, ("zero-shot",), "cpu")
     assert asked == ["tiny", "x"]  # the second is the base itself
 
@@ -327,18 +329,56 @@ def test_what_the_reading_assumed_is_in_the_report(monkeypatch):
         encoder = original(*arguments)
         return replace(encoder, origin=replace(encoder.origin, doubts=("Something is assumed.",)))
 
-    monkeypatch.setattr("forgetcheck.auditing.load_encoder", assuming)
+    monkeypatch.setattr("forgetcheck.candidates.load_encoder", assuming)
     found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
     assert all(item.warnings == ("base: Something is assumed.",) for item in found.answers)
 
 
-def test_models_of_two_image_sizes_see_their_own(tmp_path):
-    """The size is that of the tower, whatever the preprocessing says or leaves out."""
-    configs = []
-    for size in (32, 64):
-        config = make_config({**RESNET, "image_size": size})
-        del config["preprocess_cfg"]["size"]
-        configs.append(config)
-    pair = [random_encoder({**RESNET, "image_size": size}) for size in (32, 64)]
-    keys = {preprocess_key(replace(each, config=c)) for each, c in zip(pair, configs, strict=True)}
-    assert len(keys) == 2
+@dataclass(frozen=True)
+class Torn(Task):
+    """Drawn shapes of which every tenth can't be read."""
+
+    tolerated = 0.1
+    class_names = Drawn().class_names
+    templates = Drawn().templates
+
+    def split(self, name):
+        part = Drawn().split(name)
+
+        def image(place):
+            if place % 10 == 0:
+                raise Unreadable("truncated")
+            return part.image(place)
+
+        return replace(part, image=image)
+
+
+def test_what_cannot_be_read_is_left_out_told_and_never_shown(tmp_path):
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    found = audit(TINY, [scrambled], Battery("torn", {"t": Torn()}), ["linear"], device="cpu", pictures=5)
+    (item,) = found.answers
+    assert len(item.labels) == len(item.tuned.label) == 540
+    assert [text[:50] for text in item.warnings] == [
+        "left out: of 400 train images 40 can't be read (sh",
+        "left out: of 600 test images 60 can't be read (sha",
+    ]
+    ids = [f"shape/test/{place}" for place in range(600) if place % 10]
+    assert len(found.gallery) == 5
+    for lost in found.gallery:
+        place = ids.index(lost.sample)
+        assert item.class_names[item.labels[place]] == lost.concept
+        assert item.base.label[place] == item.labels[place] != item.tuned.label[place]
+
+
+def test_a_second_candidate_costs_its_own_pass_and_a_cached_audit_is_the_same(tmp_path):
+    engine = Engine(FeatureCache(tmp_path / "cache", warn=pytest.fail))
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    once = audit(TINY, [TINY], SMALL, device="cpu", engine=engine)
+    passes = len(engine.cache.made)
+    audit(TINY, [TINY, scrambled], SMALL, device="cpu", engine=engine)
+    assert len(engine.cache.made) - passes == 4  # two parts of two tasks; the text tower is the base's
+    again = audit(TINY, [TINY], SMALL, device="cpu", engine=Engine(FeatureCache(tmp_path / "cache")))
+    plain = audit(TINY, [TINY], SMALL, device="cpu")
+    for one, other, third in zip(once.answers, again.answers, plain.answers, strict=True):
+        assert np.array_equal(one.base.confidence, other.base.confidence)
+        assert np.array_equal(one.base.confidence, third.base.confidence)

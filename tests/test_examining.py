@@ -10,7 +10,7 @@ import torch
 from conftest import RESNET, TEXT, VIT, make_config, random_encoder
 from PIL import Image
 
-from forgetcheck import auditing, catalog, examining
+from forgetcheck import auditing, candidates, catalog, examining
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
@@ -98,7 +98,7 @@ def test_a_sound_checkpoint_passes_and_everything_is_told(vit_folder):
 
 
 def test_noise_fails_the_audit_against_itself(vit, vit_folder, monkeypatch):
-    monkeypatch.setattr(auditing, "load_encoder", lambda *_: hooked(vit, noise))
+    monkeypatch.setattr(candidates, "load_encoder", lambda *_: hooked(vit, noise))
     checkpoint = find_checkpoint(str(vit_folder))
     torch.manual_seed(0)
     found = examine_itself(auditing.audit(checkpoint, [checkpoint], BATTERY, ["zero-shot"], "cpu"))

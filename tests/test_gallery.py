@@ -31,18 +31,18 @@ class Painted(Task):
         )
 
 
-TASKS = {"shape": Painted(), "colour": Painted(), "digits": Painted()}
+TESTS = {name: Painted().split("test") for name in ("shape", "colour", "digits")}
 
 
 def test_concepts_that_lost_most_come_first_in_turn():
-    found = collect([make_answers(COUNTS)], TASKS, 5)
+    found = collect([make_answers(COUNTS)], TESTS, 5)
     assert [item.concept for item in found] == ["cat", "dog", "cat", "dog", "cat"]
     assert [item.said for item in found[:2]] == ["dog", "owl"]
 
 
 def test_they_are_lost_and_their_pictures_are_theirs():
     item = make_answers(COUNTS)
-    for lost in collect([item], TASKS, 100):
+    for lost in collect([item], TESTS, 100):
         place = int(lost.sample[1:])
         assert item.base.label[place] == item.labels[place] != item.tuned.label[place]
         assert Image.open(io.BytesIO(lost.image)).getpixel((0, 0)) == (place, 0, 0)
@@ -50,28 +50,28 @@ def test_they_are_lost_and_their_pictures_are_theirs():
 
 def test_there_are_as_many_as_asked_for_per_checkpoint():
     answers = [make_answers(COUNTS, name, task) for name in ("a", "b") for task in ("shape", "colour")]
-    found = collect(answers, TASKS, 3)
+    found = collect(answers, TESTS, 3)
     assert [item.checkpoint for item in found] == ["a"] * 3 + ["b"] * 3
-    assert len(collect(answers, TASKS, 1000)) == 2 * 2 * 8
-    assert collect(answers, TASKS, 0) == ()
+    assert len(collect(answers, TESTS, 1000)) == 2 * 2 * 8
+    assert collect(answers, TESTS, 0) == ()
 
 
 def test_those_the_base_was_surest_of_come_first():
     item = make_answers({"cat": (0, 3, 0, 0), "dog": (9, 0, 0, 0)})
     item.base.confidence[:3] = 0.3, 0.8, 0.5
-    assert [lost.sample for lost in collect([item], TASKS, 3)] == ["s1", "s2", "s0"]
+    assert [lost.sample for lost in collect([item], TESTS, 3)] == ["s1", "s2", "s0"]
 
 
 def test_the_target_is_left_out_and_one_probe_tells():
     target = make_answers(COUNTS, task="digits", target=True)
     linear = make_answers(COUNTS, probe="linear")
-    assert collect([target], TASKS, 5) == ()
-    assert {lost.probe for lost in collect([linear, make_answers(COUNTS)], TASKS, 50)} == {"zero-shot"}
-    assert {lost.probe for lost in collect([linear], TASKS, 50)} == {"linear"}
+    assert collect([target], TESTS, 5) == ()
+    assert {lost.probe for lost in collect([linear, make_answers(COUNTS)], TESTS, 50)} == {"zero-shot"}
+    assert {lost.probe for lost in collect([linear], TESTS, 50)} == {"linear"}
 
 
 def test_nothing_lost_nothing_shown():
-    assert collect([make_answers({"cat": (5, 0, 1, 0), "dog": (5, 0, 0, 1)})], TASKS, 9) == ()
+    assert collect([make_answers({"cat": (5, 0, 1, 0), "dog": (5, 0, 0, 1)})], TESTS, 9) == ()
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,29 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
+from forgetcheck.cli.cache import open_cache
 from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     AllowMismatch,
     As,
     Base,
     BatterySpec,
+    CacheSize,
+    Compile,
     Device,
     Gallery,
     Languages,
     Model,
+    NoCache,
     Overwrite,
     PolicyFile,
+    PrecisionOf,
     Quiet,
     Target,
     Top,
+    Workers,
 )
+from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import refuse_existing
 from forgetcheck.tasks.battery import read_battery
@@ -45,6 +52,11 @@ def audit(
     language: Languages = None,
     gallery: Gallery = 24,
     device: Device = "auto",
+    workers: Workers = 0,
+    precision: PrecisionOf = "fp32",
+    compiled: Compile = False,
+    no_cache: NoCache = False,
+    cache_size: CacheSize = "4 GiB",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     top: Top = 10,
@@ -58,23 +70,37 @@ def audit(
     tasks = read_battery(battery)
     refuse_existing(out, overwrite)
 
+    cache = None if no_cache else open_cache(cache_size)
+
     from forgetcheck import auditing
+    from forgetcheck.clip.engine import Engine
     from forgetcheck.clip.finding import find_checkpoints
+    from forgetcheck.clip.team import joined
     from forgetcheck.retention.answers import write_audit
 
-    before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
-    with console.progress_shown(quiet) as progress:
-        answers = auditing.audit(
-            before,
-            after,
-            tasks,
-            probe or auditing.PROBES,
-            device,
-            progress,
-            gallery,
-            allow_mismatch,
-            target,
-        )
-    write_audit(out, answers, overwrite)
-    console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
-    conclude(answers, judging, tabled=True)
+    with joined() as team:
+        with team.agreed():
+            before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
+        with console.progress_shown(quiet) as progress:
+            answers = auditing.audit(
+                before,
+                after,
+                tasks,
+                probe or auditing.PROBES,
+                device,
+                progress,
+                gallery,
+                allow_mismatch,
+                target,
+                Engine(cache, workers, precision, compiled, team),
+            )
+        write_audit(out, answers, overwrite)
+        say_spared(cache)
+        console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
+        conclude(answers, judging, tabled=True)
+
+
+def say_spared(cache: FeatureCache | None) -> None:
+    if cache is not None and cache.reused:
+        made = len(cache.reused) + len(cache.made)
+        console.print_note(f"the cache spared {len(cache.reused)} of {made} passes of a model.")

@@ -60,6 +60,13 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
+def hush_followers() -> None:
+    """Of the processes that torchrun starts for one command, the first speaks for all."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0":
+        for name in ("stdout", "stderr"):
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
 def make_console(stderr: bool = False) -> Console:
     """A console that never breaks on names: no markup, no emoji, no highlighting."""
     stream = sys.stderr if stderr else sys.stdout

@@ -17,6 +17,7 @@ from forgetcheck import __version__
 from forgetcheck.cli import (
     audit,
     battery,
+    cache,
     console,
     convert,
     demo,
@@ -51,6 +52,7 @@ app.command("convert")(convert.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app)
 app.add_typer(battery.app)
+app.add_typer(cache.app)
 app.command("list")(listing.listing)
 
 
@@ -73,6 +75,7 @@ def root(
 def main() -> NoReturn:
     """Run a command and map what it raises to the exit codes above."""
     console.open_streams()
+    console.hush_followers()
     signal.signal(signal.SIGTERM, stop)
     try:
         code = app(standalone_mode=False)

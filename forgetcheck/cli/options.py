@@ -56,6 +56,25 @@ Gallery = Annotated[
     int, typer.Option(min=0, help="Lost samples to keep as thumbnails, per checkpoint; 0 for none.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Threads that decode images; 0 for one per processor, 16 at most.")
+]
+PrecisionOf = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Of the towers; `doctor` says what it changes. Logits stay fp32."),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile image towers: pays off from many thousand images on.")
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Compute everything: neither read nor store what models saw.")
+]
+CacheSize = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", help="What the cache may hold, such as 500MB; the least recently used goes first."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or audit that --out holds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts and failures to show.")]

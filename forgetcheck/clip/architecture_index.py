@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import lzma
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import open_clip
 
 from forgetcheck.clip.checkpoint import CONFIG, TINY, TINY_FOLDER, read_config
+from forgetcheck.clip.feature_cache import cache_folder
 from forgetcheck.clip.loading import shapes_of
 from forgetcheck.clip.spelling import Shapes, canonical
 from forgetcheck.documents import parse_json
@@ -125,11 +125,8 @@ def layout_key(shapes: Shapes) -> str:
 
 def cached_path() -> Path | None:
     """Return where this user's index of this open_clip lies, None where there is no home."""
-    told = os.environ.get("XDG_CACHE_HOME", "")
-    base = told if os.path.isabs(told) else os.path.expanduser("~/.cache")
-    if not os.path.isabs(base):
-        return None
-    return Path(base) / "forgetcheck" / f"architectures-{open_clip.__version__}.json.xz"
+    folder = cache_folder()
+    return None if folder is None else folder / f"architectures-{open_clip.__version__}.json.xz"
 
 
 def keep(found: Index, path: Path) -> None:

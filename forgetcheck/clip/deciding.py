@@ -14,6 +14,7 @@ from torch import Tensor
 from forgetcheck.clip.checkpoint import TINY, Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.loading import rebuilt
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
 from forgetcheck.errors import CannotAsk
@@ -22,6 +23,9 @@ from forgetcheck.tasks.base import Split, SplitName, Task, size
 
 MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
 MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
+# Asked first: where the other activation isn't even better on these, the rest isn't asked. One that would be
+# just beyond doubt on MAX_IMAGES (5 standard errors) is 1.8 better here, so it is passed by 1 time in 28.
+FIRST_IMAGES = 128
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
 GUESS = "a guess, the default of open_clip"
@@ -119,7 +123,11 @@ class Part(Task):
 
 
 def doubt_activation(
-    checkpoint: Checkpoint, encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent
+    checkpoint: Checkpoint,
+    encoder: Encoder,
+    tasks: Sequence[Task],
+    progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> str:
     """Say, if it is so, that the weights clearly work better under the other activation than the configured.
 
@@ -132,9 +140,12 @@ def doubt_activation(
     other = OTHER_ACTIVATION[name]
     model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
     try:
-        some = sampled(tasks)
-        here = attempt(encoder, some, progress)
-        there = attempt(rebuilt(encoder, {**checkpoint.config, "model_cfg": model}), some, progress)
+        twin = rebuilt(encoder, {**checkpoint.config, "model_cfg": model})
+        for most in (FIRST_IMAGES, MAX_IMAGES):
+            some = sampled(tasks, most)
+            here, there = (attempt(each, some, progress, engine) for each in (encoder, twin))
+            if float(there.losses.mean()) >= float(here.losses.mean()):
+                return ""
     except CannotAsk:  # the audit itself says why
         return ""
     if not there.beats_chance or not clearly_lower(there, here):
@@ -146,18 +157,20 @@ def doubt_activation(
     )
 
 
-def sampled(tasks: Sequence[Task]) -> list[Task]:
-    """Keep some MAX_IMAGES test images of all tasks together. Raises CannotAsk if there are none."""
+def sampled(tasks: Sequence[Task], most: int = MAX_IMAGES) -> list[Task]:
+    """Keep some `most` test images of all tasks together. Raises CannotAsk if there are none."""
     sizes = [size(task, "test") for task in tasks]
     if not any(sizes):
         raise CannotAsk("no task has test images: nothing would be measured.")
-    every = max(1, math.ceil(sum(sizes) / MAX_IMAGES))
+    every = max(1, math.ceil(sum(sizes) / most))
     return [Part(task, every) for task, count in zip(tasks, sizes, strict=True) if count]
 
 
-def attempt(encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent) -> Trial:
+def attempt(
+    encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent, engine: Engine | None = None
+) -> Trial:
     """Classify the test images of every task by its prompts."""
-    parts = [attempt_one(encoder, task, progress) for task in tasks]
+    parts = [attempt_one(encoder, task, progress, engine) for task in tasks]
     return Trial(
         torch.cat([part.losses for part in parts]),
         torch.cat([part.hits for part in parts]),
@@ -165,8 +178,8 @@ def attempt(encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent
     )
 
 
-def attempt_one(encoder: Encoder, task: Task, progress: Progress) -> Trial:
-    (seen,) = encode_task("for the activation", task, [encoder], ("test",), progress)
+def attempt_one(encoder: Encoder, task: Task, progress: Progress, engine: Engine | None) -> Trial:
+    (seen,) = encode_task("for the activation", task, [encoder], ("test",), progress, engine)
     split = seen.splits["test"]
     logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
     losses = F.cross_entropy(logits, split.labels, reduction="none")

@@ -1,23 +1,25 @@
 """EncodedTask: one model on one task. One decode and one pass per model feed every probe."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forgetcheck.clip.encoder import Encoder
+from forgetcheck.clip.encoding import Part, Report
+from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.feature_cache import Features
+from forgetcheck.clip.feature_keys import image_facts, prompt_facts
 from forgetcheck.clip.heads import Classifier, class_embeddings
-from forgetcheck.clip.settings import preprocessing
+from forgetcheck.clip.sharding import encode_together
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.provenance import digest
-from forgetcheck.tasks.base import Split, SplitName, Task
-
-BATCH = 256  # images per forward
+from forgetcheck.tasks.base import SplitName, Task
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class EncodedSplit:
 
     embeddings: Tensor  # (n, d) float32, L2-normalised, on the CPU
     labels: Tensor  # (n,) int64
+    kept: NDArray[np.int64] | None = None  # (n,) which samples of the part these are; None: all
+    unread: str = ""  # what was left out, in half a line
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,25 @@ class EncodedTask:
     encoder: Encoder
     splits: Mapping[SplitName, EncodedSplit]
     head: Classifier | None = None  # the fine-tuned one, if this is the task it was tuned on
+    engine: Engine = field(default_factory=Engine)
 
     @cached_property
     def prompts(self) -> Tensor:
         """Class embeddings (c, d) of this model's own text tower, on the CPU."""
-        return class_embeddings(self.encoder, self.task.class_names, self.task.templates).cpu()
+        cache = self.engine.cache
+        if cache is None:
+            return self.read()
+        names, templates = self.task.class_names, self.task.templates
+        facts = prompt_facts(self.encoder, self.engine.manner, names, templates)
+        found = cache.get(facts)
+        if found is None:
+            found = Features(self.read().numpy(), np.arange(len(names)))
+            cache.put(facts, found)
+        return torch.from_numpy(found.embeddings)
+
+    def read(self) -> Tensor:
+        with self.engine.running(self.encoder.device):
+            return class_embeddings(self.encoder, self.task.class_names, self.task.templates).cpu()
 
 
 def encode_task(
@@ -49,54 +67,70 @@ def encode_task(
     encoders: Sequence[Encoder],
     parts: Sequence[SplitName],
     progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> list[EncodedTask]:
-    """Run every model over the same decoded images, in the same order.
+    """Run every model over the same decoded images, in the same order; what the cache has isn't run.
 
-    Raises CannotAsk for an empty part, or embeddings that are not finite.
+    An image that can't be read is left out for all models. Raises CannotAsk for an empty part, more such
+    images than the task tolerates, or embeddings that are not finite.
     """
+    engine = engine or Engine()
     splits = {part: task.split(part) for part in parts}
     total = sum(len(split) for split in splits.values())
     seen: dict[SplitName, list[EncodedSplit]] = {}
-    done = 0
+    before = 0
     for part, split in splits.items():
         if len(split) == 0:
             raise CannotAsk(f"task '{name}' has no {part} images: nothing would be measured.")
-        rows: list[list[Tensor]] = [[] for _ in encoders]
-        for batch in batches(split, encoders):
-            for found, encoder, images in zip(rows, encoders, batch, strict=True):
-                found.append(embed(name, encoder, images))
-            done += len(batch[0])
-            progress(f"embedding {name}", done, total)
-        labels = torch.from_numpy(split.labels)
-        seen[part] = [EncodedSplit(torch.cat(found), labels) for found in rows]
+        asked = Part(name, task, part, split)
+
+        def report(done: int, note: str = "", before: int = before) -> None:
+            progress(f"embedding {name}", before + done, total, note)
+
+        seen[part] = together(asked, features_of(asked, encoders, report, engine))
+        before += len(split)
     return [
-        EncodedTask(task, encoder, {part: seen[part][number] for part in parts})
+        EncodedTask(task, encoder, {part: seen[part][number] for part in parts}, engine=engine)
         for number, encoder in enumerate(encoders)
     ]
 
 
-def batches(split: Split, encoders: Sequence[Encoder]) -> Iterator[list[Tensor]]:
-    """Yield one batch per encoder; each image is decoded once, and prepared once per preprocessing."""
-    ways = {preprocess_key(encoder): encoder.preprocess for encoder in encoders}
-    for start in range(0, len(split), BATCH):
-        images = [split.image(i) for i in range(start, min(start + BATCH, len(split)))]
-        prepared = {key: prepare(images, preprocess) for key, preprocess in ways.items()}
-        yield [prepared[preprocess_key(encoder)] for encoder in encoders]
+def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:
+    """Take what every model sees from the cache, and run those that aren't in it; equal ones run once."""
+    cache, contents = engine.cache, part.split.contents
+    if cache is None or contents is None:  # data of unknown contents could be other data the next time
+        return encode_together(part, encoders, report, engine)
+    known = contents()
+    facts = [image_facts(encoder, engine.manner, part.name, known) for encoder in encoders]
+    keys = [digest(each) for each in facts]
+    found: dict[str, Features] = {}
+    missing: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        if key in found or key in missing:
+            continue
+        stored = cache.get(facts[number])
+        if stored is None:
+            missing[key] = number
+        else:
+            found[key] = stored
+    if missing:
+        fresh = encode_together(part, [encoders[number] for number in missing.values()], report, engine)
+        for (key, number), features in zip(missing.items(), fresh, strict=True):
+            cache.put(facts[number], features)
+            found[key] = features
+    report(len(part.split), "" if missing else "from the cache")
+    return [found[key] for key in keys]
 
 
-def preprocess_key(encoder: Encoder) -> str:
-    return digest(preprocessing(encoder.config))
-
-
-def prepare(images: Sequence[Image.Image], preprocess: Any) -> Tensor:
-    return torch.stack([preprocess(image) for image in images])
-
-
-def embed(name: str, encoder: Encoder, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        embeddings = encoder.see(images).cpu()
-    if not bool(torch.isfinite(embeddings).all()):
-        raise CannotAsk(f"'{encoder.name}' gives NaN or Inf on task '{name}': its weights are unusable.")
-    if not bool(embeddings.any(dim=1).all()):  # zero has no direction: every class would be as near
-        raise CannotAsk(f"'{encoder.name}' gives zeros on task '{name}': its weights are unusable.")
-    return embeddings
+def together(part: Part, found: Sequence[Features]) -> list[EncodedSplit]:
+    """Keep the samples that every model saw: what one couldn't be shown is left out for all."""
+    kept = reduce(np.intersect1d, [features.kept for features in found])
+    unread = sorted({place: why for features in found for place, why in features.unread}.items())
+    part.refuse_unread(unread, len(part.split))
+    if len(kept) == 0:
+        raise CannotAsk(f"task '{part.title}': {part.told(unread)}; nothing would be measured.")
+    whole = len(kept) == len(part.split)
+    labels = torch.from_numpy(part.split.labels[kept])
+    said = f"of {len(part.split):,} {part.name} images {part.told(unread)}" if unread else ""
+    rows = [each.embeddings if whole else each.embeddings[np.isin(each.kept, kept)] for each in found]
+    return [EncodedSplit(torch.from_numpy(row), labels, None if whole else kept, said) for row in rows]

@@ -25,7 +25,7 @@ class Split:
 
     ids: tuple[str, ...]  # (n,) stable names of the samples
     labels: NDArray[np.int64]  # (n,) indices into the task's class_names
-    image: Callable[[int], Image.Image]  # decodes sample i, RGB; raises Unreadable
+    image: Callable[[int], Image.Image]  # decodes sample i, RGB, in any thread; raises Unreadable
     groups: NDArray[np.int64] | None = (
         None  # (n,) samples of one cluster, such as a patient; None: independent
     )

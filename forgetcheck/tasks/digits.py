@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from forgetcheck.provenance import digest, source
 from forgetcheck.tasks.base import Split, SplitName, Task, dealt
 
 TEST_EVERY = 3  # every third scan of a class is test
@@ -32,6 +33,9 @@ class Digits(Task):
             ids=tuple(f"digits/{index}" for index in chosen),
             labels=labels[chosen],
             image=lambda i: enlarge(scans[chosen[i]]),
+            contents=lambda: digest(
+                [chosen.tolist(), labels[chosen].tolist(), scans[chosen].tolist(), source(__file__)]
+            ),
         )
 
 

@@ -1,13 +1,14 @@
 """Procedurally drawn concepts: seeded, identical on every machine, no download."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
 import numpy as np
 from PIL import Image
 
 from forgetcheck.errors import unknown_name
+from forgetcheck.provenance import digest, source
 from forgetcheck.tasks import drawing
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.drawing import Dice, Picture
@@ -139,4 +140,5 @@ class Drawn(Task):
             ids=tuple(f"{self.family}/{name}/{index}" for index in range(count)),
             labels=np.arange(count, dtype=np.int64) % classes,
             image=lambda index: sketch(self.family, name, index).image,
+            contents=lambda: digest([asdict(self), name, count, source(__file__), source(drawing.__file__)]),
         )

@@ -15,7 +15,7 @@ from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
 
 LIGHT = [["--help"], ["--version"], ["list"], ["tune", "--help"], ["audit", "--help"],
          ["battery", "check", "--help"], ["battery", "show", "ldifs"], ["doctor", "--help"],
-         ["convert", "--help"], ["inspect", "--help"], ["report", "a"],
+         ["convert", "--help"], ["inspect", "--help"], ["report", "a"], ["cache", "info"],
          *(["report", "a", "--as", name] for name in catalog.names("exporters"))]  # fmt: skip
 PROBE = (
     "import sys; sys.argv = ['forgetcheck', *{arguments!r}]\n"

@@ -191,6 +191,9 @@ def test_a_cache_that_cannot_be_written_is_no_cache(
 
 
 def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FORGETCHECK_CACHE", str(tmp_path / "told"))
+    assert cached_path().parent == tmp_path / "told"
+    monkeypatch.delenv("FORGETCHECK_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     name = f"architectures-{open_clip.__version__}.json.xz"
     assert cached_path() == tmp_path / "forgetcheck" / name

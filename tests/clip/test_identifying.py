@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from forgetcheck import catalog
+from forgetcheck.clip import deciding
 from forgetcheck.clip.checkpoint import CONFIG, HEADER, Checkpoint, architecture
 from forgetcheck.clip.deciding import (
     BY_FUNCTION,
@@ -28,6 +30,7 @@ from forgetcheck.clip.identifying import BY_CLASS, TOLD, settled
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Task
 
 TINY = find_checkpoint("forgetcheck:tiny")
 TASKS = tuple(catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "digit"))
@@ -170,6 +173,27 @@ def test_what_cannot_be_doubted_is_not_tried(monkeypatch: pytest.MonkeyPatch, ti
     assert doubt_activation(find_checkpoint("ViT-B-32:openai"), tiny, TASKS) == ""
     works = replace(TINY, inferred={"architecture": BY_FUNCTION})
     assert doubt_activation(works, tiny, TASKS) == ""
+
+
+def test_a_sound_activation_costs_few_images(
+    tmp_path: Path, tiny: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / CONFIG).write_text(json.dumps(dict(tiny.config)))
+    save_file(planted(tiny, quick=False), folder / "open_clip_model.safetensors")
+    asked = []
+
+    def counted(encoder: Encoder, tasks: Sequence[Task], *options: Any) -> deciding.Trial:
+        asked.append(sum(len(task.split("test")) for task in tasks))
+        return attempt(encoder, tasks, *options)
+
+    attempt = deciding.attempt
+    monkeypatch.setattr(deciding, "attempt", counted)
+    checkpoint = find_checkpoint(str(folder))
+    assert doubt_activation(checkpoint, load_encoder(checkpoint, "cpu"), TASKS) == ""
+    assert len(asked) == 2
+    assert max(asked) <= deciding.FIRST_IMAGES
 
 
 def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: Encoder) -> None:

@@ -1,0 +1,77 @@
+"""`forgetcheck cache`: what the feature cache holds, and how to empty it."""
+
+import re
+from datetime import UTC, datetime
+
+import typer
+
+from forgetcheck.cli import console
+from forgetcheck.clip.feature_cache import FeatureCache, cache_folder
+from forgetcheck.errors import CannotAsk
+
+UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
+         "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
+app = typer.Typer(
+    name="cache",
+    help="What audits keep of what models saw, so that none looks twice.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def info() -> None:
+    """Say where the cache is and what it holds."""
+    cache = found_cache()
+    stored = list(cache.entries())
+    console.print_line(f"{cache.folder}: {counted(len(stored))}, {spoken(sum(e.size for e in stored))}.")
+    if stored:
+        oldest, newest = (pick(entry.used for entry in stored) for pick in (min, max))
+        console.print_line(f"last used between {day(oldest)} and {day(newest)}.")
+
+
+@app.command()
+def clear() -> None:
+    """Empty the cache; what is needed again is computed again."""
+    cache = found_cache()
+    removed = cache.clear()
+    console.print_line(
+        f"{cache.folder}: removed {counted(len(removed))}, {spoken(sum(e.size for e in removed))}."
+    )
+
+
+def open_cache(size: str) -> FeatureCache | None:
+    """Return this user's cache; None where there is no home to put it."""
+    limit = read_size(size)
+    folder = cache_folder()
+    return None if folder is None else FeatureCache(folder, limit, console.print_note)
+
+
+def found_cache() -> FeatureCache:
+    folder = cache_folder()
+    if folder is None:
+        raise CannotAsk("no home folder, so there is no cache: set FORGETCHECK_CACHE to a folder.")
+    return FeatureCache(folder)
+
+
+def read_size(text: str) -> int:
+    """Read a number of bytes as people write it: 500MB, 4 GiB."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise CannotAsk(f"--cache-size {text}: expected a size such as 500MB or 4GiB.")
+    return int(float(found[1]) * UNITS[(found[2] or "").lower()])
+
+
+def spoken(size: int) -> str:
+    for unit, width in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= width:
+            return f"{size / width:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def counted(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
