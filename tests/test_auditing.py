@@ -376,7 +376,8 @@ def test_a_second_candidate_costs_its_own_pass_and_a_cached_audit_is_the_same(tm
     once = audit(TINY, [TINY], SMALL, device="cpu", engine=engine)
     passes = len(engine.cache.made)
     audit(TINY, [TINY, scrambled], SMALL, device="cpu", engine=engine)
-    assert len(engine.cache.made) - passes == 4  # two parts of two tasks; the text tower is the base's
+    # two parts of two tasks; and, once, some images and the prompts of both under either activation
+    assert len(engine.cache.made) - passes == 4 + 6
     again = audit(TINY, [TINY], SMALL, device="cpu", engine=Engine(FeatureCache(tmp_path / "cache")))
     plain = audit(TINY, [TINY], SMALL, device="cpu")
     for one, other, third in zip(once.answers, again.answers, plain.answers, strict=True):

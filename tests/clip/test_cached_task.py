@@ -67,13 +67,13 @@ def test_a_new_candidate_costs_its_own_pass_only(vit, engine, monkeypatch):
     look(Few([]), [vit], engine)
     other = random_encoder(VIT, seed=1)
     ran = []
-    original = encoded_task.encode
+    original = encoded_task.encode_together
 
     def counted(part, encoders, *rest):
         ran.extend(encoders)
         return original(part, encoders, *rest)
 
-    monkeypatch.setattr(encoded_task, "encode", counted)
+    monkeypatch.setattr(encoded_task, "encode_together", counted)
     base, tuned = look(Few([]), [vit, other], engine)
     assert ran == [other]
     assert not torch.equal(base.embeddings, tuned.embeddings)
