@@ -19,7 +19,7 @@ from forgetcheck.clip.settings import activation
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit
-from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.battery import Battery
 
 PROBES = ("zero-shot", "linear")
@@ -168,9 +168,13 @@ def draw_from(task: Task, count: int, encoder: Encoder) -> Tensor:  # (n, 3, h, 
     """Prepare `count` test images from all over the part, which may be sorted by class."""
     split = task.split("test")
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    if not len(chosen):
+    images = []
+    for place in chosen:
+        with suppress(Unreadable):  # which ones, the audit has told already
+            images.append(split.image(int(place)))
+    if not images:
         raise CannotAsk("no image to draw.")
-    return prepare([split.image(int(i)) for i in chosen], encoder.preprocess)
+    return prepare(images, encoder.preprocess)
 
 
 @dataclass(frozen=True)

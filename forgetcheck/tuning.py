@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from forgetcheck import provenance
@@ -20,7 +21,7 @@ from forgetcheck.clip.run_folder import Run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.regularizers.base import Regularizer
-from forgetcheck.tasks.base import Split, dealt
+from forgetcheck.tasks.base import Split, Unreadable, dealt
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
 MEMORY = 2**30  # bytes of prepared images to keep between epochs
@@ -89,10 +90,19 @@ class Pictures:
     def image(self, index: int) -> Tensor:
         if index in self.kept:
             return self.kept[index]
-        image = self.preprocess(self.split.image(index))
+        image = self.preprocess(self.decoded(index))
         if (len(self.kept) + 1) * image.numel() * image.element_size() <= MEMORY:
             self.kept[index] = image
         return image
+
+    def decoded(self, index: int) -> Image.Image:
+        """Decode one image. Training on what is left would be another task: what can't be read is refused."""
+        try:
+            return self.split.image(index)
+        except Unreadable as problem:
+            raise CannotAsk(
+                f"image '{self.split.ids[index]}' can't be read ({problem}): restore it, or remove it."
+            ) from None
 
 
 def tune(

@@ -11,9 +11,10 @@ from forgetcheck import catalog
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.digits import Digits
-from forgetcheck.tuning import Named, Schedule, learning_rate, order, schedule_for, tune
+from forgetcheck.tasks.drawn import Drawn
+from forgetcheck.tuning import Named, Pictures, Schedule, learning_rate, order, schedule_for, tune
 
 TINY = find_checkpoint("forgetcheck:tiny")
 SHORT = Schedule(epochs=2, batch_size=32, learning_rate=1e-3)
@@ -152,3 +153,12 @@ def test_a_schedule_in_a_config_can_be_damaged(odd):
 def test_a_batch_may_be_larger_than_all_there_is():
     batches = list(order(5, Schedule(epochs=2, batch_size=2**62)))
     assert [len(chosen) for chosen, _ in batches] == [5, 5]
+
+
+def test_an_image_that_cannot_be_read_is_refused_by_name(vit):
+    def image(_place):
+        raise Unreadable("truncated")
+
+    split = replace(Drawn("shape").split("train"), image=image)
+    with pytest.raises(CannotAsk, match=r"image 'shape/train/1' can't be read \(truncated\)"):
+        Pictures(split, vit.preprocess).batch(torch.tensor([1]))
