@@ -27,7 +27,8 @@ class Csv(Exporter):
     decimals: Digits = 4
 
     def render(self, report: Report) -> str:
-        frame = pd.DataFrame([self.row(record) for record in map(finding_record, report.findings)])
+        rows = [self.row(record) for record in map(finding_record, report.findings)]
+        frame = pd.DataFrame(rows, dtype=object)  # Arrow refuses what UTF-8 can't hold
         return frame.to_csv(index=False, lineterminator="\n")
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
