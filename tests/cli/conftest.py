@@ -1,6 +1,7 @@
 """Run the program as a user does: in this process for speed, or as a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -64,3 +65,11 @@ def process(tmp_path):
 def weights(tiny):
     """The weights of forgetcheck:tiny, to be changed and saved."""
     return {name: value.detach().clone() for name, value in tiny.weights.items()}
+
+
+@pytest.fixture
+def interruptible():
+    """Let child processes hear Ctrl-C, which a job in the background, as tests may be, ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -102,7 +102,7 @@ def test_two_audits_share_the_cache_at_once(run, tmp_path, small_battery, cache_
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home, sent, code):
+def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home, interruptible, sent, code):
     arguments = ["audit", TINY, TINY, "--probe", "zero-shot", "--out", "one"]
     command = [sys.executable, "-m", "forgetcheck", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
