@@ -7,7 +7,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.cache import open_cache
-from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
+from forgetcheck.cli.judging import Judging, conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     AllowMismatch,
     As,
@@ -63,13 +63,10 @@ def audit(
 ) -> None:
     """Ask base and tuned checkpoints the same questions, keep the answers and judge them."""
     judging = prepare(policy, exporters or [], None, language, top, quiet)
-    homeless = [document for document in judging.documents if document.path is None]
-    if homeless:
-        raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
+    refuse_homeless(judging)
     refuse_inputs(judging, out)
     tasks = read_battery(battery)
     refuse_existing(out, overwrite)
-
     cache = None if no_cache else open_cache(cache_size)
 
     from forgetcheck import auditing
@@ -79,25 +76,22 @@ def audit(
     from forgetcheck.retention.answers import write_audit
 
     with joined() as team:
-        with team.agreed():
-            before, *after = find_checkpoints([base, *tuned], model, tuple(tasks.tasks.values()))
+        engine = Engine(cache, workers, precision, compiled, team)
         with console.progress_shown(quiet) as progress:
-            answers = auditing.audit(
-                before,
-                after,
-                tasks,
-                probe or auditing.PROBES,
-                device,
-                progress,
-                gallery,
-                allow_mismatch,
-                target,
-                Engine(cache, workers, precision, compiled, team),
-            )
+            with team.agreed():
+                words, shown = [base, *tuned], tuple(tasks.tasks.values())
+                before, *after = find_checkpoints(words, model, shown, progress)
+            asked = (before, after, tasks, probe or auditing.PROBES, device, progress, gallery)
+            answers = auditing.audit(*asked, allow_mismatch, target, engine)
         write_audit(out, answers, overwrite)
         say_spared(cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)
+
+
+def refuse_homeless(judging: Judging) -> None:
+    if any(document.path is None for document in judging.documents):
+        raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
 
 
 def say_spared(cache: FeatureCache | None) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import BatterySpec, Device, Model, Quiet
+from forgetcheck.cli.tables import titled
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.wording import printable
 from forgetcheck.tasks.battery import read_battery
@@ -66,13 +67,7 @@ def conclude(examined: "Examination") -> None:
 
 def diagnosis_table(examined: "Examination") -> Table:
     title = f"{examined.checkpoint} on {examined.device}: can what forgetcheck measures be trusted here?"
-    table = Table(
-        title=Text(printable(title), style="bold"),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = titled(title)
     table.add_column("check", no_wrap=True)
     table.add_column("result", no_wrap=True)
     table.add_column("what it means, and what was measured", overflow="fold")

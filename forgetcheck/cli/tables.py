@@ -103,14 +103,19 @@ def concept_table(title: str, findings: Sequence[Finding], level: float, scale: 
     return table
 
 
-def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
-    table = Table(
+def titled(title: str) -> Table:
+    """Return a table of columns beside each other, without lines."""
+    return Table(
         title=Text(printable(title), style="bold"),
         title_justify="left",
         box=None,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
+
+
+def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
+    table = titled(title)
     table.add_column(first, overflow="fold", min_width=8)
     if probe:
         table.add_column("probe", overflow="fold", min_width=6)

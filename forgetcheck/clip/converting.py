@@ -10,9 +10,9 @@ from torch import Tensor
 
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.formats.base import shown
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.loading import load_encoder, scalars_shaped, shapes
 from forgetcheck.clip.reading import Weights, read_metadata, read_weights
-from forgetcheck.clip.spelling import SCALARS, harmless, renamed
+from forgetcheck.clip.spelling import harmless, renamed
 from forgetcheck.clip.towers import digests
 from forgetcheck.clip.writing import LINEAGE, SCHEMA, Clip
 from forgetcheck.documents import parse_json
@@ -56,17 +56,13 @@ def fitted(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) 
 
     A buffer that no prediction depends on may be the model's own; everything else must have been stored.
     """
-    stored = renamed(tensors, own)
+    stored = scalars_shaped(renamed(tensors, own), shapes(own))
     missing = [key for key in own if key not in stored and not harmless(key)]
     unknown = [key for key in stored if key not in own]
     if missing or unknown:
         lack = f"lacks '{missing[0]}'" if missing else f"has '{shown(unknown[0])}', which its model lacks"
         raise CannotAsk(f"'{name}' {lack}: only a whole CLIP with both towers is converted.")
-    return {key: shaped(key, stored.get(key, value), value) for key, value in own.items()}
-
-
-def shaped(name: str, value: Tensor, like: Tensor) -> Tensor:
-    return value.reshape(like.shape) if name in SCALARS and value.numel() == like.numel() else value
+    return {key: stored.get(key, value) for key, value in own.items()}
 
 
 def earlier(path: Path | None, found: Mapping[str, str]) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -27,6 +27,7 @@ from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contr
 from forgetcheck.clip.reading import has_weights, read_metadata, read_weights
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
+from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -48,13 +49,16 @@ def find_checkpoint(
 
 
 def find_checkpoints(
-    texts: Sequence[str], model: str | None = None, tasks: Sequence[Task] = ()
+    texts: Sequence[str],
+    model: str | None = None,
+    tasks: Sequence[Task] = (),
+    progress: Progress = silent,
 ) -> list[Checkpoint]:
     """Work out the checkpoints of one comparison, the base first.
 
     Bare weights take from the base what they don't say. What the base leaves open, another may tell.
     """
-    return together(texts, model, partial(settled, tasks=tasks))
+    return together(texts, model, partial(settled, tasks=tasks, progress=progress))
 
 
 def look_at(texts: Sequence[str], model: str | None = None) -> list[Checkpoint]:

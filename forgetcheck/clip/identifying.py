@@ -29,6 +29,7 @@ from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, diff
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
 from forgetcheck.clip.towers import VISUAL
 from forgetcheck.errors import CannotAsk
+from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
 TEXT = "text tower"  # key of what was inferred
@@ -140,14 +141,15 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
     said = [
         name for name in names if not differences(as_pickled(found, architecture(name)), architecture(name))
     ]
-    decision = decide(said or names)
+    left = tuple(said) or names
+    decision = decide(left)
     usual = usual_preprocessing(names)
-    config = as_pickled(found, architecture(decision.name or names[0]))
+    config = as_pickled(found, architecture(decision.name or left[0]))
     config = {**config, "preprocess_cfg": usual.config}
     if decision.name is None:
-        refusal = f"'{found.path}' may be {' or '.join(names)}: {decision.by}; pass --model NAME."
+        refusal = f"'{found.path}' may be {' or '.join(left)}: {decision.by}; pass --model NAME."
         return found.checkpoint(
-            config, inferred={PREPROCESSED: usual.why}, candidates=names, undecided=refusal
+            config, inferred={PREPROCESSED: usual.why}, candidates=left, undecided=refusal
         )
     by = decision.by if found.quick_gelu is None else BY_CLASS
     return found.checkpoint(config, inferred={ARCHITECTURE: by, PREPROCESSED: usual.why})
@@ -200,14 +202,14 @@ def refuse_contradiction(where: str, recorded: Mapping[str, Any], model: str | N
         )
 
 
-def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = ()) -> Checkpoint:
+def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = (), progress: Progress = silent) -> Checkpoint:
     """Return a checkpoint whose architecture is certain, or refuse."""
     if not checkpoint.undecided:
         return checkpoint
     if not tasks or differ_in(checkpoint.candidates) != (ACTIVATION,):
         raise CannotAsk(checkpoint.undecided)
     ways = {name: settle(checkpoint, name) for name in checkpoint.candidates}
-    found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks)
+    found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks, progress)
     if found.name is None:
         raise CannotAsk(f"{checkpoint.undecided.rstrip('.')} ({found.by}).")
     sure = ways[found.name]

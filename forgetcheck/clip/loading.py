@@ -19,7 +19,7 @@ from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
 from forgetcheck.clip.reading import Weights, read_weights
-from forgetcheck.clip.spelling import SCALARS, Shape, harmless, renamed
+from forgetcheck.clip.spelling import SCALARS, Shape, Shapes, harmless, renamed
 from forgetcheck.clip.towers import TOWERS, tower
 from forgetcheck.errors import CannotAsk
 
@@ -70,10 +70,9 @@ def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
     """Compare a recorded config with the weights before anything is built: it may ask for terabytes."""
     if checkpoint.config["model_cfg"].get("text_cfg", {}).get("hf_model_name"):
         return  # only the hub knows its shapes
-    shapes = shapes_of(checkpoint.name, checkpoint.config["model_cfg"])
-    own = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    own = shapes_of(checkpoint.name, checkpoint.config["model_cfg"])
     tensors = scalars_shaped(renamed(read.tensors, own), own)
-    refuse_problems(checkpoint, [found for found in misfits(own, tensors) if "not fractions" not in found])
+    refuse_problems(checkpoint, misfits(own, shapes(tensors)))
 
 
 def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
@@ -148,18 +147,20 @@ def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any
 def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
     own = model.state_dict()
-    tensors = scalars_shaped(renamed(read.tensors, own), own)
-    refuse_problems(checkpoint, misfits(own, tensors))
+    tensors = scalars_shaped(renamed(read.tensors, own), shapes(own))
+    refuse_problems(checkpoint, [*misfits(shapes(own), shapes(tensors)), *not_fractions(own, tensors)])
     model.load_state_dict({**own, **tensors})
     return Origin(read.family, read.notes, read.doubts, census_of(tensors), read.head, read.head_bias)
 
 
-def scalars_shaped(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
+def scalars_shaped(tensors: Mapping[str, Tensor], own: Shapes) -> dict[str, Tensor]:
     """Give the logit scale and bias, 0-d or 1-d by age and taste, the shape that the model has."""
     return {
-        name: value.reshape(own[name].shape)
-        if name in SCALARS and name in own and value.numel() == own[name].numel()
-        else value
+        name: value.reshape(own[name]) if name in SCALARS and name in own and value.numel() == 1 else value
         for name, value in tensors.items()
     }
 
@@ -172,22 +173,25 @@ def refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
         )
 
 
-def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Say in words which tensors a model misses, doesn't know, or has in another kind or shape."""
-    shared = [name for name in own if name in tensors]
+def misfits(own: Shapes, found: Shapes) -> list[str]:
+    """Say in words which tensors a model misses, doesn't know, or has in another shape."""
     return [
-        *(f"'{name}' is missing" for name in own if name not in tensors and not harmless(name)),
-        *(f"'{name}' is unknown" for name in tensors if name not in own),
+        *(f"'{name}' is missing" for name in own if name not in found and not harmless(name)),
+        *(f"'{name}' is unknown" for name in found if name not in own),
         *(
-            f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
-            for name in shared
-            if own[name].is_floating_point() and not tensors[name].is_floating_point()
+            f"'{name}' is {found[name]}, not {shape}"
+            for name, shape in own.items()
+            if name in found and found[name] != shape
         ),
-        *(
-            f"'{name}' is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
-            for name in shared
-            if tensors[name].shape != own[name].shape
-        ),
+    ]
+
+
+def not_fractions(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Say in words which tensors hold whole numbers where the model has fractions."""
+    return [
+        f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
+        for name, value in own.items()
+        if name in tensors and value.is_floating_point() and not tensors[name].is_floating_point()
     ]
 
 
@@ -257,4 +261,4 @@ def shapes_of(name: str, model_config: Mapping[str, Any]) -> dict[str, Shape]:
             raise
         except Exception as problem:  # whatever a config makes open_clip or timm trip over
             raise CannotAsk(f"open_clip cannot build {name} ({type(problem).__name__}: {problem}).") from None
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    return shapes(model.state_dict())

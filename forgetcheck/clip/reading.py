@@ -35,7 +35,7 @@ from forgetcheck.clip.formats.safetensors_files import (
 from forgetcheck.clip.formats.transformers_folder import convert_folder
 from forgetcheck.errors import CannotAsk
 
-__all__ = ["FLOATS", "Weights", "has_weights", "read_metadata", "read_state_dict", "read_weights"]
+__all__ = ["FLOATS", "Weights", "has_weights", "read_metadata", "read_weights"]
 FILES = (  # of a folder, in the order of open_clip
     "open_clip_model.safetensors",
     "model.safetensors",
@@ -64,11 +64,6 @@ def read_weights(path: Path, finite: bool = True) -> Weights:
         )
     weights = settled(path, raw)
     return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return dense CPU tensors by name."""
-    return read_weights(path).tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import Split, SplitName, Task
-from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import left_out, parts_among
 from forgetcheck.tasks.rows import Columns, Row, read_rows
 from forgetcheck.tasks.samples import Samples, file_samples
 
 
 @dataclass(frozen=True)
-class Csv(Task):
+class Csv(Indexed, Task):
     """One row per image. A column that is not declared is refused, unless others=ignore."""
 
     path: str
@@ -39,25 +39,6 @@ class Csv(Task):
     prompts: str = ""  # a file of templates
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.index.class_names
-
-    @cached_property
-    def templates(self) -> tuple[str, ...]:
-        return naming.templates_from(self.prompts)
-
-    @property
-    def tolerated(self) -> float:
-        return self.unreadable
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.index.notes
-
-    def split(self, name: SplitName) -> Split:
-        return self.index.split(name)
 
     @cached_property
     def index(self) -> Index:

@@ -13,16 +13,16 @@ from typing import Literal
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.decoding import SUFFIXES
-from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.walking import Walk, spelling
 
 
 @dataclass(frozen=True)
-class Folder(Task):
+class Folder(Indexed, Task):
     """Images by class; links are followed inside the folder only, unless links=follow."""
 
     path: str
@@ -31,25 +31,6 @@ class Folder(Task):
     prompts: str = ""  # a file of templates
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.index.class_names
-
-    @cached_property
-    def templates(self) -> tuple[str, ...]:
-        return naming.templates_from(self.prompts)
-
-    @property
-    def tolerated(self) -> float:
-        return self.unreadable
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.index.notes
-
-    def split(self, name: SplitName) -> Split:
-        return self.index.split(name)
 
     @cached_property
     def index(self) -> Index:

@@ -18,9 +18,9 @@ from huggingface_hub import constants
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import read_file, refuse_large
-from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import left_out, parts_among
 from forgetcheck.tasks.samples import Samples, is_below
 
@@ -30,7 +30,7 @@ SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 
 
 @dataclass(frozen=True)
-class Huggingface(Task):
+class Huggingface(Indexed, Task):
     """One row per image; what is left empty is found if there is one choice."""
 
     path: str  # of the hub, or a folder
@@ -44,25 +44,6 @@ class Huggingface(Task):
     classes: str = ""  # a file with one class name a line
     prompts: str = ""  # a file of templates
     unreadable: Share = 0.0
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.index.class_names
-
-    @cached_property
-    def templates(self) -> tuple[str, ...]:
-        return naming.templates_from(self.prompts)
-
-    @property
-    def tolerated(self) -> float:
-        return self.unreadable
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.index.notes
-
-    def split(self, name: SplitName) -> Split:
-        return self.index.split(name)
 
     @cached_property
     def index(self) -> Index:

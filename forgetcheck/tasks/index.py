@@ -1,5 +1,6 @@
 """Index: what a source found where it was told to look, from which every split is taken."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName
+from forgetcheck.tasks.naming import templates_from
 from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out
 from forgetcheck.tasks.samples import Samples
 
@@ -38,3 +40,34 @@ class Index:
     def held(self) -> NDArray[np.bool_]:  # (n,)
         assert self.whole is not None
         return held_out(self.whole)
+
+
+class Indexed:
+    """What every source with an index answers alike; its own part is to make the index."""
+
+    prompts: str  # a file of templates, empty for the general one
+    unreadable: float  # the share of images that may be unreadable
+
+    @property
+    @abstractmethod
+    def index(self) -> Index:
+        """Look where it was told to. Raises CannotAsk with the way out where nothing is there."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.index.class_names
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        return templates_from(self.prompts)
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.index.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.index.split(name)

@@ -19,9 +19,9 @@ from PIL import Image
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.decoding import as_rgb, refusing
-from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.torchvision_sets import KINDS, Kind
 
@@ -32,7 +32,7 @@ NAMES = ("classes", "categories", "all_categories", "_characters", "class_to_idx
 
 
 @dataclass(frozen=True)
-class Torchvision(Task):
+class Torchvision(Indexed, Task):
     """`torchvision.datasets.<name>(root)`; `variant` is what else a few of them must be told."""
 
     name: str
@@ -48,25 +48,6 @@ class Torchvision(Task):
             raise unknown_name(
                 "classification data set of torchvision", self.name, KINDS, "forgetcheck list tasks"
             )
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.index.class_names
-
-    @cached_property
-    def templates(self) -> tuple[str, ...]:
-        return naming.templates_from(self.prompts)
-
-    @property
-    def tolerated(self) -> float:
-        return self.unreadable
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.index.notes
-
-    def split(self, name: SplitName) -> Split:
-        return self.index.split(name)
 
     @cached_property
     def index(self) -> Index:

@@ -26,7 +26,7 @@ from forgetcheck.clip.deciding import (
 )
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, is_guess, look_at
-from forgetcheck.clip.identifying import BY_CLASS, TOLD, settled
+from forgetcheck.clip.identifying import BY_CLASS, TOLD, Bare, by_shapes, settled
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.settings import differences
 from forgetcheck.errors import CannotAsk
@@ -335,3 +335,11 @@ def test_names_are_those_the_user_gave(tmp_path: Path, vit_folder: Path, tiny: E
     save(blob, plain(tiny))
     (tmp_path / "nice.pt").symlink_to(blob)
     assert find_checkpoint(str(tmp_path / "nice.pt")).name == "nice"
+
+
+def test_what_the_class_of_the_activation_rules_out_is_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RN50-quickgelu", "convnext_base_w", "convnext_base_w_320")
+    monkeypatch.setattr("forgetcheck.clip.identifying.matching", lambda _: names)
+    found = by_shapes(Bare(Path("module.pt"), {"visual.a": (1,)}, None, quick_gelu=False), None)
+    assert found.candidates == names[1:]
+    assert "RN50" not in found.undecided

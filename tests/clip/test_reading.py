@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forgetcheck.clip.reading import read_metadata, read_state_dict, read_weights
+from forgetcheck.clip.reading import read_metadata, read_weights
 from forgetcheck.errors import CannotAsk
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
@@ -24,7 +24,7 @@ def assert_same(found):
 
 def refused(path, *words):
     with pytest.raises(CannotAsk) as caught:
-        read_state_dict(path)
+        read_weights(path)
     text = str(caught.value)
     assert "\n" not in text
     assert path.name in text
@@ -34,14 +34,14 @@ def refused(path, *words):
 
 def test_safetensors_with_any_suffix(tmp_path):
     save_file(WEIGHTS, tmp_path / "w.pt", {"who": "me"})
-    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert_same(read_weights(tmp_path / "w.pt").tensors)
     assert read_metadata(tmp_path / "w.pt") == {"who": "me"}
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_torch_files(tmp_path, zipped):
     torch.save(WEIGHTS, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
-    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert_same(read_weights(tmp_path / "w.pt").tensors)
     assert read_metadata(tmp_path / "w.pt") == {}
 
 
@@ -115,7 +115,7 @@ def test_parts_with_an_index(tmp_path):
 
 def test_a_prefix_that_not_all_names_share_stays(tmp_path):
     torch.save({"module.a": WEIGHTS["a"], "b": WEIGHTS["b"]}, tmp_path / "w.pt")
-    assert set(read_state_dict(tmp_path / "w.pt")) == {"module.a", "b"}
+    assert set(read_weights(tmp_path / "w.pt").tensors) == {"module.a", "b"}
 
 
 class Canary:
@@ -237,13 +237,13 @@ def test_other_weights_of_a_training_checkpoint_are_told(tmp_path, beside):
 
 def test_a_deepspeed_checkpoint(tmp_path):
     torch.save({"module": WEIGHTS, "optimizer": None, "ds_version": "0.15"}, tmp_path / "w.pt")
-    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert_same(read_weights(tmp_path / "w.pt").tensors)
 
 
 @pytest.mark.parametrize("prefix", ["net.", "clip.", "clip_model.", "_fsdp_wrapped_module."])
 def test_attributes_that_hold_the_model(tmp_path, prefix):
     torch.save({"state_dict": {prefix + name: value for name, value in WEIGHTS.items()}}, tmp_path / "w.pt")
-    assert_same(read_state_dict(tmp_path / "w.pt"))
+    assert_same(read_weights(tmp_path / "w.pt").tensors)
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_modules_that_were_wrapped_alone(tmp_path, wrapper):
 def test_two_tensors_never_become_one(tmp_path):
     names = {"visual.a", "visual._orig_mod.a"}
     save_file({name: torch.ones(1) for name in names}, tmp_path / "w.pt")
-    assert set(read_state_dict(tmp_path / "w.pt")) == names
+    assert set(read_weights(tmp_path / "w.pt").tensors) == names
 
 
 def test_averaged_weights_of_torch(tmp_path):
     averaged = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(2, 3))
     torch.save(averaged.state_dict(), tmp_path / "w.pt")
-    assert set(read_state_dict(tmp_path / "w.pt")) == {"weight", "bias"}
+    assert set(read_weights(tmp_path / "w.pt").tensors) == {"weight", "bias"}
 
 
 def test_a_head_behind_the_prefix_of_a_trainer(tmp_path):

@@ -13,7 +13,7 @@ from forgetcheck import __version__
 from forgetcheck.clip.checkpoint import CONFIG, HEADER, WEIGHTS
 from forgetcheck.clip.converting import read_clip
 from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.reading import read_state_dict
+from forgetcheck.clip.reading import read_weights
 from forgetcheck.clip.towers import digests
 from forgetcheck.clip.writing import Clip, write_clip
 from forgetcheck.errors import CannotAsk
@@ -71,7 +71,7 @@ def clip(request, encoder):
 def test_every_bit_survives(tmp_path, clip, kind):
     path = tmp_path / name_of(kind)
     write_clip(path, clip, kind)
-    assert_same_bits(read_state_dict(weights_in(path)), clip.tensors)
+    assert_same_bits(read_weights(weights_in(path)).tensors, clip.tensors)
 
 
 def test_the_resnet_holds_whole_numbers(encoders):
@@ -89,7 +89,7 @@ def test_from_any_format_to_any_other(tmp_path, encoder, first, second, precisio
     write_clip(start, clip, first)
     found = read_clip(str(start), str(tmp_path / "model") if first == "pt" else None)
     write_clip(end, found.clip, second)
-    assert_same_bits(read_state_dict(weights_in(end)), clip.tensors)
+    assert_same_bits(read_weights(weights_in(end)).tensors, clip.tensors)
     assert found.precision == str(precision).removeprefix("torch.")
 
 
@@ -176,7 +176,7 @@ def test_shared_and_turned_tensors_are_written_each_for_itself(tmp_path, kind):
     path = tmp_path / name_of(kind)
     clip = Clip({"model_cfg": {}, "preprocess_cfg": {}}, odd_memory(), {})
     write_clip(path, clip, kind)
-    assert_same_bits(read_state_dict(weights_in(path)), {k: v.detach() for k, v in odd_memory().items()})
+    assert_same_bits(read_weights(weights_in(path)).tensors, {k: v.detach() for k, v in odd_memory().items()})
     assert weights_in(path).stat().st_size < 10_000  # not the million numbers behind a part
 
 
@@ -212,7 +212,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, clip, kind):
         write_clip(path, other, kind)
     assert weights_in(path).read_bytes() == before
     write_clip(path, other, kind, overwrite=True)
-    assert_same_bits(read_state_dict(weights_in(path)), other.tensors)
+    assert_same_bits(read_weights(weights_in(path)).tensors, other.tensors)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 

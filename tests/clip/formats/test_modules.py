@@ -11,7 +11,7 @@ import torch
 from open_clip.transformer import QuickGELU
 from torch import nn
 
-from forgetcheck.clip.reading import read_state_dict, read_weights
+from forgetcheck.clip.reading import read_weights
 from forgetcheck.errors import CannotAsk
 
 
@@ -66,7 +66,7 @@ def test_the_state_dict_of_such_a_classifier(tmp_path, classifier):
 def test_an_image_encoder_with_its_text_tower(tmp_path, research, clip_model):
     """FLYP keeps both towers."""
     path = write("pickle", nn.DataParallel(research.ImageEncoder(clip_model)), tmp_path / "w.pt")
-    assert_equal(read_state_dict(path), clip_model.state_dict())
+    assert_equal(read_weights(path).tensors, clip_model.state_dict())
 
 
 def test_a_module_inside_a_training_checkpoint(tmp_path, clip_model):
@@ -90,7 +90,7 @@ def test_the_model_gives_the_same_embeddings_after_reading(tmp_path, clip_model,
         {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
         {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
     ).eval()
-    again.load_state_dict(read_state_dict(path))
+    again.load_state_dict(read_weights(path).tensors)
     with torch.no_grad():
         assert torch.equal(again.encode_image(images), clip_model.encode_image(images))
 
@@ -99,14 +99,14 @@ def test_shared_and_strided_tensors(tmp_path):
     base = torch.arange(12.0).view(3, 4)
     wanted = {"whole": base, "turned": base.T, "part": base[1:, 2], "tied": base, "none": torch.empty(0, 3)}
     for how in ("zip", "legacy", "pickle"):
-        assert_equal(read_state_dict(write(how, wanted, tmp_path / "w.pt")), wanted)
+        assert_equal(read_weights(write(how, wanted, tmp_path / "w.pt")).tensors, wanted)
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64])
 @pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
 def test_number_types(tmp_path, kind, how):
     wanted = {"a": torch.arange(5).to(kind), "b": nn.Parameter(torch.ones(2, 2))}
-    assert_equal(read_state_dict(write(how, wanted, tmp_path / "w.pt")), wanted)
+    assert_equal(read_weights(write(how, wanted, tmp_path / "w.pt")).tensors, wanted)
 
 
 def test_modules_that_share_modules_for_ever(tmp_path):
@@ -134,7 +134,7 @@ def test_buffers_that_no_state_dict_has(tmp_path, how):
     module = nn.Linear(2, 2)
     module.register_buffer("table", torch.ones(3), persistent=False)
     module.register_buffer("kept", torch.ones(3))
-    assert_equal(read_state_dict(write(how, module, tmp_path / "w.pt")), module.state_dict())
+    assert_equal(read_weights(write(how, module, tmp_path / "w.pt")).tensors, module.state_dict())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -156,7 +156,7 @@ def test_an_archive_without_checksums(tmp_path):
         torch.serialization.set_crc32_options(True)
     with zipfile.ZipFile(tmp_path / "w.pt") as archive:
         assert archive.testzip()
-    assert_equal(read_state_dict(tmp_path / "w.pt"), wanted)
+    assert_equal(read_weights(tmp_path / "w.pt").tensors, wanted)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
