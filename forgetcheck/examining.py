@@ -11,7 +11,7 @@ from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import ARCHITECTURE, BY_FUNCTION, doubt_activation
 from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.engine import half_precision
+from forgetcheck.clip.engine import computing
 from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.preparing import prepare
@@ -293,10 +293,10 @@ def examine_neighbours(encoder: Encoder, drawn: Drawn, progress: Progress) -> Di
 def examine_half(
     encoder: Encoder, drawn: Drawn, usual: Look, half: torch.dtype, progress: Progress
 ) -> Diagnosis:
-    """Compare fp32 with half precision (autocast), both towers. It informs: forgetcheck computes in fp32."""
+    """Compare fp32 with half precision, both towers. It informs: forgetcheck computes in fp32."""
     name = str(half).removeprefix("torch.")
     try:
-        with half_precision(encoder.device, half):
+        with computing(encoder.device, half):
             found = compare(usual, look(encoder, drawn, progress, name))
     except (RuntimeError, UserWarning) as problem:  # whatever this device's library lacks
         why = " ".join(str(problem).split())[:100]

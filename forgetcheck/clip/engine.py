@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,11 +13,12 @@ from torch import nn
 
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.feature_cache import FeatureCache
+from forgetcheck.clip.linear_layers import by_onednn, supported
 from forgetcheck.clip.team import Team
 from forgetcheck.errors import CannotAsk
 
 Precision = Literal["fp32", "bf16", "fp16"]
-HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_WORKERS = 16  # threads: beyond, Python's own lock is what they wait for
 
 
@@ -45,8 +46,14 @@ class Engine:
         """Run models without gradients, in this precision. Raises CannotAsk where a device can't."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
-            if self.precision != "fp32":
-                self.enter_half(stack, device)
+            try:
+                kind = KINDS[self.precision]
+                stack.enter_context(computing(device, kind, self.compiled))
+            except (RuntimeError, UserWarning) as problem:
+                why = " ".join(str(problem).split())[:100]
+                raise CannotAsk(
+                    f"device '{device}' can't compute in {self.precision} ({why}): leave --precision out."
+                ) from None
             yield
 
     def ready(self, encoder: Encoder) -> Encoder:
@@ -77,14 +84,22 @@ class Engine:
                 f"'{encoder.name}' can't be compiled here ({why}): leave --compile out."
             ) from None
 
-    def enter_half(self, stack: ExitStack, device: torch.device) -> None:
-        try:
-            stack.enter_context(half_precision(device, HALVES[self.precision]))
-        except (RuntimeError, UserWarning) as problem:
-            why = " ".join(str(problem).split())[:100]
-            raise CannotAsk(
-                f"device '{device}' can't compute in {self.precision} ({why}): leave --precision out."
-            ) from None
+
+@contextmanager
+def computing(device: torch.device, kind: torch.dtype, compiled: bool = False) -> Iterator[None]:
+    """Run models in numbers of this kind, as fast as the device can: logits and norms stay in float32.
+
+    Raises RuntimeError or UserWarning where a device can't. A compiler lays weights out by itself.
+    """
+    way: AbstractContextManager[None]
+    if supported(device, kind) and not compiled:
+        way = by_onednn(kind)
+    elif kind == torch.float32:
+        way = nullcontext()
+    else:
+        way = half_precision(device, kind)
+    with way:
+        yield
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.files import whole_file
 from forgetcheck.provenance import digest
 
-VERSION = 1  # of the format and of what decides an entry: another one never finds what this one wrote
+VERSION = 2  # of the format and of what decides an entry: another one never finds what this one wrote
 FOLDER = "features"
 SUFFIX = ".safetensors"
 GIB = 2**30
