@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from forgetcheck import catalog, gallery, provenance
 from forgetcheck.candidates import Candidate, Wishes, head_of, is_target, load, model_facts
@@ -14,13 +16,20 @@ from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.sharding import follow
 from forgetcheck.errors import CannotAsk
-from forgetcheck.probes.base import Probe
+from forgetcheck.probes.base import Probe, Question
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
 from forgetcheck.tasks.base import Split, SplitName, Task, size
 from forgetcheck.tasks.battery import Battery, summary
 
-PROBES = ("zero-shot", "zero-shot:text=base", "linear")  # put to every task of the battery
+PROBES = (  # each is put to the tasks of the battery that have the labels it needs
+    "zero-shot",
+    "zero-shot:text=base",
+    "linear",
+    "retrieval:to=text",
+    "retrieval:to=image",
+    "caption-choice",
+)
 TARGET_PROBE = "head"  # put to the task a run folder was tuned on
 
 
@@ -60,7 +69,8 @@ def audit(
     if not answers:
         why = unasked[0].why if unasked else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
-    lost = gallery.collect(answers, {job.name: job.test for job in asked_jobs if job.test}, pictures)
+    tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
+    lost = gallery.collect(answers, tests, pictures)
     described = describe(base, anchor, candidates, battery, probes)
     return Audit(answers, {**described, **engine.manner, "processes": engine.team.size}, unasked, lost)
 
@@ -72,7 +82,12 @@ class Job:
     name: str
     task: Task
     candidates: Sequence[Candidate]
-    probes: Mapping[str, Probe]
+    every: Mapping[str, Probe]
+
+    @property
+    def probes(self) -> Mapping[str, Probe]:
+        """Those that can be put to images with such labels."""
+        return {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
 
     @property
     def parts(self) -> tuple[SplitName, ...]:
@@ -81,7 +96,7 @@ class Job:
 
     @property
     def images(self) -> int:
-        return sum(size(self.task, part) for part in self.parts)
+        return sum(size(self.task, part) for part in self.parts)  # and texts to be read, of captioned ones
 
 
 def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
@@ -102,7 +117,7 @@ class Asked:
     """What came of one job."""
 
     name: str
-    test: Split | None  # the test samples that could be read; None: nothing could be asked
+    tests: Mapping[str, Split]  # the samples that each probe asked about
     found: Sequence[Answers | Unasked]
 
 
@@ -116,6 +131,10 @@ def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engi
 
 def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
+    if not job.probes:
+        why = f"it can't be put to images labelled by {job.task.labelled_by}: ask another --probe as well."
+        none = [Unasked(c.name, job.name, spec, why) for c in job.candidates for spec in job.every]
+        return Asked(job.name, {}, none)
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
         anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine)
@@ -125,19 +144,49 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
         refused = str(problem)
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
     found: list[Answers | Unasked] = []
+    tests: dict[str, Split] = {}
     for spec, probe in job.probes.items():
         able = [pair for pair in seen if probe.applies(pair[1], anchor)]
-        if refused:
-            found += [Unasked(candidate.name, job.name, spec, refused) for candidate, _ in able]
-        elif able:
-            found += ask(job.name, spec, probe, anchor, able)
-    return Asked(job.name, None if refused else readable(anchor), found)
+        if not able:
+            continue
+        try:
+            if refused:
+                raise CannotAsk(refused)
+            question = probe.question(anchor)
+            answered = probe.answer(anchor, anchor)
+        except CannotAsk as problem:
+            found += [Unasked(candidate.name, job.name, spec, str(problem)) for candidate, _ in able]
+            continue
+        tests[spec] = asked_about(anchor, question)
+        asked = Answers(
+            checkpoint="",
+            task=job.name,
+            probe=spec,
+            class_names=question.class_names,
+            labels=question.labels,
+            base=answered,
+            tuned=answered,
+            groups=tied(tests[spec].groups, question.places),
+            chance=question.chance,
+        )
+        found += [ask(asked, probe, anchor, candidate, task) for candidate, task in able]
+    return Asked(job.name, tests, found)
 
 
-def readable(seen: EncodedTask) -> Split:
-    """Return the test samples that were asked about."""
-    split, kept = seen.task.split("test"), seen.splits["test"].kept
-    return split if kept is None else split.take(kept)
+def asked_about(seen: EncodedTask, question: Question) -> Split:
+    """Return the samples of a question, in its order: test images that could be read."""
+    split, kept = replace(seen.task.split("test"), captions=None), seen.splits["test"].kept
+    readable = split if kept is None else split.take(kept)
+    some = readable.take(question.places)
+    return replace(some, ids=question.samples) if question.samples else some
+
+
+def tied(
+    groups: NDArray[np.int64] | None, places: NDArray[np.int64]
+) -> NDArray[np.int32] | None:  # (n,), (n,) -> (n,)
+    """Number the clusters that samples come in, by their source or as they are about one image."""
+    distinct, numbers = np.unique(places if groups is None else groups, return_inverse=True)
+    return None if len(distinct) == len(places) else numbers.astype(np.int32)
 
 
 def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
@@ -150,41 +199,26 @@ def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
 
 
 def ask(
-    task: str,
-    spec: str,
-    probe: Probe,
-    base: EncodedTask,
-    tuned: Sequence[tuple[Candidate, EncodedTask]],
-) -> Iterator[Answers | Unasked]:
-    """Put one question to the base once, and to every candidate."""
+    asked: Answers, probe: Probe, base: EncodedTask, candidate: Candidate, seen: EncodedTask
+) -> Answers | Unasked:
+    """Put to a candidate what the base has answered."""
     try:
-        answered = probe.answer(base, base)
+        reply = probe.answer(seen, base)
     except CannotAsk as problem:
-        yield from (Unasked(candidate.name, task, spec, str(problem)) for candidate, _ in tuned)
-        return
-    for candidate, seen in tuned:
-        try:
-            reply = probe.answer(seen, base)
-        except CannotAsk as problem:
-            yield Unasked(candidate.name, task, spec, str(problem))
-            continue
-        yield Answers(
-            checkpoint=candidate.name,
-            task=task,
-            probe=spec,
-            class_names=base.task.class_names,
-            labels=base.splits["test"].labels.numpy().astype("int32"),
-            base=answered,
-            tuned=reply,
-            identical=probe.identical(seen, base) and not candidate.mismatch,
-            target=is_target(candidate, base.task),
-            warnings=(
-                *candidate.warnings,
-                *left_out(base),
-                *doubts("base", answered),
-                *doubts("tuned", reply),
-            ),
-        )
+        return Unasked(candidate.name, asked.task, asked.probe, str(problem))
+    return replace(
+        asked,
+        checkpoint=candidate.name,
+        tuned=reply,
+        identical=probe.identical(seen, base) and not candidate.mismatch,
+        target=is_target(candidate, base.task),
+        warnings=(
+            *candidate.warnings,
+            *left_out(base),
+            *doubts("base", asked.base),
+            *doubts("tuned", reply),
+        ),
+    )
 
 
 def left_out(seen: EncodedTask) -> list[str]:

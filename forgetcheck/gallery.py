@@ -16,12 +16,14 @@ QUALITY = 80  # of JPEG beyond
 PROBE = "zero-shot"  # whose answers are shown, where it was asked
 
 
-def collect(answers: Sequence[Answers], tests: Mapping[str, Split], count: int) -> tuple[Lost, ...]:
+Tests = Mapping[tuple[str, str], Split]  # the samples that are asked about, by task and probe
+
+
+def collect(answers: Sequence[Answers], tests: Tests, count: int) -> tuple[Lost, ...]:
     """Return at most `count` samples per checkpoint that the base got right and the tuned model gets wrong.
 
     The concepts that lost most come first, one sample of each in turn; of a concept, those that the
-    base was surest of. The task a checkpoint was tuned on is left out. `tests` are the samples of each
-    task that the answers are about.
+    base was surest of. The task a checkpoint was tuned on is left out. Of each task one probe is shown.
     """
     checkpoints = dict.fromkeys(item.checkpoint for item in answers)
     return tuple(
@@ -29,21 +31,21 @@ def collect(answers: Sequence[Answers], tests: Mapping[str, Split], count: int) 
     )
 
 
-def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Mapping[str, Split]) -> Iterator[Lost]:
-    asked = [item for item in answers if item.checkpoint == checkpoint and not item.target]
-    probes = [item.probe for item in asked]
-    probe = PROBE if PROBE in probes else next(iter(probes), None)
-    queues = [
-        (item, queue)
-        for item in asked
-        if item.probe == probe
-        for queue in queues_of(item)
-    ]  # fmt: skip
+def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Tests) -> Iterator[Lost]:
+    shown: dict[str, Answers] = {}
+    for item in answers:
+        if (
+            item.checkpoint == checkpoint
+            and not item.target
+            and (item.probe == PROBE or item.task not in shown)
+        ):
+            shown[item.task] = item
+    queues = [(item, queue) for item in shown.values() for queue in queues_of(item)]
     queues.sort(key=lambda pair: -len(pair[1]))
     for turn in zip_longest(*(queue for _, queue in queues)):
         for (item, _), sample in zip(queues, turn, strict=True):
             if sample is not None:
-                yield look_at(item, tests[item.task], int(sample))
+                yield look_at(item, tests[item.task, item.probe], int(sample))
 
 
 def queues_of(item: Answers) -> Iterator[list[int]]:

@@ -31,7 +31,11 @@ class Painted(Task):
         )
 
 
-TESTS = {name: Painted().split("test") for name in ("shape", "colour", "digits")}
+TESTS = {
+    (name, probe): Painted().split("test")
+    for name in ("shape", "colour", "digits")
+    for probe in ("zero-shot", "linear")
+}
 
 
 def test_concepts_that_lost_most_come_first_in_turn():

@@ -159,6 +159,7 @@ def doubt_activation(
 
 def sampled(tasks: Sequence[Task], most: int = MAX_IMAGES) -> list[Task]:
     """Keep some `most` test images of all tasks together. Raises CannotAsk if there are none."""
+    tasks = [task for task in tasks if task.labelled_by == "class"]
     sizes = [size(task, "test") for task in tasks]
     if not any(sizes):
         raise CannotAsk("no task has test images: nothing would be measured.")

@@ -1,7 +1,7 @@
 """EncodedTask: one model on one task. One decode and one pass per model feed every probe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 
 import numpy as np
@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forgetcheck.clip.captions import EncodedCaptions, read_captions
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.encoding import Part, Report
 from forgetcheck.clip.engine import Engine
-from forgetcheck.clip.feature_cache import Features
+from forgetcheck.clip.feature_cache import Features, known_or_made
 from forgetcheck.clip.feature_keys import image_facts, prompt_facts
 from forgetcheck.clip.heads import Classifier, class_embeddings
 from forgetcheck.clip.sharding import encode_together
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
-from forgetcheck.provenance import digest
-from forgetcheck.tasks.base import SplitName, Task
+from forgetcheck.tasks.base import SplitName, Task, texts
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class EncodedSplit:
     labels: Tensor  # (n,) int64
     kept: NDArray[np.int64] | None = None  # (n,) which samples of the part these are; None: all
     unread: str = ""  # what was left out, in half a line
+    captions: EncodedCaptions | None = None  # where they are the labels
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def encode_task(
     """
     engine = engine or Engine()
     splits = {part: task.split(part) for part in parts}
-    total = sum(len(split) for split in splits.values())
+    total = sum(len(split) + len(texts(split)) for split in splits.values())
     seen: dict[SplitName, list[EncodedSplit]] = {}
     before = 0
     for part, split in splits.items():
@@ -84,11 +85,15 @@ def encode_task(
             raise CannotAsk(f"task '{name}' has no {part} images: nothing would be measured.")
         asked = Part(name, task, part, split)
 
-        def report(done: int, note: str = "", before: int = before) -> None:
-            progress(f"embedding {name}", before + done, total, note)
+        def report(done: int, note: str = "") -> None:
+            progress(f"embedding {name}", before + done, total, note)  # noqa: B023 (called before the next)
 
         seen[part] = together(asked, features_of(asked, encoders, report, engine))
         before += len(split)
+        if split.captions:
+            read = read_captions(split.captions, seen[part][0].kept, encoders, report, engine)
+            seen[part] = [replace(saw, captions=said) for saw, said in zip(seen[part], read, strict=True)]
+            before += len(split.captions.distinct)
     return [
         EncodedTask(task, encoder, {part: seen[part][number] for part in parts}, engine=engine)
         for number, encoder in enumerate(encoders)
@@ -97,29 +102,16 @@ def encode_task(
 
 def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:
     """Take what every model sees from the cache, and run those that aren't in it; equal ones run once."""
-    cache, contents = engine.cache, part.split.contents
-    if cache is None or contents is None:  # data of unknown contents could be other data the next time
+    contents = part.split.contents
+    if engine.cache is None or contents is None:  # data of unknown contents could be other data the next time
         return encode_together(part, encoders, report, engine)
     known = contents()
     facts = [image_facts(encoder, engine.manner, part.name, known) for encoder in encoders]
-    keys = [digest(each) for each in facts]
-    found: dict[str, Features] = {}
-    missing: dict[str, int] = {}
-    for number, key in enumerate(keys):
-        if key in found or key in missing:
-            continue
-        stored = cache.get(facts[number])
-        if stored is None:
-            missing[key] = number
-        else:
-            found[key] = stored
-    if missing:
-        fresh = encode_together(part, [encoders[number] for number in missing.values()], report, engine)
-        for (key, number), features in zip(missing.items(), fresh, strict=True):
-            cache.put(facts[number], features)
-            found[key] = features
-    report(len(part.split), "" if missing else "from the cache")
-    return [found[key] for key in keys]
+
+    def run(missing: Sequence[int]) -> list[Features]:
+        return encode_together(part, [encoders[number] for number in missing], report, engine)
+
+    return known_or_made(engine.cache, facts, run, lambda: report(len(part.split), "from the cache"))
 
 
 def together(part: Part, found: Sequence[Features]) -> list[EncodedSplit]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +149,29 @@ class FeatureCache:
             with suppress(OSError):  # not empty, or not there
                 folder.rmdir()
         return removed
+
+
+def known_or_made(
+    cache: FeatureCache | None,
+    facts: Sequence[Mapping[str, Any]],
+    make: Callable[[Sequence[int]], Sequence[Features]],
+    spared: Callable[[], None] = lambda: None,
+) -> list[Features]:
+    """Return an entry for each of `facts`: from the cache, or made together; equal ones are made once.
+
+    `make` is given the places of those that are missing. `spared` is called if none is.
+    """
+    keys = [digest(each) for each in facts]
+    places = {key: number for number, key in reversed(list(enumerate(keys)))}
+    found = {key: cache.get(facts[number]) if cache else None for key, number in places.items()}
+    missing = sorted(number for key, number in places.items() if found[key] is None)
+    if not missing:
+        spared()
+    for number, made in zip(missing, make(missing) if missing else (), strict=True):
+        if cache:
+            cache.put(facts[number], made)
+        found[keys[number]] = made
+    return [entry for key in keys if (entry := found[key]) is not None]
 
 
 def cache_folder() -> Path | None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from forgetcheck.clip.encoder import Encoder, text_part
 from forgetcheck.clip.settings import effective, listed, preprocessing
-from forgetcheck.provenance import installed
+from forgetcheck.provenance import digest, installed
 
 IMAGE_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "pillow", "numpy")
 TEXT_PACKAGES = ("torch", "open_clip_torch", "transformers", "tokenizers", "ftfy")
+TEXTS = 4096  # tokenized at a time: bounds the memory
 
 Facts = Mapping[str, Any]
 
@@ -43,14 +44,24 @@ def prompt_facts(
     The tokens are part of it: nothing else shows what a tokenizer from elsewhere makes of a text.
     """
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
+    words = {"class_names": list(class_names), "templates": list(templates)}
+    return {"what": "prompts", **words, **text_facts(encoder, manner, prompts)}
+
+
+def caption_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:
+    """Name what a text tower reads in captions."""
+    return {"what": "captions", "texts": digest(list(texts)), **text_facts(encoder, manner, texts)}
+
+
+def text_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:
+    tokens = hashlib.sha256()
+    for start in range(0, len(texts), TEXTS):
+        tokens.update(encoder.tokenizer(list(texts[start : start + TEXTS])).numpy().tobytes())
     return {
-        "what": "prompts",
         "weights": encoder.digests["text"],
         "config": without(effective(encoder.config), "vision_cfg."),
         "tower": described(text_part(encoder.model)),
-        "class_names": list(class_names),
-        "templates": list(templates),
-        "tokens": hashlib.sha256(encoder.tokenizer(prompts).numpy().tobytes()).hexdigest(),
+        "tokens": tokens.hexdigest(),
         "manner": dict(manner),
         "device": encoder.device.type,
         "packages": {name: installed(name) for name in TEXT_PACKAGES},

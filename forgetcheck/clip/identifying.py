@@ -206,7 +206,8 @@ def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = (), progress: Progre
     """Return a checkpoint whose architecture is certain, or refuse."""
     if not checkpoint.undecided:
         return checkpoint
-    if not tasks or differ_in(checkpoint.candidates) != (ACTIVATION,):
+    askable = any(task.labelled_by == "class" for task in tasks)
+    if not askable or differ_in(checkpoint.candidates) != (ACTIVATION,):
         raise CannotAsk(checkpoint.undecided)
     ways = {name: settle(checkpoint, name) for name in checkpoint.candidates}
     found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks, progress)

@@ -7,12 +7,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from forgetcheck.clip.captions import EncodedCaptions
 from forgetcheck.clip.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
-from forgetcheck.tasks.base import SplitName
+from forgetcheck.tasks.base import SplitName, Task
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every model alike, and what would be right."""
+
+    class_names: tuple[str, ...]
+    labels: NDArray[np.int32]  # (n,) indices into class_names
+    places: NDArray[np.int64]  # (n,) which of the task's test images each sample is about
+    samples: tuple[str, ...] = ()  # (n,) what to call each, if not by its image
+    chance: NDArray[np.float64] | None = None  # (1 + c,) if it isn't what the base's answers say of it
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,15 @@ class Probe(ABC):
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
         """Say what `model` thinks of every test sample. For the base itself, both are the same."""
 
+    def asks(self, task: Task) -> bool:
+        """Whether it can be put to tasks of this kind at all."""
+        return task.labelled_by == "class"
+
+    def question(self, base: EncodedTask) -> Question:
+        """Say what is asked: the class of every test image, unless the probe asks something else."""
+        labels = base.splits["test"].labels.numpy().astype(np.int32)
+        return Question(base.task.class_names, labels, np.arange(len(labels)))
+
     def applies(self, tuned: EncodedTask, base: EncodedTask) -> bool:
         """Whether the question makes sense for this pair."""
         return True
@@ -34,11 +56,24 @@ class Probe(ABC):
         return tuned.encoder.digests == base.encoder.digests
 
 
+def captions_of(model: EncodedTask) -> EncodedCaptions:
+    """Return the captions of the test images, as the model reads them."""
+    found = model.splits["test"].captions
+    if found is None:
+        raise CannotAsk("its images have no captions: ask zero-shot, or linear.")
+    return found
+
+
+def refuse_unusable(values: Tensor) -> None:
+    """Refuse what isn't finite, or the first class would win, quietly."""
+    if not bool(torch.isfinite(values).all()):
+        raise CannotAsk("the logits became NaN or Inf: the logit_scale or the head of a model is unusable.")
+
+
 def said(logits: Tensor, notes: Mapping[str, Any] | None = None) -> Said:
     """Turn logits (n, c), float32 or better, into predictions with their confidence."""
     confidence, label = logits.softmax(dim=1).max(dim=1)
-    if not bool(torch.isfinite(confidence).all()):  # or the first class would win, quietly
-        raise CannotAsk("the logits became NaN or Inf: the logit_scale or the head of a model is unusable.")
+    refuse_unusable(confidence)
     return Said(
         label=label.numpy().astype(np.int32),
         confidence=confidence.numpy().astype(np.float32),

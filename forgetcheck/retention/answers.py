@@ -47,6 +47,8 @@ class Answers:
     identical: bool = False  # the weights this question depends on are the same, bit for bit
     target: bool = False  # the task this checkpoint was tuned on
     warnings: tuple[str, ...] = ()
+    groups: NDArray[np.int32] | None = None  # (n,) samples of one image, patient ...; None: independent
+    chance: NDArray[np.float64] | None = None  # (1 + c,) of the task and each class; None: see compare.chance
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class QuestionRecord(BaseModel):
     labels: str
     base: SaidRecord
     tuned: SaidRecord
+    groups: str | None = None
+    chance: str | None = None
 
 
 class UnaskedRecord(BaseModel):
@@ -191,6 +195,11 @@ def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         "labels": store(item.labels, arrays),
         "base": pack_said(item.base, arrays),
         "tuned": pack_said(item.tuned, arrays),
+        **{
+            name: store(array, arrays)
+            for name, array in (("groups", item.groups), ("chance", item.chance))
+            if array is not None
+        },
     }
 
 
@@ -291,6 +300,10 @@ def fits(item: Answers) -> bool:
     others = (item.base.confidence, item.tuned.confidence)
     shapes = {array.shape for array in (*arrays, *others)}
     kinds = [array.dtype.kind for array in (*arrays, *others)]
+    if item.groups is not None and (item.groups.dtype.kind, item.groups.shape) != ("i", item.labels.shape):
+        return False
+    if item.chance is not None and not fits_chance(item.chance, len(item.class_names)):
+        return False
     if kinds != ["i", "i", "i", "f", "f"] or shapes != {(item.labels.size,)}:
         return False
     if not all(((array >= 0) & (array <= 1)).all() for array in others):  # nor NaN
@@ -298,6 +311,11 @@ def fits(item: Answers) -> bool:
     if item.identical and (item.base.label != item.tuned.label).any():
         return False
     return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
+
+
+def fits_chance(chance: NDArray[Any], classes: int) -> bool:
+    shaped = chance.dtype.kind == "f" and chance.shape == (1 + classes,)
+    return shaped and bool(((chance >= 0) & (chance <= 1)).all())  # nor NaN
 
 
 def repeated(answers: Sequence[Answers]) -> Answers | None:
@@ -323,6 +341,8 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
         identical=item.identical,
         target=item.target,
         warnings=tuple(item.warnings),
+        groups=None if item.groups is None else arrays[item.groups],
+        chance=None if item.chance is None else arrays[item.chance],
     )
 
 

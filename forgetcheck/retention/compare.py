@@ -106,11 +106,15 @@ def compare(questions: Sequence[Answers], confidence: float) -> list[Retention]:
 def rows_of(
     answers: Answers, facts: Sequence[tuple[int, int, int, int, int, float, float, float]]
 ) -> Iterator[Retention]:
-    """Yield the rows of one question from their counts, the whole task first."""
+    """Yield the rows of one question from their counts, the whole task first.
+
+    A single kind of captions that is all of its task would be the same row once more.
+    """
     confused = confusions(answers)
     for place, (concept, fact) in enumerate(zip((None, *answers.class_names), facts, strict=True)):
         n, base, tuned, lost, gained, low, high, chance_p = fact
-        if n == 0:  # a concept without samples
+        whole = answers.chance is not None and concept is not None and n == facts[0][0]
+        if n == 0 or whole:
             continue
         yield Retention(
             checkpoint=answers.checkpoint,
@@ -179,12 +183,14 @@ def count(answers: Answers) -> Tally:
 
 
 def chance(answers: Answers) -> Floats:
-    """Return how often the base would be right without looking at the image.
+    """Return how often the base would be right without looking at the image, as the probe says or:
 
     For a class: as often as the base names it at all, so that a model which answers 'dog' to
     everything does not 'know' dogs. For the task: what that gives over its classes, by how common they
     are; a base that always names the commonest class is right just so often. Never below 1/c.
     """
+    if answers.chance is not None:
+        return answers.chance
     classes, n = len(answers.class_names), len(answers.labels)
     share = np.bincount(answers.labels, minlength=classes) / n
     named = np.bincount(answers.base.label, minlength=classes) / n

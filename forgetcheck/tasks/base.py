@@ -13,10 +13,41 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.provenance import digest
 
 SplitName = Literal["train", "test"]
+Label = Literal["class", "caption", "swap"]
+Places = NDArray[np.int64]
 
 
 class Unreadable(Exception):
     """An image that cannot be decoded. The argument says why, in half a line."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What is said of the images of a part, one entry per caption."""
+
+    places: Places  # (m,) which image each is about
+    kinds: Places  # (m,) indices into the task's class_names
+    texts: tuple[str, ...]  # (m,)
+    swaps: tuple[str, ...]  # (m,) the caption with something changed so that it is wrong; empty: none
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Every text once, sorted."""
+        return tuple(sorted({*self.texts, *filter(None, self.swaps)}))
+
+    def take(self, images: Places) -> "Captions":
+        """Keep the captions of these images (m,), by their new places; their order stays."""
+        moved = dict(zip(images.tolist(), range(len(images)), strict=True))
+        kept = [number for number, place in enumerate(self.places.tolist()) if place in moved]
+        return Captions(
+            np.array([moved[place] for place in self.places[kept].tolist()], dtype=np.int64),
+            self.kinds[kept],
+            tuple(self.texts[number] for number in kept),
+            tuple(self.swaps[number] for number in kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -30,6 +61,7 @@ class Split:
         None  # (n,) samples of one cluster, such as a patient; None: independent
     )
     contents: Callable[[], str] | None = None  # digest of every id, label and byte in order; None: unknown
+    captions: Captions | None = None  # one or more for every image, where they are the labels
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,6 +75,7 @@ class Split:
             image=lambda i: self.image(int(indices[i])),
             groups=None if self.groups is None else self.groups[indices],
             contents=None if contents is None else lambda: digest([contents(), indices.tolist()]),
+            captions=self.captions and self.captions.take(indices),
         )
 
 
@@ -70,6 +103,14 @@ class Task(ABC):
         return self
 
     @property
+    def labelled_by(self) -> Label:
+        """What images come with: a class each, captions, or captions that have a swap.
+
+        The classes of the latter are kinds of captions, often a single one; they have no templates.
+        """
+        return "class"
+
+    @property
     def tolerated(self) -> float:
         """The share of images that may be unreadable before the task can't be asked."""
         return 0.0
@@ -81,11 +122,17 @@ class Task(ABC):
 
 
 def size(task: Task, name: SplitName) -> int:
-    """Count the samples of a part; none where it can't be asked, which is told when it is."""
+    """Count the images and captions of a part; none where it can't be asked, which is told when it is."""
     try:
-        return len(task.split(name))
+        split = task.split(name)
+        return len(split) + len(texts(split))
     except CannotAsk:
         return 0
+
+
+def texts(split: Split) -> tuple[str, ...]:
+    """Return the captions to be read with the images of a part."""
+    return split.captions.distinct if split.captions else ()
 
 
 def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:

@@ -46,6 +46,10 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
             return self.source.notes
 
     @property
+    def labelled_by(self) -> base.Label:
+        return self.source.labelled_by
+
+    @property
     def tolerated(self) -> float:
         return self.source.tolerated
 

@@ -87,7 +87,7 @@ def test_no_other_facts_find_it(cache, changed):
 
 def test_another_version_of_the_format_never_finds_it(cache, monkeypatch):
     cache.put(FACTS, features())
-    monkeypatch.setattr(feature_cache, "VERSION", 2)
+    monkeypatch.setattr(feature_cache, "VERSION", feature_cache.VERSION + 1)
     assert cache.get(FACTS) is None
 
 

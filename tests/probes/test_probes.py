@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from captioned import Told
 from sklearn.neighbors import KNeighborsClassifier
 
 from forgetcheck import catalog
@@ -25,12 +26,24 @@ def seen(tiny) -> EncodedTask:
     return found
 
 
+@pytest.fixture(scope="session")
+def every_label(tiny, seen) -> list[EncodedTask]:
+    """One task for each kind of label."""
+    told = [encode_task(label, Told(label), [tiny], ("test",))[0] for label in ("caption", "swap")]
+    return [seen, *told]
+
+
 @pytest.mark.parametrize("name", catalog.names("probes"))
-def test_a_probe_answers_every_sample_the_same_way_twice(name, seen):
+def test_a_probe_answers_every_sample_the_same_way_twice(name, every_label):
     probe = catalog.build("probes", name)
-    first, again = probe.answer(seen, seen), probe.answer(seen, seen)
-    assert first.label.shape == first.confidence.shape == (600,)
-    assert first.label.dtype == np.int32
+    (seen,) = (task for task in every_label if probe.asks(task.task))
+    question, first, again = probe.question(seen), probe.answer(seen, seen), probe.answer(seen, seen)
+    assert first.label.shape == first.confidence.shape == question.labels.shape == question.places.shape
+    assert question.places.max() < len(seen.splits["test"].labels)
+    assert not question.samples or len(question.samples) == len(question.labels)
+    assert question.chance is None or question.chance.shape == (1 + len(question.class_names),)
+    assert first.label.dtype == question.labels.dtype == np.int32
+    assert first.label.max() < len(question.class_names)
     assert first.confidence.min() > 0
     assert first.confidence.max() <= 1
     assert np.array_equal(first.label, again.label)
