@@ -13,14 +13,20 @@ TOO_DEEP = "it is nested too deeply"
 
 def parse_json(text: str) -> dict[str, Any]:
     """Read a JSON object. Raises ValueError for anything else, such as NaN, which JSON doesn't know."""
+    value = parse_any_json(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def parse_any_json(text: str) -> Any:
+    """Read a JSON value. Raises ValueError for what is none, and nothing else."""
     try:
         value = json.loads(text, parse_constant=not_json, parse_float=finite)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     if is_deep(value):
         raise ValueError(TOO_DEEP)
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
 
 

@@ -79,7 +79,7 @@ def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[str]]:
         class_names = task.class_names
     except CannotAsk as problem:
         missing.append(str(problem))
-    for part in PARTS:
+    for part in PARTS if task.labelled_by == "class" else PARTS[1:]:  # nothing learns from captions
         try:
             splits[part] = task.split(part)
         except CannotAsk as problem:
@@ -90,6 +90,10 @@ def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[str]]:
 def look_at_words(asked: Asked) -> Iterator[Remark]:
     """Lint class names, their order and the templates."""
     name, entry = asked.name, asked.entry
+    if asked.task.labelled_by != "class":
+        if entry.templates is not None:
+            yield Remark(name, "captions are read as they are: leave out the templates", grave=False)
+        return
     if asked.class_names is not None:
         yield from (Remark(name, text) for text in mistaken_names(asked.class_names))
     yield from (Remark(name, text) for text in misordered(asked))
@@ -144,7 +148,8 @@ def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Remark]:
     yield from (Remark(asked.name, text) for text in unexpected(asked))
     if asked.class_names is None or "test" not in asked.splits:
         return
-    counts = Counter(asked.splits["test"].labels.tolist())
+    test = asked.splits["test"]
+    counts = Counter((test.captions.kinds if test.captions else test.labels).tolist())
     sizes = [counts[label] for label in range(len(asked.class_names))]
     absent = [repr(name) for name, n in zip(asked.class_names, sizes, strict=True) if not n]
     if absent:

@@ -148,6 +148,8 @@ def pick(
     left: list[str] = []
     for name, task in battery.tasks.items():
         try:
+            if task.labelled_by != "class":
+                raise CannotAsk("samples are picked class by class, and it has captions.")
             seen = encode_task(name, task, encoders, parts_of(task), progress)
         except (CannotAsk, Unreadable) as problem:
             left.append(f"{name} is left out: {problem}")

@@ -119,6 +119,8 @@ def tune(
     so that the features of an image never depend on its neighbours in the batch.
     """
     method: Regularizer = regularizer.thing
+    if task.thing.labelled_by != "class":
+        raise CannotAsk(f"'{task.spec}' has captions and no classes, which a head learns: tune on another.")
     base = load_encoder(checkpoint, device)
     doubt = doubt_activation(checkpoint, base, (task.thing,), progress)
     if doubt:

@@ -99,6 +99,29 @@ def eurosat(root, count=6):
     return f"torchvision:name=EuroSAT,root={root}"
 
 
+CAPTIONS = ("a fox in the snow", "a beetle, green as grass", "the bluest jay")
+
+
+def told(root, ending="csv", swaps=False):
+    """Write a table of captions, two for each image, and the images; Unicode, spaces and commas in names."""
+    mark = {"csv": ",", "tsv": "\t"}[ending]
+    header = ["path", "caption", *(["swap"] if swaps else []), "kind"]
+    lines = [mark.join(header)]
+    for name, caption in zip(COLOURS, CAPTIONS, strict=True):
+        for number in range(PARTS["test"]):
+            path = f"pictures/{name} {number}.png"
+            put(root / path, encoded(picture(name, number)))
+            for turn in ("seen", "drawn"):
+                said = [f'"{caption}, {turn} {number}"', *([f'"no {caption}"'] if swaps else [])]
+                lines.append(mark.join([path, *said, f"{turn}_by_us"]))
+    path = put(root / f"list.{ending}", chr(10).join(lines).encode())
+    return f"{'swaps' if swaps else 'captions'}:path={path}"
+
+
+def swapped(root):
+    return told(root, swaps=True)
+
+
 # A source that has required options shows here how it is used: the contract is tested on this
 EXAMPLES = {
     "folder": folder,
@@ -106,4 +129,6 @@ EXAMPLES = {
     "webdataset": shards,
     "huggingface": parquet,
     "torchvision": eurosat,
+    "captions": told,
+    "swaps": swapped,
 }

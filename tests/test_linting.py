@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from sources import COLOURS, encoded, folder, picture, put
+from sources import COLOURS, encoded, folder, picture, put, swapped, told
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.linting import lint
@@ -190,3 +190,15 @@ def test_progress_counts_the_images_of_all_tasks(battery):
 def test_no_battery_at_all():
     with pytest.raises(CannotAsk, match="no battery file"):
         lint("nowhere.toml")
+
+
+def test_captions_need_no_templates_and_no_train_part(battery, tmp_path):
+    told(tmp_path / "told")
+    found = lint(battery(source="captions:path=told/list.csv", templates=None))
+    assert texts(found) == []
+    found = lint(battery(source="captions:path=told/list.csv", expected="{test = 12}"))
+    assert texts(found) == []
+    assert "captions are read as they are: leave out the templates" in texts(found, grave=False)
+    swapped(tmp_path / "swapped")
+    found = lint(battery(source="swaps:path=swapped/list.csv", templates=None, expected="{test = 9}"))
+    only(found, "12 test images, expected 9")

@@ -48,6 +48,7 @@ def battery(tmp_path_factory):
     path.write_text(
         '[[task]]\nname = "size"\nsource = "drawn:family=size"\nlicence = "ours"\n'
         '[[task]]\nname = "gone"\nsource = "folder:path=nowhere"\n'
+        '[[task]]\nname = "told"\nsource = "captions:path=nowhere.csv"\n'
     )
     return read_battery(str(path))
 
@@ -87,6 +88,7 @@ def test_a_model_against_itself_drops_nothing_on_either(picked):
 
 def test_what_cannot_be_picked_from_is_told(picked):
     assert any(line.startswith("gone is left out: no folder of images") for line in picked.said)
+    assert "told is left out: samples are picked class by class, and it has captions." in picked.said
 
 
 def test_what_is_written_is_a_battery_that_lints(picked, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from captioned import Told
 
 from forgetcheck import catalog
 from forgetcheck.clip.finding import find_checkpoint
@@ -86,6 +87,11 @@ def test_a_loss_that_is_not_finite_stops_it():
 def test_too_few_images_are_refused():
     with pytest.raises(CannotAsk, match="too few to hold out"):
         run(task=FewDigits(count=5))
+
+
+def test_captions_are_no_classes_to_learn():
+    with pytest.raises(CannotAsk, match="has captions and no classes, which a head learns"):
+        run(task=Told())
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])

@@ -109,6 +109,8 @@ def said_templates(task: "Task", entry: "TaskEntry") -> str:
         templates = task.templates
     except CannotAsk:
         return "?"
+    if task.labelled_by != "class":
+        return "(captions)"
     more = f" and {len(templates) - SHOWN} more" if len(templates) > SHOWN else ""
     return ", ".join(templates[:SHOWN]) + more
 

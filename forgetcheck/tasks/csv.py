@@ -43,50 +43,51 @@ class Csv(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         root = Path(self.root) if self.root else Path(self.path).parent
-        columns = Columns(self.image, self.label, self.part, self.group, self.others == "ignore")
-        rows = read_rows(Path(self.path), root, columns)
-        listed = (
-            naming.read_lines(Path(self.classes)) if self.classes else in_order({row.label for row in rows})
+        columns = Columns(
+            {"image": self.image, "label": self.label},
+            {"part": self.part, "group": self.group},
+            self.others == "ignore",
         )
+        rows = read_rows(Path(self.path), root, columns)
+        labels = {label_of(row) for row in rows}
+        listed = naming.read_lines(Path(self.classes)) if self.classes else naming.in_order(labels)
         where = f"'{self.path}'"
         names = naming.checked(f"'{self.classes}'" if self.classes else where, listed)
         samples = file_samples(
             root,
             [row.path for row in rows],
-            labels_of(where, rows, names, by_number=bool(self.classes)),
+            labels_of(rows, names, by_number=bool(self.classes)),
             groups_of(rows),
             follow=self.links == "follow",
         )
-        return make_index(where, names, [row.part for row in rows], samples)
+        return make_index(where, names, [row.said["part"] for row in rows], samples)
 
 
-def in_order(labels: set[str]) -> list[str]:
-    """Sort labels; numbers by value, so that 10 comes after 9."""
-    if all(label.isdecimal() for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
+def label_of(row: Row) -> str:
+    return naming.tidied(row.said["label"])
 
 
-def labels_of(where: str, rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
+def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
     """Return the place of each label in `names`; numbers are places where no name is one."""
     places = {name: place for place, name in enumerate(names)}
-    if by_number and not any(row.label in places for row in rows):
+    if by_number and not any(label_of(row) in places for row in rows):
         places = {str(place): place for place in range(len(names))}
     for row in rows:
-        if row.label not in places:
+        if label_of(row) not in places:
             raise CannotAsk(
-                f"{where} line {row.line} has the label '{row.label}', which is none of the {len(names)} "
+                f"{row.where} has the label '{label_of(row)}', which is none of the {len(names)} "
                 "classes: correct it, or add it to them."
             )
-    return [places[row.label] for row in rows]
+    return [places[label_of(row)] for row in rows]
 
 
 def groups_of(rows: Sequence[Row]) -> NDArray[np.int64] | None:  # (n,)
     """Number the groups; an image without one is its own."""
-    if not any(row.group for row in rows):
+    if not any(row.said["group"] for row in rows):
         return None
     numbers: dict[str | int, int] = {}
-    return np.array([numbers.setdefault(row.group or row.line, len(numbers)) for row in rows], dtype=np.int64)
+    keys = (row.said["group"] or row.line for row in rows)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def make_index(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from forgetcheck.documents import kind_of, reason
@@ -42,6 +42,14 @@ def checked(where: str, names: Sequence[str]) -> tuple[str, ...]:
             raise CannotAsk(f"{where}: classes {places[name]} and {number} are both '{name}': rename one.")
         places[name] = number
     return tuple(names)
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Sort labels, each once; numbers by value, so that 10 comes after 9."""
+    distinct = set(labels)
+    if all(label.isdecimal() for label in distinct):
+        return sorted(distinct, key=lambda label: (int(label), label))
+    return sorted(distinct)
 
 
 def has_no_text(name: str) -> bool:

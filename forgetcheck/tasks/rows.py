@@ -11,21 +11,22 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.parting import ACCEPTED, is_part
 
+IMAGE, PART = "image", "part"  # the options that mean the same in every file
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that mean something."""
+    """The names of the columns that mean something, by the options that change them."""
 
-    image: str
-    label: str
-    part: str
-    group: str
-    lenient: bool  # whether others are left out
+    needed: Mapping[str, str]  # image, and what every image must have
+    more: Mapping[str, str]
+    lenient: bool = False  # whether others are left out
+    once: bool = True  # whether an image may be listed only once
 
     def check(self, where: str, header: Sequence[str]) -> None:
         """Refuse a header that lacks something, or says more than is understood."""
         listed = ", ".join(f"'{name}'" for name in header) or "nothing"
-        for option, name in (("image", self.image), ("label", self.label)):
+        for option, name in self.needed.items():
             if name not in header:
                 raise CannotAsk(
                     f"{where} has no column '{name}' but {listed}: pass {option}=NAME, and see that commas "
@@ -33,23 +34,24 @@ class Columns:
                 )
         if len(set(header)) < len(header):
             raise CannotAsk(f"{where} has two columns of one name in {listed}: rename one.")
-        odd = [name for name in header if name not in (self.image, self.label, self.part, self.group)]
+        known = {**self.needed, **self.more}
+        odd = [name for name in header if name not in known.values()]
         if odd and not self.lenient:
+            free = [f"{option}={odd[0]}" for option, name in self.more.items() if name not in header]
+            meant = f"{' or '.join(free)} if it is one of these, or " if free else ""
             raise CannotAsk(
-                f"{where} has the unknown column '{odd[0]}': pass part={odd[0]} or group={odd[0]} if it is "
-                "one of these, or others=ignore to leave it out."
+                f"{where} has the unknown column '{odd[0]}': pass {meant}others=ignore to leave it out."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image as the file lists it."""
+    """One line of the file."""
 
+    where: str  # for messages
     line: int
     path: str  # relative to the root
-    label: str
-    part: str  # empty if the file has no such column
-    group: str  # empty if the image is in none
+    said: Mapping[str, str]  # by option; empty where the file has no such column
 
 
 def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
@@ -74,20 +76,26 @@ def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Ro
             raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
         values = dict(zip(header, map(str.strip, fields), strict=True))
         row = make_row(where, lines.line_num, root, values, columns)
-        if row.path in first:
+        if row.path in first and columns.once:
             raise CannotAsk(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
         first[row.path] = row.line
         yield row
 
 
 def make_row(where: str, line: int, root: Path, values: Mapping[str, str], columns: Columns) -> Row:
-    label, part = tidied(values[columns.label]), values.get(columns.part, "")
-    if not label:
-        raise CannotAsk(f"{where} has no label: every image needs one.")
-    if columns.part in values and not is_part(part):
+    said = {
+        option: values.get(name, "")
+        for option, name in {**columns.needed, **columns.more}.items()
+        if option != IMAGE
+    }
+    for option in columns.needed:
+        if option != IMAGE and not tidied(said[option]):
+            raise CannotAsk(f"{where} has no {option}: every image needs one.")
+    name = columns.more[PART]
+    if name in values and not is_part(said[PART]):
         accepted = ", ".join(name for names in ACCEPTED.values() for name in names)
-        raise CannotAsk(f"{where} has the {columns.part} '{part}': write one of {accepted}.")
-    return Row(line, below(where, root, values[columns.image]), label, part, values.get(columns.group, ""))
+        raise CannotAsk(f"{where} has the {name} '{said[PART]}': write one of {accepted}.")
+    return Row(where, line, below(where, root, values[columns.needed[IMAGE]]), said)
 
 
 def below(where: str, root: Path, text: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,9 @@ from forgetcheck.tasks.tars import Member, members
 
 IMAGES = ("webp", "png", "jpg", "jpeg")  # CLIP_benchmark takes the first of these
 LABEL = "cls"
+TEXT = "txt"
 LONGEST = 32  # bytes of a label
+LONGEST_TEXT = 2**20  # bytes of captions
 NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # key and ending, as the webdataset library divides them
 METADATA = re.compile(r"__[^/]*__")
 
@@ -28,19 +30,43 @@ Pieces = Mapping[str, Member]  # what a sample consists of, by ending
 
 def list_samples(name: str, shards: Sequence[Path], classes: int) -> Samples:
     """List the samples of all shards, in order. Raises CannotAsk for one that is not whole."""
-    places, ids, labels = Places(shards), [], array("q")
+    labels = array("q")
+
+    def add(where: str, file: BinaryIO, pieces: Pieces) -> None:
+        label = read_label(where, file, pieces)
+        if not 0 <= label < classes:
+            raise CannotAsk(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
+        labels.append(label)
+
+    ids, places = walk(name, shards, add)
+    return Samples(ids, np.array(labels, dtype=np.int64), places.read)
+
+
+def list_captioned(name: str, shards: Sequence[Path]) -> tuple[Samples, list[list[str]]]:
+    """List the samples of all shards, in order, and the captions of each: the lines of KEY.txt."""
+    captions: list[list[str]] = []
+
+    def add(where: str, file: BinaryIO, pieces: Pieces) -> None:
+        captions.append(read_captions(where, file, pieces))
+
+    ids, places = walk(name, shards, add)
+    return Samples(ids, np.zeros(len(ids), dtype=np.int64), places.read), captions
+
+
+def walk(
+    name: str, shards: Sequence[Path], add: Callable[[str, BinaryIO, Pieces], None]
+) -> tuple[tuple[str, ...], "Places"]:
+    """Return the names of all samples, and where their images lie; `add` is shown the rest of each."""
+    places, ids = Places(shards), []
     for number, path in enumerate(shards):
         found = samples_of(path)
         with path.open("rb") as file:
             for key, pieces in found.items():
                 where = f"the sample '{key}' in '{path}'"
-                label = read_label(where, file, pieces)
-                if not 0 <= label < classes:
-                    raise CannotAsk(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
+                add(where, file, pieces)
                 ids.append(f"{name}/{number}/{key}")
-                labels.append(label)
                 places.add(number, image_of(where, pieces))
-    return Samples(tuple(ids), np.array(labels, dtype=np.int64), places.read)
+    return tuple(ids), places
 
 
 @dataclass(frozen=True)
@@ -103,3 +129,13 @@ def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:
         return int(text)
     except ValueError:
         raise CannotAsk(f"{where} has the label {text!r}, which is no number: pack it anew.") from None
+
+
+def read_captions(where: str, file: BinaryIO, pieces: Pieces) -> list[str]:
+    if TEXT not in pieces:
+        raise CannotAsk(f"{where} has no captions ({TEXT}) but {', '.join(pieces)}: pack it anew.")
+    text = piece(file, pieces[TEXT].offset, min(pieces[TEXT].size, LONGEST_TEXT))
+    try:
+        return [line for line in map(str.strip, text.decode("utf-8").splitlines()) if line]
+    except UnicodeDecodeError:
+        raise CannotAsk(f"{where} has captions that are not UTF-8: pack it anew.") from None

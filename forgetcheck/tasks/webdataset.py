@@ -9,7 +9,6 @@ indexed by their headers and read in place: nothing in them is executed or extra
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
@@ -17,13 +16,11 @@ from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.downloading import Mirror
 from forgetcheck.tasks.samples import Samples
+from forgetcheck.tasks.shard_folders import CLASSIFICATION, KIND, Local, kind_of, root_of, shards_of
 from forgetcheck.tasks.shards import list_samples
 
 CLASSES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
-KIND = "dataset_type.txt"
-COUNT = "nshards.txt"
-DIGITS = 5  # of the number of tars
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Webdataset(Task):
         return () if self.root.find(TEMPLATES) else (f"it has no {TEMPLATES}: a general one is used",)
 
     @cached_property
-    def root(self) -> "Mirror | Local":
-        return Mirror.of(self.path, "webdataset") if "://" in self.path else Local(Path(self.path))
+    def root(self) -> Mirror | Local:
+        return root_of(self.path)
 
     def split(self, name: SplitName) -> Split:
         return (self.train if name == "train" else self.test).split()
@@ -66,47 +63,11 @@ class Webdataset(Task):
         return list_part(self.root, "test", len(self.class_names))
 
 
-@dataclass(frozen=True)
-class Local:
-    """A folder on this machine, asked in the words of a Mirror."""
-
-    folder: Path
-
-    def fetch(self, name: str) -> Path:
-        place = self.folder / name
-        if not place.exists():
-            raise CannotAsk(f"there is no '{place}': check the path, or get the rest of the data set.")
-        return place
-
-    def find(self, name: str) -> Path | None:
-        place = self.folder / name
-        return place if place.exists() else None
-
-    def refuse_more(self, part: str, count: int) -> None:
-        """Refuse tars that are there but not counted: whether they belong to the data can't be known."""
-        known = {f"{number}.tar" for number in range(count)}
-        others = sorted(path.name for path in (self.folder / part).glob("*.tar") if path.name not in known)
-        if others:
-            raise CannotAsk(
-                f"'{self.folder / part}' holds '{others[0]}', but {COUNT} says {count}, from 0.tar on: "
-                "remove it, or correct the number."
-            )
-
-
 def list_part(root: Mirror | Local, part: SplitName, classes: int) -> Samples:
     """List the samples of a part from the headers of its tars."""
-    kind = root.find(KIND)
-    if kind is not None and [line.lower() for line in naming.read_lines(kind)] != ["classification"]:
-        raise CannotAsk(f"'{kind}' says that images do not have one label each: they can't be classified.")
-    count = count_shards(root, part)
-    if isinstance(root, Local):
-        root.refuse_more(part, count)
-    return list_samples(part, [root.fetch(f"{part}/{number}.tar") for number in range(count)], classes)
-
-
-def count_shards(root: Mirror | Local, part: SplitName) -> int:
-    path = root.fetch(f"{part}/{COUNT}")
-    lines = naming.read_lines(path)
-    if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS or not int(lines[0]):
-        raise CannotAsk(f"'{path}' should hold the number of tars, and holds '{' '.join(lines)[:40]}'.")
-    return int(lines[0])
+    if kind_of(root) != CLASSIFICATION:
+        raise CannotAsk(
+            f"its {KIND} says '{kind_of(root)}': its images have no class each; captions are read by the "
+            "source captions:path=..."
+        )
+    return list_samples(part, shards_of(root, part), classes)

@@ -19,7 +19,10 @@ from forgetcheck.retention.answers import ARRAYS, MANIFEST, Audit, content_key, 
 def audit(answers):
     """Two questions of two checkpoints to the same base, with names a person may well choose."""
     first = answers({"café": (3, 1, 0, 2), "": (4, 0, 1, 0)}, checkpoint="Straße/1", warnings=("few",))
+    tied, guess = np.arange(11, dtype=np.int32) // 2, np.array([0.25, 0.5, 0.0])
+    first = replace(first, groups=tied, chance=guess)
     second = replace(first, checkpoint="b", tuned=first.base, identical=True, target=True, warnings=())
+    second = replace(second, groups=None, chance=None)
     return Audit((first, second), {"device": "cpu", "nested": {"digest": ["a", None, 0.1]}})
 
 
@@ -39,7 +42,7 @@ def same_said(one, other):
 
 
 def rest(item):
-    return replace(item, labels=None, base=None, tuned=None)
+    return replace(item, labels=None, base=None, tuned=None, groups=None, chance=None)
 
 
 def assert_same(found, expected):
@@ -47,6 +50,8 @@ def assert_same(found, expected):
     for here, there in zip(found.answers, expected.answers, strict=True):
         assert rest(here) == rest(there)
         assert same_array(here.labels, there.labels)
+        for one, other in ((here.groups, there.groups), (here.chance, there.chance)):
+            assert (one is None and other is None) or same_array(one, other)
         assert same_said(here.base, there.base)
         assert same_said(here.tuned, there.tuned)
 
@@ -87,6 +92,23 @@ def test_a_confidence_that_is_none_is_refused(tmp_path, audit, value):
         read_audit(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"groups": np.zeros(10, np.int32)},
+        {"groups": np.zeros(11, np.float32)},
+        {"chance": np.zeros(2)},
+        {"chance": np.array([0.1, 0.2, 1.1])},
+        {"chance": np.array([0.1, 0.2, np.nan])},
+        {"chance": np.array([0, 0, 1])},
+    ],
+)
+def test_clusters_and_chances_that_do_not_fit_are_refused(tmp_path, audit, odd):
+    write_audit(tmp_path / "a", replace(audit, answers=(replace(audit.answers[0], **odd),)))
+    with pytest.raises(CannotAsk, match="damaged"):
+        read_audit(tmp_path / "a")
+
+
 def test_a_file_name_that_is_not_utf8_survives(tmp_path, audit):
     name = b"caf\xe9".decode(errors="surrogateescape")  # as Python reads it from the file system
     strange = replace(audit, answers=(replace(audit.answers[0], checkpoint=name),))
@@ -100,7 +122,7 @@ def test_only_the_two_files_are_left(folder):
 
 def test_equal_arrays_are_stored_once_under_their_content(folder):
     arrays = load_file(folder / ARRAYS)
-    assert len(arrays) == 5  # labels, and label and confidence of base and of one tuned model
+    assert len(arrays) == 7  # labels, groups, chance, and label and confidence of base and of one tuned model
     assert all(content_key(array) == key for key, array in arrays.items())
 
 

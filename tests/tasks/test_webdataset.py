@@ -168,7 +168,7 @@ def test_data_that_is_not_for_classification(tmp_path):
     lines(tmp_path / "dataset_type.txt", "Classification")
     assert len(Webdataset(str(tmp_path)).split("test")) == 12
     lines(tmp_path / "dataset_type.txt", "retrieval")
-    refused(Webdataset(str(tmp_path)), "they can't be classified")
+    refused(Webdataset(str(tmp_path)), "captions are read by the source captions:path=")
 
 
 def test_the_index_holds_numbers_and_no_images(tmp_path):

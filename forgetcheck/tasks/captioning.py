@@ -1,0 +1,137 @@
+"""What sources of captioned images share: rows of image and caption, and the one part that is asked."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import Captions, Split, SplitName
+from forgetcheck.tasks.parting import parts_among
+from forgetcheck.tasks.samples import Samples, file_samples
+
+ASKED: SplitName = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One caption of one image."""
+
+    path: str  # relative to the root
+    text: str
+    swap: str = ""
+    kind: str = ""
+    part: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Album:
+    """Images and what is said of them."""
+
+    where: str  # the source, for messages
+    kinds: tuple[str, ...]
+    samples: Samples
+    captions: Captions
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: SplitName) -> Split:
+        if name != ASKED:
+            raise CannotAsk(f"{self.where} has no {name} part: nothing learns from captions, they are asked.")
+        return replace(self.samples.split(), captions=self.captions)
+
+
+class Captioned:
+    """What every source of captions answers alike; its own part is to make the album."""
+
+    unreadable: float  # the share of images that may be unreadable
+
+    @property
+    @abstractmethod
+    def album(self) -> Album:
+        """Look where it was told to. Raises CannotAsk with the way out where nothing is there."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.album.kinds
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def tolerated(self) -> float:
+        return self.unreadable
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.album.notes
+
+    def split(self, name: SplitName) -> Split:
+        return self.album.split(name)
+
+
+def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: bool) -> Album:
+    """Gather the captions of each image; images are in the order in which they first come.
+
+    Where the rows say a part, those of test are asked. `kind` names what has no kind of its own.
+    """
+    asked, notes = those_asked(where, told)
+    kinds = naming.in_order(row.kind for row in asked)
+    names = tuple(naming.humanised([name or kind for name in kinds]))
+    if len(set(names)) < len(names):
+        raise CannotAsk(f"{where} has kinds that differ in little but their writing: rename one.")
+    number = {name: place for place, name in enumerate(kinds)}
+    images: dict[str, int] = {}
+    places = [images.setdefault(row.path, len(images)) for row in asked]
+    first = dict(reversed(list(zip(places, asked, strict=True))))
+    labels = [number[first[place].kind] for place in range(len(images))]
+    groups = groups_of(where, asked, places, first)
+    captions = Captions(
+        np.array(places, dtype=np.int64),
+        np.array([number[row.kind] for row in asked], dtype=np.int64),
+        tuple(row.text for row in asked),
+        tuple(row.swap for row in asked),
+    )
+    samples = file_samples(root, list(images), labels, groups, follow)
+    return Album(where, names, samples, captions, notes)
+
+
+def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple[str, ...]]:
+    """Return the captions of the test part, all if no part is named, and a note of the others."""
+    if not told:
+        raise CannotAsk(f"{where} has no captions: nothing would be measured.")
+    parts = dict.fromkeys(row.part for row in told)
+    if set(parts) == {""}:
+        return told, ()
+    chosen = parts_among(parts).get(ASKED)
+    if chosen is None:
+        raise CannotAsk(
+            f"{where} has the parts {', '.join(map(repr, parts))}: nothing is asked of any but test."
+        )
+    asked = [row for row in told if row.part == chosen]
+    left = len(told) - len(asked)
+    return asked, (
+        f"only '{chosen}' is asked: {left:,} captions of other parts are left out",
+    ) if left else ()
+
+
+def groups_of(
+    where: str, asked: Sequence[Told], places: Sequence[int], first: Mapping[int, Told]
+) -> NDArray[np.int64] | None:  # (n,)
+    """Number the groups of images; an image without one is its own."""
+    if not any(row.group for row in asked):
+        return None
+    for row, place in zip(asked, places, strict=True):
+        if row.group != first[place].group:
+            raise CannotAsk(
+                f"{where} puts '{row.path}' into the groups '{first[place].group}' and '{row.group}': "
+                "keep one."
+            )
+    numbers: dict[str | int, int] = {}
+    keys = (first[place].group or place for place in range(len(first)))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

@@ -1,0 +1,74 @@
+"""Images with captions, for retrieval: a table, COCO's or Karpathy's JSON, a list, or CLIP_benchmark's tars.
+
+A table (CSV, TSV) has a row per caption: path, caption, and if it has them kind, split and group. Kinds of
+captions are concepts of their own. Paths are relative to the file, or to `root`, and stay below it. Where
+parts are named, test is asked. A folder or a web address is one of tars: test/nshards.txt, test/0.tar ...
+with KEY.jpg beside KEY.txt, a caption a line.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from forgetcheck.catalog import Share
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Captions as Said
+from forgetcheck.tasks.base import Label, Task
+from forgetcheck.tasks.caption_files import TABLES, read_captions, read_table
+from forgetcheck.tasks.captioning import ASKED, Album, Captioned, make_album
+from forgetcheck.tasks.naming import tidied
+from forgetcheck.tasks.rows import Columns
+from forgetcheck.tasks.shard_folders import root_of, shards_of
+from forgetcheck.tasks.shards import list_captioned
+
+KIND = "caption"  # what captions without a kind are called
+
+
+@dataclass(frozen=True)
+class Captions(Captioned, Task):
+    """What is said of images, in whole: which caption belongs to which image is the question."""
+
+    path: str
+    root: str = ""  # where the paths begin; the folder of the file if empty
+    image: str = "path"  # the names of the columns of a table
+    caption: str = "caption"
+    kind: str = "kind"
+    part: str = "split"
+    group: str = "group"
+    others: Literal["refuse", "ignore"] = "refuse"
+    links: Literal["inside", "follow"] = "inside"
+    unreadable: Share = 0.0
+
+    @property
+    def labelled_by(self) -> Label:
+        return "caption"
+
+    @cached_property
+    def album(self) -> Album:
+        path, where = Path(self.path), f"'{self.path}'"
+        if "://" in self.path or path.is_dir():
+            return from_tars(self.path)
+        root = Path(self.root) if self.root else path.parent
+        columns = Columns(
+            {"image": self.image, "caption": self.caption},
+            {"kind": self.kind, "part": self.part, "group": self.group},
+            self.others == "ignore",
+            once=False,
+        )
+        told = read_table(path, root, columns) if path.suffix.lower() in TABLES else read_captions(path, root)
+        return make_album(where, root, told, KIND, follow=self.links == "follow")
+
+
+def from_tars(path: str) -> Album:
+    samples, told = list_captioned(ASKED, shards_of(root_of(path), ASKED))
+    for name, captions in zip(samples.ids, told, strict=True):
+        if not captions:
+            raise CannotAsk(f"'{path}': the sample '{name}' has no caption: pack it anew.")
+    places = [place for place, captions in enumerate(told) for _ in captions]
+    texts = tuple(tidied(text) for captions in told for text in captions)
+    kinds = np.zeros(len(texts), dtype=np.int64)
+    said = Said(np.array(places, dtype=np.int64), kinds, texts, ("",) * len(texts))
+    return Album(f"'{path}'", (KIND,), samples, said)

@@ -1,0 +1,68 @@
+"""Where the tars of a data set lie in CLIP_benchmark's layout: a folder of this machine, or a web address."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.base import SplitName
+from forgetcheck.tasks.downloading import Mirror
+
+KIND = "dataset_type.txt"
+CLASSIFICATION = "classification"  # what a data set is that doesn't say
+COUNT = "nshards.txt"
+DIGITS = 5  # of the number of tars
+
+
+@dataclass(frozen=True)
+class Local:
+    """A folder on this machine, asked in the words of a Mirror."""
+
+    folder: Path
+
+    def fetch(self, name: str) -> Path:
+        place = self.folder / name
+        if not place.exists():
+            raise CannotAsk(f"there is no '{place}': check the path, or get the rest of the data set.")
+        return place
+
+    def find(self, name: str) -> Path | None:
+        place = self.folder / name
+        return place if place.exists() else None
+
+    def refuse_more(self, part: str, count: int) -> None:
+        """Refuse tars that are there but not counted: whether they belong to the data can't be known."""
+        known = {f"{number}.tar" for number in range(count)}
+        others = sorted(path.name for path in (self.folder / part).glob("*.tar") if path.name not in known)
+        if others:
+            raise CannotAsk(
+                f"'{self.folder / part}' holds '{others[0]}', but {COUNT} says {count}, from 0.tar on: "
+                "remove it, or correct the number."
+            )
+
+
+def root_of(path: str) -> Mirror | Local:
+    return Mirror.of(path, "webdataset") if "://" in path else Local(Path(path))
+
+
+def kind_of(root: Mirror | Local) -> str:
+    """Return what is asked of the data set in CLIP_benchmark, such as classification or retrieval."""
+    path = root.find(KIND)
+    return CLASSIFICATION if path is None else " ".join(naming.read_lines(path)).lower()
+
+
+def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
+    """Return the tars of a part, in order. Raises CannotAsk for one that is missing, or not counted."""
+    count = count_shards(root, part)
+    if isinstance(root, Local):
+        root.refuse_more(part, count)
+    return [root.fetch(f"{part}/{number}.tar") for number in range(count)]
+
+
+def count_shards(root: Mirror | Local, part: SplitName) -> int:
+    path = root.fetch(f"{part}/{COUNT}")
+    lines = naming.read_lines(path)
+    if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS or not int(lines[0]):
+        raise CannotAsk(f"'{path}' should hold the number of tars, and holds '{' '.join(lines)[:40]}'.")
+    return int(lines[0])
