@@ -9,6 +9,10 @@ class, scikit-learn's LogisticRegression over six strengths; once per model and 
 forgetcheck with an empty cache, and forgetcheck with the base cached and a new candidate. Base and candidate
 stand for published weights: nothing about them is in doubt. Seconds are of the clock and of all processors
 together.
+
+Where FORGETCHECK_CLIP_BENCHMARK names a python that has CLIP_benchmark (clip_benchmark_environment.py makes
+one), its share of that, zero-shot of both checkpoints (its linear probe runs on CUDA only), is timed beside
+the same share of the script and of forgetcheck.
 """
 
 import argparse
@@ -29,6 +33,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from clip_benchmark_share import HOW, Evaluator, find_evaluator, write_tars
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
@@ -211,6 +216,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     base, first, second = make_pair(folder, options.model, 2)
     clock = Clock()
     battery = Battery("jpegs", {"jpegs": task})
+    share, evaluator = Clock(), find_evaluator(options)
     for turn in range(options.repeat):
         with clock.timing("script"):
             for checkpoint in (base, first):
@@ -222,9 +228,39 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         profile = cProfile.Profile()
         with clock.timing("forgetcheck, base cached"):
             profile.runcall(audit, base, [second], battery, PROBES, options.device, engine=engine)
+        if evaluator:
+            time_share(share, evaluator, folder / f"share{turn}", task, (base, first))
     clock.show("script")
+    if evaluator:
+        print("\nzero-shot of both checkpoints, CLIP_benchmark's share (its linear probe runs on CUDA only):")
+        share.show("script, the same share")
+    else:
+        print(HOW)
     show_profile(profile)
     compare_parts(options, base, task, engine)
+
+
+def time_share(
+    clock: Clock, evaluator: Evaluator, folder: Path, task: Jpegs, pair: tuple[Checkpoint, Checkpoint]
+) -> None:
+    """Time zero-shot of both checkpoints, by everybody, and show that they find the same."""
+    options = evaluator.options
+    tars = write_tars(folder / "tars", task.folder, task.names, task.templates, options.workers)
+    with clock.timing("script, the same share"):
+        ours = [
+            script(options.model, checkpoint, task, "zero-shot", options.device, options.workers)
+            for checkpoint in pair
+        ]
+    with clock.timing("CLIP_benchmark, its share"):
+        theirs = evaluator.accuracies(tars, [checkpoint.weights for checkpoint in pair if checkpoint.weights])
+    with clock.timing("  of that, its start"):  # the others have their libraries imported already
+        evaluator.run()
+    engine = Engine(FeatureCache(folder / "cache"), options.workers, options.precision)
+    battery = Battery("jpegs", {"jpegs": task})
+    with clock.timing("forgetcheck, the same share"):
+        audit(pair[0], pair[1:], battery, PROBES[:1], options.device, engine=engine)
+    for who, right in (("the script", ours), ("CLIP_benchmark", theirs)):
+        print(f"zero-shot accuracy by {who}: {' and '.join(f'{100 * each:.1f} %' for each in right)}")
 
 
 def show_profile(profile: cProfile.Profile) -> None:

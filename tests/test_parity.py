@@ -1,0 +1,202 @@
+"""Zero-shot equals CLIP_benchmark's, sample by sample, on the same tars and open_clip checkpoints."""
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import save_folder
+from PIL import Image
+from sources import encoded, lines
+
+from forgetcheck.auditing import audit
+from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.loading import load_encoder
+from forgetcheck.retention.compare import compare
+from forgetcheck.tasks.battery import Battery
+from forgetcheck.tasks.drawn import sketch
+from forgetcheck.tasks.webdataset import Webdataset
+
+VARIABLE = "FORGETCHECK_CLIP_BENCHMARK"
+HOW = (
+    f"{VARIABLE} names no python that has CLIP_benchmark: "
+    f"export {VARIABLE}=$(python benchmarks/clip_benchmark_environment.py .clip-benchmark)"
+)
+DOCS = Path(__file__).parent.parent / "docs" / "batteries.md"
+MODELS = ("base", "tuned")
+# letters, some under names that are hard to spell; nothing shows the last one
+NAMES = (*"ABCDEFGHIJKLMNOPQRSTUV", "W &amp; no other", "E\u0301 or  X", "{Y}", "Z")
+TEMPLATES = (
+    "the letter {c}",
+    "a picture of the letter {c}",
+    "50 %  off:\tthe “letter” {c}, n'est-ce pas &amp; isn't it?  ",
+    "a caption in which so much is said of all that is drawn that its end is cut: the letter {c}",
+)
+PER_TAR = 37
+
+
+def repainted(image, number):
+    """Return (ending, bytes) of a drawing in one of the shapes, modes and formats that data sets come in."""
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: open_clip's transforms don't look at it
+    clear = image.convert("RGBA")
+    clear.putalpha(image.convert("L"))
+    kinds = (
+        ("png", image, "PNG", {}),
+        ("jpg", image.resize((48, 48)), "JPEG", {"quality": 60}),
+        ("png", image.convert("L").resize((40, 32)), "PNG", {}),
+        ("png", image.resize((64, 64)).convert("P", palette=Image.Palette.ADAPTIVE), "PNG", {}),
+        ("png", clear.resize((33, 47)), "PNG", {}),
+        ("jpeg", image.resize((64, 48)).convert("CMYK"), "JPEG", {"quality": 90}),
+        ("jpg", image.convert("L").resize((24, 24)), "JPEG", {}),
+        ("png", image.resize((96, 64)).convert("1"), "PNG", {}),
+        ("jpg", image.resize((80, 48)), "JPEG", {"exif": turned}),
+        ("png", clear.convert("LA").resize((31, 32)), "PNG", {}),
+        ("webp", image.resize((300, 225)), "WEBP", {"quality": 80}),
+    )
+    ending, shown, kind, options = kinds[number % len(kinds)]
+    return ending, encoded(shown, kind, **options)
+
+
+def write_tars(root):
+    """Write the test part of a data set: two to twelve pictures of every letter but the last, mixed."""
+    lines(root / "classnames.txt", *NAMES)
+    lines(root / "zeroshot_classification_templates.txt", *TEMPLATES)
+    shown = [(i % 26, i) for i in range(26 * 12) if i % 26 < 25 and i // 26 < 2 + i % 26 % 11]
+    mixed = np.random.default_rng(0).permutation(len(shown))
+    starts = range(0, len(shown), PER_TAR)
+    lines(root / "test" / "nshards.txt", str(len(starts)))
+    for number, start in enumerate(starts):
+        with tarfile.open(root / "test" / f"{number}.tar", "w") as tar:
+            for key in range(start, min(start + PER_TAR, len(shown))):
+                label, index = shown[mixed[key]]
+                ending, data = repainted(sketch("letter", "test", index).image, key)
+                # not in the order of their names: tars are read as they lie
+                add(tar, f"s{key * 7919 % 1000:03}.{ending}", data)
+                add(tar, f"s{key * 7919 % 1000:03}.cls", str(label).encode())
+
+
+def add(tar, name, data):
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def changed(encoder):
+    """Return a checkpoint that forgot some of it: noise on all weights of both towers."""
+    tuned = encoder.twin()
+    dice = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in tuned.model.parameters():
+            if weight.ndim > 1:
+                weight += 0.4 * weight.std() * torch.randn(weight.shape, generator=dice)
+    return tuned
+
+
+@pytest.fixture(scope="module")
+def python():
+    """The python of the environment that CLIP_benchmark has of its own."""
+    path = os.environ.get(VARIABLE, "")
+    if not Path(path).is_file():
+        if os.environ.get("FORGETCHECK_NO_SKIPS"):
+            pytest.fail(HOW)
+        pytest.skip(HOW)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the command of the docs is given: `photos` in tars, and two checkpoints as open_clip's folders."""
+    folder = tmp_path_factory.mktemp("parity")
+    write_tars(folder / "photos")
+    base = load_encoder(find_checkpoint("forgetcheck:tiny"), "cpu")
+    for name, encoder in zip(MODELS, (base, changed(base)), strict=True):
+        save_folder(folder / name, encoder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def theirs(python, folder):
+    """What CLIP_benchmark says of each model: its metrics, logits and labels."""
+    text = DOCS.read_text(encoding="utf-8").replace("\\\n", " ")
+    (said,) = re.findall(r"^\S+/clip_benchmark (eval .*)$", text, re.MULTILINE)
+    script = Path(__file__).parent / "ask_clip_benchmark.py"
+    words = [python, "-P", script, "kept.npz", *shlex.split(said)]
+    settings = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(words, cwd=folder, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept = np.load(folder / "kept.npz")
+    assert len(kept) == 2 * len(MODELS)
+    return {
+        name: (
+            json.loads((folder / f"local-dir:{name}.json").read_text())["metrics"],
+            kept[f"logits{number}"],
+            kept[f"labels{number}"],
+        )
+        for number, name in enumerate(MODELS)
+    }
+
+
+@pytest.fixture(scope="module")
+def ours(folder):
+    """The answers of forgetcheck's audit of the same."""
+    base, tuned = (find_checkpoint(str(folder / name)) for name in MODELS)
+    task = Webdataset(str(folder / "photos"))
+    (answers,) = audit(base, [tuned], Battery("parity", {"photos": task}), ("zero-shot",), "cpu").answers
+    return answers
+
+
+@pytest.fixture(scope="module")
+def cosines(folder):
+    """Of every sample with every class (n, c), by model, as forgetcheck sees them."""
+    encoders = [load_encoder(find_checkpoint(str(folder / name)), "cpu") for name in MODELS]
+    seen = encode_task("photos", Webdataset(str(folder / "photos")), encoders, ("test",))
+    return {
+        name: (each.splits["test"].embeddings @ each.prompts.T).numpy()
+        for name, each in zip(MODELS, seen, strict=True)
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_sample_gets_the_same_class(theirs, ours, model):
+    _, logits, labels = theirs[model]
+    assert ours.labels.tolist() == labels.tolist()
+    assert getattr(ours, model).label.tolist() == logits.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_cosine_is_the_same_but_for_rounding(theirs, cosines, model):
+    _, logits, _ = theirs[model]
+    np.testing.assert_allclose(cosines[model], logits / 100, rtol=0, atol=2e-6)  # 100: its logit scale
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_metrics_are_the_same(theirs, ours, cosines, model):
+    metrics, _, _ = theirs[model]
+    whole, *concepts = compare([ours], 0.95)
+    first_five = np.argsort(-cosines[model], axis=1)[:, :5]
+    found = {
+        "acc1": getattr(whole, model),
+        "acc5": (first_five == ours.labels[:, None]).any(axis=1).mean(),
+        "mean_per_class_recall": np.mean([getattr(row, model) for row in concepts]),
+    }
+    assert found == pytest.approx(metrics, rel=0, abs=1e-12)
+    # equal numbers show something only where they could have been others
+    assert all(0.1 < value < 0.99 for value in metrics.values())
+    assert len(set(metrics.values())) == 3
+    assert len(concepts) == len(NAMES) - 1
+
+
+def test_the_drop_is_the_same(theirs, ours):
+    metrics = {name: theirs[name][0] for name in MODELS}
+    drop = compare([ours], 0.95)[0].drop
+    assert drop == pytest.approx(metrics["base"]["acc1"] - metrics["tuned"]["acc1"], rel=0, abs=1e-12)
+    assert drop > 0.05
