@@ -3,6 +3,7 @@
 import ast
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -20,6 +21,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SmallCount = Annotated[int, Field(ge=1, le=100)]
 Rank = Annotated[int, Field(ge=1, le=1_000)]
 NeighbourCount = Annotated[int, Field(ge=1, le=10_000)]
+
+COMMA = "\\,"  # in a value
+BETWEEN = re.compile(r"(?<!\\),")  # options
 
 HERE = Path(__file__).parent
 BASES = {"regularizers": "Regularizer", "probes": "Probe", "tasks": "Task", "exporters": "Exporter"}
@@ -141,9 +145,9 @@ def load_class(kind: str, name: str) -> type[Any]:
 
 
 def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
-    """Split `a=1,b=2`; underscores and hyphens in keys are the same."""
+    """Split `a=1,b=2`; underscores and hyphens in keys are the same, and `\\,` is a comma in a value."""
     seen = set()
-    for part in filter(None, rest.split(",")):
+    for part in filter(None, BETWEEN.split(rest)):
         key, equals, text = part.partition("=")
         key = key.strip().replace("_", "-")
         if not equals:
@@ -153,7 +157,12 @@ def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
         if key in seen:
             raise CannotAsk(f"'{spec}': option '{key}' is given twice; keep one.")
         seen.add(key)
-        yield key, text.strip()
+        yield key, text.strip().replace(COMMA, ",")
+
+
+def escaped(text: str) -> str:
+    """Write a value of an option so that its commas begin no other."""
+    return text.replace(",", COMMA)
 
 
 def convert(where: str, hint: Any, text: str) -> Any:

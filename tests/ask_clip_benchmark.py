@@ -2,14 +2,15 @@
 
     python ask_clip_benchmark.py KEPT.npz eval --dataset ...
 
-KEPT.npz gets `logits0` (n, c) and `labels0` (n,) of the first model, `logits1` and so on.
+KEPT.npz gets, of classification, `logits0` (n, c) and `labels0` (n,) of the first model, `logits1` and so on;
+of retrieval, whether each was right: `image_retrieval@K:0` (m,), `text_retrieval@K:0` (n,).
 """
 
 import sys
 
 import numpy as np
 from clip_benchmark import cli
-from clip_benchmark.metrics import zeroshot_classification
+from clip_benchmark.metrics import zeroshot_classification, zeroshot_retrieval
 
 
 def keep(kept, classify):
@@ -24,10 +25,23 @@ def keep(kept, classify):
     return classify_and_keep
 
 
+def keep_ranks(kept, batchify):
+    """Wrap the function that ranks, for images and then for texts: what it returns is kept too."""
+
+    def batchify_and_keep(*arguments, k, **options):
+        found = batchify(*arguments, k=k, **options)
+        names = [f"{way}_retrieval@{k}:{number}" for number in range(9) for way in ("image", "text")]
+        kept[next(name for name in names if name not in kept)] = (found > 0).numpy()
+        return found
+
+    return batchify_and_keep
+
+
 def main():
     _, path, *words = sys.argv
     kept = {}
     zeroshot_classification.run_classification = keep(kept, zeroshot_classification.run_classification)
+    zeroshot_retrieval.batchify = keep_ranks(kept, zeroshot_retrieval.batchify)
     sys.argv = ["clip_benchmark", *words]
     cli.main()
     np.savez(path, **kept)

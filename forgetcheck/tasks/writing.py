@@ -7,7 +7,6 @@ from typing import Any
 
 from forgetcheck import catalog
 from forgetcheck.documents import toml_string
-from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.battery import TaskEntry
 from forgetcheck.tasks.places import is_relative
 
@@ -56,14 +55,14 @@ def value_text(value: Any) -> str:
 
 def source_text(name: str, option: str, path: Path, folder: Path) -> str:
     """Write a source that reads `path`, for a battery that lies in `folder`."""
-    return f"{name}:{option}={refuse_comma(path_from(path, folder))}"
+    return f"{name}:{option}={catalog.escaped(path_from(path, folder))}"
 
 
 def moved(source: str, old: Path, new: Path) -> str:
     """Rewrite the paths in a source of a battery in `old` for one in `new`."""
     name, colon, rest = source.partition(":")
     options = [
-        f"{option}={moved_text(option, text, name, old, new)}"
+        f"{option}={catalog.escaped(moved_text(option, text, name, old, new))}"
         for option, text in catalog.parse_options(source, rest)
     ]
     return f"{name}{colon}{','.join(options)}"
@@ -72,7 +71,7 @@ def moved(source: str, old: Path, new: Path) -> str:
 def moved_text(option: str, text: str, source: str, old: Path, new: Path) -> str:
     if not is_relative(option, text, source, old):
         return text
-    return refuse_comma(path_from(old / text, new))
+    return path_from(old / text, new)
 
 
 def path_from(path: Path, folder: Path) -> str:
@@ -81,13 +80,3 @@ def path_from(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive
         return path.resolve().as_posix()
-
-
-def refuse_comma(path: str) -> str:
-    """A comma in a source begins the next option."""
-    if "," in path:
-        raise CannotAsk(
-            f"'{path}' has a comma, which a source can't hold: rename it, or write the battery beside the "
-            "data, so that the path from there has none."
-        )
-    return path

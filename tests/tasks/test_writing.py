@@ -2,8 +2,8 @@
 
 import pytest
 
+from forgetcheck import catalog
 from forgetcheck.documents import toml_string
-from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.battery import Expected, TaskEntry, read_battery
 from forgetcheck.tasks.writing import battery_text, moved, source_text
 
@@ -43,8 +43,8 @@ def test_a_source_is_written_as_seen_from_the_file(tmp_path):
     data = tmp_path / "a, b" / "data"
     assert source_text("folder", "path", data, tmp_path / "a, b") == "folder:path=data"
     assert source_text("folder", "path", data, tmp_path / "a, b" / "c") == "folder:path=../data"
-    with pytest.raises(CannotAsk, match="has a comma"):
-        source_text("folder", "path", data, tmp_path)
+    assert source_text("folder", "path", data, tmp_path) == r"folder:path=a\, b/data"
+    assert catalog.build("tasks", source_text("folder", "path", data, tmp_path)).path == "a, b/data"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_a_source_is_written_as_seen_from_the_file(tmp_path):
         ("drawn:family=size", "drawn:family=size"),
         ("folder:path=data,layout=parts", "folder:path=../old/data,layout=parts"),
         ("folder:path=/data", "folder:path=/data"),
+        (r"csv:path=a\, b.csv,label=c\,d", r"csv:path=../old/a\, b.csv,label=c\,d"),
         ("huggingface:path=ann/pets,prompts=p.txt", "huggingface:path=ann/pets,prompts=../old/p.txt"),
         ("folder:path=~/data", "folder:path=~/data"),
         ("folder:path=${X}/data", "folder:path=${X}/data"),
