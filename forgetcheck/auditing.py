@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forgetcheck import catalog, gallery, provenance
 from forgetcheck.candidates import Candidate, Wishes, head_of, is_target, load, model_facts
 from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoded_task import EncodedTask, encode_task
+from forgetcheck.clip.encoded_task import EncodedTask, encode_task, work
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.sharding import follow
@@ -19,7 +19,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
-from forgetcheck.tasks.base import Split, SplitName, Task, size
+from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.battery import Battery, summary
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
@@ -95,8 +95,16 @@ class Job:
         return tuple(part for part in every if any(part in probe.parts for probe in self.probes.values()))
 
     @property
-    def images(self) -> int:
-        return sum(size(self.task, part) for part in self.parts)  # and texts to be read, of captioned ones
+    def prompted(self) -> bool:
+        return any(probe.prompted for probe in self.probes.values())
+
+    @property
+    def work(self) -> int:
+        """In images; none where it can't be asked, which is told when it is."""
+        try:
+            return work(self.task, self.parts, self.prompted)
+        except CannotAsk:
+            return 0
 
 
 def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
@@ -122,11 +130,11 @@ class Asked:
 
 
 def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engine) -> Iterator[Asked]:
-    """Do every job. Progress counts images over all of them, so that the time left is that of the audit."""
-    total, done = sum(job.images for job in jobs), 0
+    """Do every job. Progress counts over all of them, so that the time left is that of the audit."""
+    total, done = sum(job.work for job in jobs), 0
     for job in jobs:
         yield do(base, job, portion(progress, job.name, done, total), engine)
-        done += job.images
+        done += job.work
 
 
 def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
@@ -137,7 +145,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
         return Asked(job.name, {}, none)
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
-        anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine)
+        anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine, job.prompted)
         refused = ""
     except CannotAsk as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}) for encoder in encoders)

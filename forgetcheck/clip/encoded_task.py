@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetcheck.clip.captions import EncodedCaptions, read_captions
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.encoding import Part, Report
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features, known_or_made
-from forgetcheck.clip.feature_keys import image_facts, prompt_facts
-from forgetcheck.clip.heads import Classifier, class_embeddings
+from forgetcheck.clip.feature_keys import image_facts
+from forgetcheck.clip.heads import Classifier
 from forgetcheck.clip.sharding import encode_together
+from forgetcheck.clip.texts import EncodedCaptions, as_images, read_captions, read_prompts
 from forgetcheck.errors import CannotAsk
-from forgetcheck.progress import Progress, silent
+from forgetcheck.progress import Progress, Steps, silent
 from forgetcheck.tasks.base import SplitName, Task, texts
 
 
@@ -35,31 +35,22 @@ class EncodedSplit:
 
 @dataclass(frozen=True)
 class EncodedTask:
-    """One task as one model sees it; the class prompts are read when first asked for."""
+    """One task as one model sees it; the class prompts are read with the images, or when first needed."""
 
     task: Task
     encoder: Encoder
     splits: Mapping[SplitName, EncodedSplit]
     head: Classifier | None = None  # the fine-tuned one, if this is the task it was tuned on
     engine: Engine = field(default_factory=Engine)
+    read: Tensor | None = None  # (c, d)
 
     @cached_property
     def prompts(self) -> Tensor:
         """Class embeddings (c, d) of this model's own text tower, on the CPU."""
-        cache = self.engine.cache
-        if cache is None:
-            return self.read()
-        names, templates = self.task.class_names, self.task.templates
-        facts = prompt_facts(self.encoder, self.engine.manner, names, templates)
-        found = cache.get(facts)
-        if found is None:
-            found = Features(self.read().numpy(), np.arange(len(names)))
-            cache.put(facts, found)
-        return torch.from_numpy(found.embeddings)
-
-    def read(self) -> Tensor:
-        with self.engine.running(self.encoder.device):
-            return class_embeddings(self.encoder, self.task.class_names, self.task.templates).cpu()
+        if self.read is not None:
+            return self.read
+        (found,) = read_prompts(self.task, [self.encoder], lambda *_: None, self.engine)
+        return found
 
 
 def encode_task(
@@ -69,35 +60,46 @@ def encode_task(
     parts: Sequence[SplitName],
     progress: Progress = silent,
     engine: Engine | None = None,
+    prompted: bool = False,
 ) -> list[EncodedTask]:
     """Run every model over the same decoded images, in the same order; what the cache has isn't run.
 
-    An image that can't be read is left out for all models. Raises CannotAsk for an empty part, more such
-    images than the task tolerates, or embeddings that are not finite.
+    With `prompted` the class prompts are read as well, as part of the same progress. An image that can't be
+    read is left out for all models. Raises CannotAsk for an empty part, more such images than the task
+    tolerates, or embeddings that are not finite.
     """
     engine = engine or Engine()
-    splits = {part: task.split(part) for part in parts}
-    total = sum(len(split) + len(texts(split)) for split in splits.values())
-    seen: dict[SplitName, list[EncodedSplit]] = {}
-    before = 0
-    for part, split in splits.items():
-        if len(split) == 0:
-            raise CannotAsk(f"task '{name}' has no {part} images: nothing would be measured.")
-        asked = Part(name, task, part, split)
-
-        def report(done: int, note: str = "") -> None:
-            progress(f"embedding {name}", before + done, total, note)  # noqa: B023 (called before the next)
-
-        seen[part] = together(asked, features_of(asked, encoders, report, engine))
-        before += len(split)
-        if split.captions:
-            read = read_captions(split.captions, seen[part][0].kept, encoders, report, engine)
-            seen[part] = [replace(saw, captions=said) for saw, said in zip(seen[part], read, strict=True)]
-            before += len(split.captions.distinct)
+    steps = Steps(progress, f"embedding {name}", work(task, parts, prompted))
+    seen = {
+        part: encode_part(Part(name, task, part, task.split(part)), encoders, steps, engine) for part in parts
+    }
+    read: Sequence[Tensor | None] = [None] * len(encoders)
+    if prompted:
+        count = len(task.class_names) * len(task.templates)
+        read = read_prompts(task, encoders, steps.step(as_images(count), count), engine)
     return [
-        EncodedTask(task, encoder, {part: seen[part][number] for part in parts}, engine=engine)
+        EncodedTask(task, encoder, {part: seen[part][number] for part in parts}, None, engine, read[number])
         for number, encoder in enumerate(encoders)
     ]
+
+
+def work(task: Task, parts: Sequence[SplitName], prompted: bool = False) -> int:
+    """Return how much there is to do, in images."""
+    images = sum(len(task.split(part)) + as_images(len(texts(task.split(part)))) for part in parts)
+    return images + (as_images(len(task.class_names) * len(task.templates)) if prompted else 0)
+
+
+def encode_part(part: Part, encoders: Sequence[Encoder], steps: Steps, engine: Engine) -> list[EncodedSplit]:
+    """Let every model see one part, and read what is said of it."""
+    count, captions = len(part.split), part.split.captions
+    if count == 0:
+        raise CannotAsk(f"task '{part.title}' has no {part.name} images: nothing would be measured.")
+    seen = together(part, features_of(part, encoders, steps.step(count, count), engine))
+    if captions is None:
+        return seen
+    distinct = len(captions.distinct)
+    read = read_captions(captions, seen[0].kept, encoders, steps.step(as_images(distinct), distinct), engine)
+    return [replace(saw, captions=said) for saw, said in zip(seen, read, strict=True)]
 
 
 def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:

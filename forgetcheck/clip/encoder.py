@@ -107,7 +107,7 @@ class Encoder:
 
     def read(self, texts: Sequence[str]) -> Tensor:
         """Embed texts -> (t, d); equal texts are read once."""
-        distinct = sorted(set(texts))
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))  # texts of a batch are as long
         parts = []
         for start in range(0, len(distinct), TEXT_BATCH):
             tokens = self.tokenizer(distinct[start : start + TEXT_BATCH]).to(self.device)
@@ -123,7 +123,11 @@ class Encoder:
         why = why_uncut(self.model)
         if why:
             raise CannotAsk(f"the text tower of '{self.name}' cannot be cut: {why}.")
-        return replace(self, model=CutText(self.model, self.padding)).read(texts)
+        return self.without_padding().read(texts)
+
+    def without_padding(self) -> "Encoder":
+        """Return an encoder that reads texts so and sees nothing; the weights are shared."""
+        return replace(self, model=CutText(self.model, self.padding))
 
     def places(self, texts: Sequence[str]) -> tuple[int, int]:
         """Return how many tokens the longest text takes, and how many `read` always reads."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forgetcheck.clip.encoder import Encoder, text_part
+from forgetcheck.clip.heads import prompts_of
 from forgetcheck.clip.settings import effective, listed, preprocessing
 from forgetcheck.provenance import digest, installed
 
@@ -43,7 +44,7 @@ def prompt_facts(
 
     The tokens are part of it: nothing else shows what a tokenizer from elsewhere makes of a text.
     """
-    prompts = [template.replace("{}", name) for name in class_names for template in templates]
+    prompts = prompts_of(class_names, templates)
     words = {"class_names": list(class_names), "templates": list(templates)}
     return {"what": "prompts", **words, **text_facts(encoder, manner, prompts)}
 

@@ -45,10 +45,18 @@ def class_embeddings(encoder: Encoder, class_names: Sequence[str], templates: Se
 
     Prompt ensembling as in the CLIP paper (arXiv:2103.00020, section 3.1.4).
     """
-    prompts = [template.replace("{}", name) for name in class_names for template in templates]
     with torch.no_grad():
-        read = encoder.read(prompts).view(len(class_names), len(templates), -1)
-    return F.normalize(read.mean(dim=1), dim=-1)
+        return mean_by_class(encoder.read(prompts_of(class_names, templates)), len(class_names))
+
+
+def prompts_of(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """Return every template about every class, class by class."""
+    return [template.replace("{}", name) for name in class_names for template in templates]
+
+
+def mean_by_class(rows: Tensor, classes: int) -> Tensor:  # (c * t, d) -> (c, d)
+    """Average the embeddings of each class's prompts, and bring the means to length 1."""
+    return F.normalize(rows.view(classes, -1, rows.shape[1]).mean(dim=1), dim=-1)
 
 
 def prompt_head(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Head:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetcheck.clip.captions import EncodedCaptions
 from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.texts import EncodedCaptions
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import SplitName, Task
@@ -33,6 +33,7 @@ class Probe(ABC):
     """A way of asking. The dataclass fields of a subclass are its options."""
 
     parts: ClassVar[tuple[SplitName, ...]] = ("test",)  # which parts of a task it needs embedded
+    prompted: ClassVar[bool] = False  # whether it needs the class prompts
 
     @abstractmethod
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:

@@ -1,7 +1,7 @@
 """Zero-shot: the class whose prompts lie nearest to the image (arXiv:2103.00020)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class ZeroShot(Probe):
 
     text: Literal["own", "base"] = "own"
     top: Rank = 1
+    prompted: ClassVar[bool] = True
 
     def question(self, base: EncodedTask) -> Question:
         question, classes = super().question(base), len(base.task.class_names)

@@ -122,10 +122,9 @@ class Task(ABC):
 
 
 def size(task: Task, name: SplitName) -> int:
-    """Count the images and captions of a part; none where it can't be asked, which is told when it is."""
+    """Count the samples of a part; none where it can't be asked, which is told when it is."""
     try:
-        split = task.split(name)
-        return len(split) + len(texts(split))
+        return len(task.split(name))
     except CannotAsk:
         return 0
 

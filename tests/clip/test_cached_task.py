@@ -9,6 +9,7 @@ from conftest import VIT, random_encoder
 
 from forgetcheck.clip import encoded_task
 from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.errors import CannotAsk
@@ -135,7 +136,7 @@ def test_equal_models_run_once(vit, engine):
 def test_prompts_are_read_once(vit, engine, monkeypatch):
     (seen,) = encode_task("few", Few([]), [vit], ("test",), engine=engine)
     first = seen.prompts
-    monkeypatch.setattr(encoded_task, "class_embeddings", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(Encoder, "read", lambda *_: pytest.fail("read again"))
     (again,) = encode_task("few", Few([]), [vit], ("test",), engine=engine)
     assert torch.equal(again.prompts, first)
 

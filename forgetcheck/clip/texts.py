@@ -1,0 +1,113 @@
+"""Texts as every model reads them: each once, and without its padding where that is the same."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forgetcheck.clip.encoder import Encoder, why_uncut
+from forgetcheck.clip.encoding import Report
+from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.feature_cache import Features, known_or_made
+from forgetcheck.clip.feature_keys import Facts, caption_facts, prompt_facts
+from forgetcheck.clip.heads import mean_by_class, prompts_of
+from forgetcheck.tasks.base import Captions, Task
+
+CHUNK = 512  # texts between two words of progress
+PER_IMAGE = (
+    8  # texts that take a CLIP as long as an image: 38 M weights for a dozen tokens, 88 M for 50 patches
+)
+TRIED = 8  # texts that are read both ways, with and without padding
+ROUNDING = 1e-5  # of an entry of an embedding, as `doctor` allows
+
+
+@dataclass(frozen=True)
+class EncodedCaptions:
+    """The captions of one part as one model reads them."""
+
+    said: Captions  # of the images that could be read
+    rows: Mapping[str, int]  # where each text lies in the embeddings
+    embeddings: Tensor  # (t, d) float32, L2-normalised, on the CPU
+
+    def of(self, texts: Sequence[str]) -> Tensor:  # (m,) -> (m, d)
+        return self.embeddings[[self.rows[text] for text in texts]]
+
+
+def as_images(texts: int) -> int:
+    """Return how many images take as long."""
+    return math.ceil(texts / PER_IMAGE)
+
+
+def read_captions(
+    captions: Captions,
+    kept: NDArray[np.int64] | None,
+    encoders: Sequence[Encoder],
+    report: Report,
+    engine: Engine,
+) -> list[EncodedCaptions]:
+    """Let every model read the captions of a part; equal text towers read once.
+
+    `kept` (k,) are the images that could be read, None: all.
+    """
+    texts = captions.distinct
+    facts = [caption_facts(encoder, engine.manner, texts) for encoder in encoders]
+    found = read_once(texts, encoders, facts, lambda rows: rows, report, engine)
+    said = captions if kept is None else captions.take(kept)
+    places = {text: number for number, text in enumerate(texts)}
+    return [EncodedCaptions(said, places, rows) for rows in found]
+
+
+def read_prompts(task: Task, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Tensor]:
+    """Return every model's class embeddings (c, d), on the CPU; equal text towers read once."""
+    names, templates = task.class_names, task.templates
+    texts = prompts_of(names, templates)
+    distinct = tuple(dict.fromkeys(texts))
+    places = {text: number for number, text in enumerate(distinct)}
+    order = [places[text] for text in texts]
+    facts = [prompt_facts(encoder, engine.manner, names, templates) for encoder in encoders]
+    return read_once(
+        distinct, encoders, facts, lambda rows: mean_by_class(rows[order], len(names)), report, engine
+    )
+
+
+def read_once(
+    texts: Sequence[str],
+    encoders: Sequence[Encoder],
+    facts: Sequence[Facts],
+    make: Callable[[Tensor], Tensor],
+    report: Report,
+    engine: Engine,
+) -> list[Tensor]:
+    """Read distinct texts with every model that isn't in the cache, and `make` of them what is kept."""
+
+    def read(missing: Sequence[int]) -> list[Features]:
+        readers = [shortened(encoders[number], texts) for number in missing]
+        parts: list[list[Tensor]] = [[] for _ in missing]
+        for start in range(0, len(texts), CHUNK):
+            for reader, part in zip(readers, parts, strict=True):
+                with engine.running(reader.device):
+                    part.append(reader.read(texts[start : start + CHUNK]).cpu())
+            report(min(start + CHUNK, len(texts)), "texts")
+        made = [make(torch.cat(part)).numpy() for part in parts]
+        return [Features(rows, np.arange(len(rows))) for rows in made]
+
+    found = known_or_made(engine.cache, facts, read, lambda: report(len(texts), "texts from the cache"))
+    return [torch.from_numpy(features.embeddings) for features in found]
+
+
+def shortened(encoder: Encoder, texts: Sequence[str]) -> Encoder:
+    """Return a reader that leaves padding out, if that is the same on some of the texts; else the encoder.
+
+    The padding is most of what a tower reads in prompts. It is proved in float32, whatever texts are read in.
+    """
+    if len(texts) <= TRIED or why_uncut(encoder.model):
+        return encoder
+    some = texts[:: len(texts) // TRIED][:TRIED]
+    reader = encoder.without_padding()
+    with torch.inference_mode():
+        largest = float((encoder.read(some) - reader.read(some)).abs().max())
+    return reader if largest <= ROUNDING else encoder
