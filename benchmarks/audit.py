@@ -55,7 +55,16 @@ TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a close-up of a {}.", "a
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # as the linear probe has
 PROBES = ("zero-shot", "linear")
 PARTS: tuple[SplitName, ...] = ("train", "test")
-STEPS = ("load_encoder", "digest", "encode", "class_embeddings", "fit_logistic", "collect", "issue")
+STEPS = (
+    "load_encoder",
+    "digest",
+    "encode",
+    "class_embeddings",
+    "fit_path",
+    "fit_logistic",
+    "collect",
+    "issue",
+)
 
 
 @dataclass(frozen=True)

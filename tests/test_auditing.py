@@ -119,7 +119,7 @@ def test_the_choice_of_the_linear_probe_is_recorded():
 
 
 def test_a_probe_that_did_not_converge_warns(monkeypatch):
-    monkeypatch.setattr("forgetcheck.clip.heads.MAX_ITERATIONS", 2)
+    monkeypatch.setattr("forgetcheck.clip.logistic.MAX_ITERATIONS", 1)
     (answers,) = audit(
         TINY, [TINY], Battery("one", {"size": SMALL.tasks["size"]}), ["linear"], device="cpu"
     ).answers

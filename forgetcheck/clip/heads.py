@@ -1,20 +1,13 @@
-"""Linear heads on top of embeddings: from prompts, from labels."""
+"""Linear heads on top of embeddings: from prompts, and as they were saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from forgetcheck.clip.encoder import Encoder
-
-GRADIENT_TOLERANCE = 1e-5  # of the mean loss, largest entry
-MAX_ITERATIONS = 5_000
 
 
 class Head(nn.Module):
@@ -62,65 +55,3 @@ def mean_by_class(rows: Tensor, classes: int) -> Tensor:  # (c * t, d) -> (c, d)
 def prompt_head(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Head:
     """Return the zero-shot classifier as a head: class embeddings times the logit scale."""
     return Head(encoder.scale * class_embeddings(encoder, class_names, templates))
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A multinomial logistic regression and how it was reached."""
-
-    weight: Tensor  # (c, d) float64
-    bias: Tensor  # (c,) float64
-    strength: float
-    gradient: float  # largest entry of the gradient at the solution
-    iterations: int
-    converged: bool
-
-    def logits(self, features: Tensor) -> Tensor:  # (n, d) -> (n, c)
-        return features.double() @ self.weight.T + self.bias
-
-
-def fit_logistic(features: Tensor, labels: Tensor, classes: int, strength: float) -> Fit:
-    """Minimise mean cross-entropy + strength / 2 * ||weight||^2, from zero, without chance.
-
-    `features` (n, d), `labels` (n,). Convex, full batch, L-BFGS in float64 to a gradient tolerance:
-    the same features give the same answer, whatever the seed. In scikit-learn's terms
-    C = 1 / (n * strength), with an unpenalised intercept.
-    """
-    rows = features.double()
-    width = rows.shape[1]
-
-    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        table = torch.from_numpy(flat).view(classes, width + 1)
-        weight, bias = table[:, :width], table[:, width]
-        logits = torch.addmm(bias, rows, weight.T)
-        logp = logits.log_softmax(dim=1)
-        slope = logp.exp()
-        slope[torch.arange(len(rows)), labels] -= 1
-        slope /= len(rows)
-        gradient = torch.cat([slope.T @ rows + strength * weight, slope.sum(dim=0)[:, None]], dim=1)
-        loss = F.nll_loss(logp, labels) + strength / 2 * weight.square().sum()
-        return loss.item(), gradient.flatten().numpy()
-
-    with threadpool_limits(1, user_api="blas"):  # scipy's own threads fight torch's: 20 times slower
-        found = minimize(
-            objective,
-            np.zeros(classes * (width + 1)),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "gtol": GRADIENT_TOLERANCE,
-                "ftol": 0.0,
-                "maxiter": MAX_ITERATIONS,
-                "maxfun": 2 * MAX_ITERATIONS,
-            },
-        )
-    table = torch.from_numpy(found.x).view(classes, width + 1)
-    gradient = float(np.abs(found.jac).max())
-    return Fit(
-        weight=table[:, :width].clone(),
-        bias=table[:, width].clone(),
-        strength=strength,
-        gradient=gradient,
-        iterations=int(found.nit),
-        converged=gradient <= GRADIENT_TOLERANCE,
-    )

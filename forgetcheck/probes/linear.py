@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.clip.heads import Fit, fit_logistic
+from forgetcheck.clip.logistic import Fit, accuracy, fit_logistic, fit_path, prepare
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, said
 from forgetcheck.retention.answers import Said
@@ -22,6 +22,7 @@ class Linear(Probe):
 
     The strength is chosen on a held-out part of train (the same samples for every model; the
     stronger wins a tie), then the probe is refit on all of train. Protocol of arXiv:2308.13320.
+    Fits that only compare strengths end a little earlier (see `fit_path`) than the refit.
     """
 
     parts: ClassVar[tuple[SplitName, ...]] = ("train", "test")
@@ -36,15 +37,12 @@ class Linear(Probe):
                 f"class '{name}' has test images but no train images: a linear probe cannot know it."
             )
         held = torch.from_numpy(dealt(train.labels.numpy(), HELD_OUT))
-
-        def score(strength: float) -> float:
-            fit = fit_logistic(train.embeddings[~held], train.labels[~held], classes, strength)
-            guesses = fit.logits(train.embeddings[held]).argmax(dim=1)
-            return (guesses == train.labels[held]).double().mean().item()
-
-        scores = {strength: score(strength) for strength in STRENGTHS}
+        lesson = prepare(train.embeddings, train.labels, classes)
+        taught, asked = lesson.part(~held), lesson.part(held)
+        tables = dict(zip(STRENGTHS, fit_path(taught, STRENGTHS), strict=True))
+        scores = {strength: accuracy(asked, table) for strength, table in tables.items()}
         chosen = max(STRENGTHS, key=lambda strength: scores[strength])  # the first, strongest, of equals
-        fit = fit_logistic(train.embeddings, train.labels, classes, chosen)
+        fit = fit_logistic(lesson, chosen, tables[chosen])
         return said(fit.logits(test.embeddings), notes(fit, scores))
 
     def identical(self, tuned: EncodedTask, base: EncodedTask) -> bool:

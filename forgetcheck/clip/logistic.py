@@ -1,0 +1,219 @@
+"""Multinomial logistic regression on embeddings: convex, full batch, without chance.
+
+A table (c, d + 1) holds the weights of c classes and, last, their biases. What is minimised is always
+mean cross-entropy + strength / 2 * ||weights||^2: scikit-learn's objective with C = 1 / (n * strength).
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+GRADIENT_TOLERANCE = 1e-5  # of the mean loss, largest entry: where a fit has converged
+LOSS_TOLERANCE = 1e-6  # of the mean loss, nats, as estimated: where a fit that is only compared may end
+MAX_ITERATIONS = 1_000  # in each precision
+MEMORY = 5  # steps that a direction learns from
+TRIALS = 40  # steps that are tried along one direction
+FLAT, STEEP = 0.5, 0.9  # a step may end where the slope rises, or still falls, by these shares of its start
+SAMPLED = 8  # rows per dimension: enough to know how embeddings are spread
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A multinomial logistic regression and how it was reached."""
+
+    weight: Tensor  # (c, d) float64
+    bias: Tensor  # (c,) float64
+    strength: float
+    gradient: float  # largest entry of the gradient at the solution
+    iterations: int
+    converged: bool
+
+    def logits(self, features: Tensor) -> Tensor:  # (n, d) -> (n, c)
+        return features.double() @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Labelled embeddings, and how they are spread."""
+
+    rows: Tensor  # (n, d + 1), the last column is one and carries the bias
+    labels: Tensor  # (n,)
+    classes: int
+    spread: Tensor  # (d + 1,) mean squares of the rows along each axis, float32
+    axes: Tensor  # (d + 1, d + 1) orthonormal columns, float32
+
+    def part(self, chosen: Tensor) -> "Lesson":
+        """Keep the rows where `chosen` (n,) is true; how they are spread is taken from all."""
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step taught about the curvature."""
+
+    moved: Tensor  # (c, d + 1) change of the table
+    turned: Tensor  # (c, d + 1) change of the gradient
+
+    @cached_property
+    def product(self) -> float:
+        """Of the two. Positive where the objective is convex, but for rounding."""
+        return (self.moved * self.turned).sum().item()
+
+
+def prepare(features: Tensor, labels: Tensor, classes: int) -> Lesson:
+    """Find the axes along which embeddings (n, d) with labels (n,) are spread, from evenly taken rows."""
+    rows = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+    sample = rows[:: max(1, len(rows) // (SAMPLED * rows.shape[1]))].float()
+    spread, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
+    return Lesson(rows, labels, classes, spread.clamp(min=0), axes)
+
+
+def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -> Fit:
+    """Minimise the objective to a gradient tolerance, from `start` (c, d + 1) or zero.
+
+    float32 goes most of the way, float64 the rest, so that the answer and its gradient are those of
+    float64. The same lesson and start give the same bits, whatever the seed.
+    """
+    coarse, exact = replace(lesson, rows=lesson.rows.float()), replace(lesson, rows=lesson.rows.double())
+    near, _, before = descend(coarse, strength, zeros(coarse) if start is None else start.float(), 0.0)
+    table, gradient, after = descend(exact, strength, near.double(), 0.0)
+    largest = gradient.abs().max().item()
+    return Fit(
+        weight=table[:, :-1].clone(),
+        bias=table[:, -1].clone(),
+        strength=strength,
+        gradient=largest,
+        iterations=before + after,
+        converged=largest <= GRADIENT_TOLERANCE,
+    )
+
+
+def fit_path(lesson: Lesson, strengths: Sequence[float]) -> list[Tensor]:
+    """Return a table (c, d + 1) for each strength, good enough to compare them: float32, LOSS_TOLERANCE.
+
+    Each starts where the one before it ended, so strong to weak is the cheap order. The estimate is low
+    where the strength is: at 1e-6 with few images, 2e-4 nats can be left. GRADIENT_TOLERANCE alone would
+    leave as much.
+    """
+    coarse = replace(lesson, rows=lesson.rows.float())
+    tables = [zeros(coarse)]
+    for strength in strengths:
+        tables.append(descend(coarse, strength, tables[-1], LOSS_TOLERANCE)[0])
+    return tables[1:]
+
+
+def accuracy(lesson: Lesson, table: Tensor) -> float:
+    """Return the share of rows whose label a float32 table makes the most probable."""
+    return (guess(lesson, table).argmax(dim=0) == lesson.labels).double().mean().item()
+
+
+def zeros(lesson: Lesson) -> Tensor:
+    return lesson.rows.new_zeros(lesson.classes, lesson.rows.shape[1])
+
+
+def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
+    """Go from `table` towards the minimum; return table, gradient and the number of steps.
+
+    L-BFGS, whose first guess of the curvature is close (see `precondition`), so that few passes over the rows
+    do. Ends where the gradient is within its tolerance, or where the loss, as the curvature has it, is within
+    `enough` of its minimum.
+    """
+    penalty = torch.full_like(table[0], strength)
+    penalty[-1] = 0  # the bias is free
+    chances = guess(lesson, table)
+    variance = (chances * (1 - chances)).mean(dim=1, keepdim=True)
+    invert = precondition(lesson, variance, strength)
+    gradient = slope(lesson, chances, table, penalty)
+    steps: deque[Step] = deque(maxlen=MEMORY)
+    taken = 0
+    while gradient.abs().max() > GRADIENT_TOLERANCE and taken < MAX_ITERATIONS:
+        way = -bend(gradient, steps, invert)
+        left = -(gradient * way).sum().item() / 2  # of the loss: exact where it is quadratic
+        if left <= enough:
+            break
+        found = search(
+            lambda place: slope(lesson, guess(lesson, place), place, penalty), table, way, -2 * left
+        )
+        if found is None:
+            break
+        step = Step(found[0] - table, found[1] - gradient)
+        if step.product <= 0:  # nothing but rounding is left
+            break
+        if taken == 0:
+            invert = precondition(lesson, variance * surprise(step, invert), strength)
+        steps.append(step)
+        table, gradient = found
+        taken += 1
+    return table, gradient, taken
+
+
+def precondition(lesson: Lesson, variance: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
+    """Return a product with a first guess of the inverse Hessian: (c, d + 1) -> (c, d + 1).
+
+    A class's part of the Hessian is taken for variance * mean outer product of the rows + strength. That is
+    Böhning's bound (1992, Annals of the Institute of Statistical Mathematics 44, 197-200), with `variance`
+    (c, 1), the class's mean of p * (1 - p), where the bound has 1/2.
+    """
+    axes = lesson.axes.to(lesson.rows.dtype)
+    scale = variance * lesson.spread.to(lesson.rows.dtype) + strength
+    return lambda given: (given @ axes / scale) @ axes.T
+
+
+def surprise(step: Step, invert: Callable[[Tensor], Tensor]) -> float:
+    """Return how many times as curved a step was as the guess said, at least 1.
+
+    A start that other rows have led to is far off on few rows, which are more curved than the mean. The ratio
+    is that of Nocedal and Wright (2006, equation 7.20).
+    """
+    return max(1.0, (step.turned * invert(step.turned)).sum().item() / step.product)
+
+
+def guess(lesson: Lesson, table: Tensor) -> Tensor:
+    """Return how probable each class is for each row: (c, n)."""
+    return (table @ lesson.rows.T).softmax(dim=0)
+
+
+def slope(lesson: Lesson, chances: Tensor, table: Tensor, penalty: Tensor) -> Tensor:
+    """Return the gradient (c, d + 1) of the objective. Overwrites `chances` (c, n)."""
+    chances[lesson.labels, torch.arange(len(lesson.labels))] -= 1
+    return chances @ lesson.rows / len(lesson.rows) + penalty * table
+
+
+def bend(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:
+    """Multiply by the inverse Hessian that the last steps suggest (Nocedal and Wright, algorithm 7.4)."""
+    left, shares = gradient, []
+    for step in reversed(steps):
+        shares.append((step.moved * left).sum() / step.product)
+        left = left - shares[-1] * step.turned
+    found = invert(left)
+    for step, share in zip(steps, reversed(shares), strict=True):
+        found = found + (share - (step.turned * found).sum() / step.product) * step.moved
+    return found
+
+
+def search(
+    slope_at: Callable[[Tensor], Tensor], table: Tensor, way: Tensor, falling: float
+) -> tuple[Tensor, Tensor] | None:
+    """Walk from `table` along `way`, which falls by `falling` at first, until it is flat.
+
+    Return the place and its gradient; None if the slope is lost in rounding. The objective is convex, so the
+    sign of the slope says on which side the lowest point lies: no loss is needed, whose last digits are
+    rounding.
+    """
+    near, far, length = 0.0, float("inf"), 1.0
+    for _ in range(TRIALS):
+        place = table + length * way
+        gradient = slope_at(place)
+        found = (gradient * way).sum().item()
+        if found > -FLAT * falling:
+            far = length
+        elif found < STEEP * falling:
+            near = length
+        else:
+            return place, gradient
+        length = 2 * near if far == float("inf") else (near + far) / 2
+    return None

@@ -1,0 +1,80 @@
+"""The linear probe: at or above scikit-learn at its best C, and the same for the same embeddings."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+
+from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
+from forgetcheck.probes.linear import HELD_OUT, STRENGTHS, Linear
+from forgetcheck.tasks.base import dealt
+from forgetcheck.tasks.drawn import Drawn
+
+CLASSES = len(Drawn("size").class_names)
+
+
+def make(train, test, dims, spread, seed=0):
+    """Make a task of embeddings of length one around a common direction, in classes that overlap."""
+    generator = torch.Generator().manual_seed(seed)
+    common = 1.5 * dims**0.5 * torch.eye(dims)[0]
+    centres = spread * torch.randn(CLASSES, dims, generator=generator)
+
+    def draw(size):
+        labels = torch.arange(size) % CLASSES
+        rows = common + centres[labels] + torch.randn(size, dims, generator=generator)
+        return EncodedSplit(F.normalize(rows, dim=1), labels)
+
+    return EncodedTask(Drawn("size"), None, {"train": draw(train), "test": draw(test)})
+
+
+def sweep(task):
+    """Choose C as the probe does, but with scikit-learn's own fits, of which none stops early."""
+    rows, labels = task.splits["train"].embeddings.double().numpy(), task.splits["train"].labels.numpy()
+    held = dealt(labels, HELD_OUT)
+
+    def fit(rows, labels, strength):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the last digits can be out of its reach
+            found = LogisticRegression(C=1 / (len(rows) * strength), tol=1e-8, max_iter=20_000)
+            return found.fit(rows, labels)
+
+    scores = [
+        fit(rows[~held], labels[~held], strength).score(rows[held], labels[held]) for strength in STRENGTHS
+    ]
+    best = fit(rows, labels, STRENGTHS[int(np.argmax(scores))])
+    return best.score(task.splits["test"].embeddings.double().numpy(), task.splits["test"].labels.numpy())
+
+
+@pytest.mark.parametrize(
+    ("train", "dims", "spread"),
+    [(120, 160, 0.25), (200, 32, 0.5), (200, 32, 0.25), (1500, 12, 0.4)],
+    ids=["fewer images than dimensions", "as CLIP's", "hard", "many more images than dimensions"],
+)
+def test_it_answers_as_well_as_scikit_learn_at_its_best_c(train, dims, spread):
+    tasks = [make(train, 2000, dims, spread, seed) for seed in range(3)]
+    ours = [float(np.mean(Linear().answer(t, t).label == t.splits["test"].labels.numpy())) for t in tasks]
+    theirs = [sweep(task) for task in tasks]
+    assert 1.5 / CLASSES < np.mean(theirs) < 0.99  # neither guessing nor given
+    assert np.mean(ours) > np.mean(theirs) - 0.002
+
+
+def test_equal_embeddings_get_equal_answers_to_the_bit():
+    model, same = make(200, 300, 32, 0.5), make(200, 300, 32, 0.5)
+    first = Linear().answer(model, model)
+    Linear().answer(make(100, 10, 16, 0.5), model)  # nothing is remembered
+    second = Linear().answer(same, model)
+    assert np.array_equal(first.label, second.label)
+    assert np.array_equal(first.confidence, second.confidence)
+    assert first.notes == second.notes
+
+
+def test_it_says_how_it_was_reached():
+    model = make(200, 300, 32, 0.5)
+    notes = Linear().answer(model, model).notes
+    assert notes["converged"] is True
+    assert notes["strength"] in STRENGTHS
+    assert list(notes["held_out_accuracy"]) == [f"{strength:g}" for strength in STRENGTHS]
+    assert max(notes["held_out_accuracy"].values()) == notes["held_out_accuracy"][f"{notes['strength']:g}"]
