@@ -22,6 +22,7 @@ STYLES = {
     Verdict.NEVER_KNEW: "dim",
 }
 BAR = 6  # cells of a bar; the largest drop or gain of the report fills it
+NARROW = 14  # columns for a probe, such as caption-choice
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -98,9 +99,17 @@ def concept_table(title: str, findings: Sequence[Finding], level: float, scale: 
     table = empty_table(title, "concept", level, probe=True)
     for finding in findings:
         row = finding.retention
-        names = (Text(printable(row.subject)), Text(printable(row.probe)))
+        names = (Text(printable(row.subject)), Text(broken(printable(row.probe))))
         table.add_row(*names, *cells(finding, scale))
     return table
+
+
+def broken(probe: str) -> str:
+    """Write a probe in narrow lines, its options on lines of their own."""
+    if len(probe) <= NARROW:
+        return probe
+    lines = probe.replace(":", ":\n", 1).split("\n")
+    return "\n".join(line[start : start + NARROW] for line in lines for start in range(0, len(line), NARROW))
 
 
 def titled(title: str) -> Table:
@@ -118,7 +127,7 @@ def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
     table = titled(title)
     table.add_column(first, overflow="fold", min_width=8)
     if probe:
-        table.add_column("probe", overflow="fold", min_width=6)
+        table.add_column("probe", no_wrap=True)
     for name in ("base", "tuned", "drop"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, width=BAR)

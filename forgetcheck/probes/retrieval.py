@@ -45,9 +45,12 @@ class Retrieval(Probe):
         if self.to == "text":
             own = np.bincount(captions.places, minlength=len(kinds))
             chance = rates(kinds, by_chance(own, candidates, self.k), names)
-            return Question(names, kinds.astype(np.int32), np.arange(len(kinds)), chance=chance)
+            first = dict(zip(captions.places[::-1].tolist(), captions.texts[::-1], strict=True))
+            samples = tuple(repr(first[place]) for place in range(len(kinds)))
+            return Question(names, kinds.astype(np.int32), np.arange(len(kinds)), samples, chance)
         chance = rates(captions.kinds, np.full(len(captions), self.k / candidates), names)
-        return Question(names, captions.kinds.astype(np.int32), captions.places, captions.texts, chance)
+        samples = tuple(map(repr, captions.texts))
+        return Question(names, captions.kinds.astype(np.int32), captions.places, samples, chance)
 
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
         test, captions = model.splits["test"], captions_of(model)
