@@ -25,7 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from forgetcheck.auditing import audit
 from forgetcheck.clip.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
-from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.engine import KINDS, Engine
 from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.loading import load_encoder, quiet
 from forgetcheck.probes.linear import Linear
@@ -55,11 +55,12 @@ TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a close-up of a {}.", "a
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # as the linear probe has
 PROBES = ("zero-shot", "linear")
 PARTS: tuple[SplitName, ...] = ("train", "test")
+BARE = "bare forward, tensors in memory"
 STEPS = (
     "load_encoder",
     "digest",
     "encode",
-    "class_embeddings",
+    "read_prompts",
     "fit_path",
     "fit_logistic",
     "collect",
@@ -289,18 +290,25 @@ def compare_parts(options: argparse.Namespace, base: Checkpoint, task: Jpegs, en
     images = torch.stack([encoder.preprocess(split.image(i)) for i in range(len(split))])
     clock = Clock()
     for _ in range(max(3, options.repeat)):
-        with (
-            clock.timing("bare forward, tensors in memory"),
-            replace(engine, cache=None).running(encoder.device),
-        ):
+        with clock.timing(BARE), torch.inference_mode(), plainly(options):
+            for batch in images.split(64):
+                encoder.see(batch).cpu()
+        with clock.timing("the same as forgetcheck runs it"), engine.running(encoder.device):
             for batch in images.split(64):
                 encoder.see(batch).cpu()
         with clock.timing("encoding pass, from the files"):
             encode_task("jpegs", part, [encoder], ("test",), engine=replace(engine, cache=None))
     print(f"\n{len(split)} images, {options.precision}:")
-    clock.show("bare forward, tensors in memory")
+    clock.show(BARE)
     (seen,) = encode_task("jpegs", task, [encoder], PARTS, engine=engine)  # from the cache
     compare_probes(seen)
+
+
+def plainly(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Let PyTorch compute in the precision as everybody does."""
+    if options.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(options.device.partition(":")[0], KINDS[options.precision])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
-from forgetcheck.probes.linear import HELD_OUT, STRENGTHS, Linear
+from forgetcheck.probes.linear import HELD_OUT, STRENGTHS, Linear, held_out
 from forgetcheck.tasks.base import dealt
 from forgetcheck.tasks.drawn import Drawn
 
@@ -78,3 +78,33 @@ def test_it_says_how_it_was_reached():
     assert notes["strength"] in STRENGTHS
     assert list(notes["held_out_accuracy"]) == [f"{strength:g}" for strength in STRENGTHS]
     assert max(notes["held_out_accuracy"].values()) == notes["held_out_accuracy"][f"{notes['strength']:g}"]
+
+
+@pytest.mark.parametrize("shots", [1, 2, 4])
+def test_a_few_images_of_each_class_teach_it_too(shots):
+    task = make(shots * CLASSES, 2000, 64, 1.0)
+    said = Linear().answer(task, task)
+    rows, labels = (part.numpy() for part in (task.splits["train"].embeddings, task.splits["train"].labels))
+    test = task.splits["test"]
+    best = max(
+        LogisticRegression(C=1 / (len(rows) * strength), max_iter=1000)
+        .fit(rows, labels)
+        .score(test.embeddings, test.labels)
+        for strength in STRENGTHS
+    )
+    assert np.mean(said.label == test.labels.numpy()) > best - 0.05
+    assert all(np.isfinite(score) for score in said.notes["held_out_accuracy"].values())
+
+
+def test_of_two_to_four_images_the_last_is_held_out():
+    assert held_out(np.array([0, 1, 0, 2, 2, 2, 1, 3])).tolist() == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert held_out(np.zeros(7, dtype=np.int64)).tolist() == [False] * 4 + [True] + [False] * 2
