@@ -16,10 +16,10 @@ from forgetcheck.tasks.drawn import Drawn
 CLASSES = len(Drawn("size").class_names)
 
 
-def make(train, test, dims, spread, seed=0):
+def make(train, test, dims, spread, seed=0, shared=1.5):
     """Make a task of embeddings of length one around a common direction, in classes that overlap."""
     generator = torch.Generator().manual_seed(seed)
-    common = 1.5 * dims**0.5 * torch.eye(dims)[0]
+    common = shared * dims**0.5 * torch.eye(dims)[0]
     centres = spread * torch.randn(CLASSES, dims, generator=generator)
 
     def draw(size):
@@ -82,7 +82,7 @@ def test_it_says_how_it_was_reached():
 
 @pytest.mark.parametrize("shots", [1, 2, 4])
 def test_a_few_images_of_each_class_teach_it_too(shots):
-    task = make(shots * CLASSES, 2000, 64, 1.0)
+    task = make(shots * CLASSES, 2000, 64, 0.6, shared=8)
     said = Linear().answer(task, task)
     rows, labels = (part.numpy() for part in (task.splits["train"].embeddings, task.splits["train"].labels))
     test = task.splits["test"]
