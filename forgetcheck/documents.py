@@ -40,6 +40,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(TOO_DEEP) from None
 
 
+def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
+    """Read a text file of at most `largest` bytes. Raises OSError or ValueError, and nothing else."""
+    if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
+        raise ValueError(f"it is {kind_of(path)}, not a file")
+    if path.stat().st_size > largest:
+        raise ValueError(f"it has more than {largest >> 20:,} MiB")
+    return path.read_text(encoding=encoding)
+
+
 def kind_of(path: Path) -> str:
     """Name what stands at a path where a file should."""
     kinds = {"a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}

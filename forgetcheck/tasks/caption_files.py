@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from forgetcheck.documents import kind_of, parse_any_json, reason
+from forgetcheck.documents import parse_any_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
 from forgetcheck.tasks.naming import tidied
@@ -181,10 +181,6 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
 
 def read_json(path: Path) -> Any:
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"it is {kind_of(path)}, not a file")
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST >> 30} GiB")
-        return parse_any_json(path.read_text(encoding="utf-8-sig"))
+        return parse_any_json(read_text(path, LARGEST, "utf-8-sig"))
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from forgetcheck.documents import kind_of, reason
+from forgetcheck.documents import read_text, reason
 from forgetcheck.errors import CannotAsk
 
 FALLBACK = ("a photo of a {}.",)  # where the source has no templates of its own
@@ -60,11 +60,7 @@ def has_no_text(name: str) -> bool:
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file, tidied, without the blank ones at its end."""
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"it is {kind_of(path)}, not a file")
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, LARGEST, "utf-8-sig")
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
     return tuple(tidied(line) for line in text.rstrip().splitlines())

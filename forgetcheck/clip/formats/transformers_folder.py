@@ -9,7 +9,7 @@ from torch import Tensor
 from forgetcheck.clip.formats.base import LONGEST_NAME, Raw, Unbuildable, Weights, in_one_line, shown
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import siglip_config, siglip_tensors
-from forgetcheck.documents import parse_json
+from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 
 CONFIG = "config.json"
@@ -105,13 +105,9 @@ def refuse_mismatch(
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise CannotAsk(f"'{path}' is not a file: copy the folder again.")
-        if path.stat().st_size > MAX_TEXT:
-            raise CannotAsk(f"'{path}' is too large for a config: check what it is.")
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path, MAX_TEXT))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
 
 
 def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, Any], tuple[str, ...]]:
