@@ -10,7 +10,7 @@ from forgetcheck.tasks.drawn import Drawn
 
 @dataclass(frozen=True)
 class Told(Task):
-    """Some test images of each class of a family, each with captions; one kind of caption per half of them."""
+    """Some test images of each class of a family, each with captions, half of them of one kind."""
 
     labelled_by: str = "caption"
     family: str = "colour"

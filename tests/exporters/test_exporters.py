@@ -25,7 +25,8 @@ CHECK_KEYS = {
     *("p_adjusted", "tried", "n", "detectable", "reason"),
 }
 FINDING_KEYS = {
-    *("checkpoint", "task", "concept", "probe", "n", "base", "tuned", "drop", "low", "high"),
+    *("checkpoint", "task", "concept", "probe", "n", "clusters", "design_effect"),
+    *("base", "tuned", "drop", "low", "high"),
     *("p", "p_adjusted", "tried", "limit", "detectable", "verdict", "gated", "must_forget", "target"),
     *("lost", "gained", "base_ece", "tuned_ece", "confused", "reason", "warnings"),
 }
