@@ -74,27 +74,32 @@ class Retention:
     @property
     def effective(self) -> int:
         """How many independent samples tell as much about the drop."""
-        return max(int(self.n / self.design_effect), 1)
+        return max(int(worth(self.n, self.design_effect)), 1)
 
     def counts(self, drop: float) -> tuple[float, float, float]:
         """Return lost, gained and n of as many independent samples, to test `drop` by."""
         if self.clustering is None:
             return self.lost, self.gained, self.n
         effect = float(design_effect(self.clustering.changed, drop))
-        return self.lost / effect, self.gained / effect, self.n / effect
+        return worth(self.lost, effect), worth(self.gained, effect), worth(self.n, effect)
 
     def right(self, accuracy: float) -> tuple[float, float]:
         """Return tuned_right and n of as many independent samples, to test `accuracy` by."""
         if self.clustering is None:
             return self.tuned_right, self.n
         effect = float(design_effect(self.clustering.tuned, accuracy))
-        return self.tuned_right / effect, self.n / effect
+        return worth(self.tuned_right, effect), worth(self.n, effect)
 
     def tuned_interval(self, confidence: float) -> tuple[float, float]:
         """Return the exact interval of the tuned accuracy."""
         spread = None if self.clustering is None else self.clustering.tuned
         low, high = share_interval(self.tuned_right, self.n, confidence, spread)
         return float(low), float(high)
+
+
+def worth(count: int, effect: float) -> float:
+    """Divide a count; what should be a whole number is one."""
+    return round(count / effect, 9)
 
 
 @dataclass(frozen=True)

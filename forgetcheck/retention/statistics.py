@@ -105,7 +105,7 @@ def likely_counts(n: Floats, share: Floats) -> tuple[Floats, Floats]:
     """
     n, share = np.asarray(n, dtype=np.float64)[:, None], share[:, None]
     middle, spread = n * share, REACH * np.sqrt(n * share * (1 - share)) + 1
-    low, high = np.floor(np.maximum(middle - spread, 0)), np.minimum(np.ceil(middle + spread), np.floor(n))
+    low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
     counts = low + np.ceil((high - low + 1) / POINTS) * np.arange(POINTS, dtype=np.float64)
     inside = counts <= high
     counts = np.where(inside, counts, 0)
