@@ -3,8 +3,8 @@
     python benchmarks/cluster_errors.py --out docs/results/cluster_errors.csv
 
 Every row of the table is one cell: what was simulated, and the rate found if every sample counts as
-independent (`naive`) and as forgetcheck counts it (`clustered`). About seven minutes on one core; seeds are fixed,
-so a rerun gives the same table.
+independent (`naive`) and as forgetcheck counts it (`clustered`). About seven minutes on one core; seeds are
+fixed, so a rerun gives the same table.
 """
 
 import argparse
