@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from captioned import Told
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
@@ -383,3 +384,15 @@ def test_a_second_candidate_costs_its_own_pass_and_a_cached_audit_is_the_same(tm
     for one, other, third in zip(once.answers, again.answers, plain.answers, strict=True):
         assert np.array_equal(one.base.confidence, other.base.confidence)
         assert np.array_equal(one.base.confidence, third.base.confidence)
+
+
+def test_captions_of_one_image_count_as_a_cluster_in_the_report(tmp_path):
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    battery = Battery("told", {"told": Told(per_class=2)})
+    found = audit(
+        TINY, [scrambled], battery, probes=("retrieval:to=text", "retrieval:to=image"), device="cpu"
+    )
+    images, captions = (finding.retention for finding in make_report(found, Policy()).tasks())
+    assert images.clusters is None
+    assert (captions.clusters, captions.n) == (images.n, 2 * images.n)
+    assert f"{captions.n} samples in {images.n} clusters" in " ".join(captions.warnings)

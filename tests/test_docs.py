@@ -78,6 +78,32 @@ def test_every_benchmark_that_is_named_exists_with_its_options(page):
         assert all(option in said for option in re.findall(r"--[\w-]+", rest)), (script, rest)
 
 
+def test_the_error_rates_of_clusters_are_those_of_their_table():
+    found = pd.read_csv(ROOT / "docs" / "results" / "cluster_errors.csv")
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    many = found["clusters"] >= 50
+    covers = found["what"].str.startswith("95 %") & (found["churn"] == 0.06)
+    informative = found["kind"].str.startswith("large")
+    rows = {
+        "50, 200 and 1,000 clusters": covers & many & ~informative,
+        "20 clusters": covers & ~many & ~informative,
+        "50 to 1,000 clusters of which": covers & many & informative,
+        "a drop of exactly its limit": found["what"] == "drop at its limit found",
+        "30 clustered concepts fail": found["what"].str.startswith("gate at its limit"),
+        "clusters, 5 tasks": found["what"].str.startswith("mean"),
+        "the interval of an accuracy": found["what"].str.startswith("accuracy"),
+    }
+    for start, chosen in rows.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+        _, _, cells, *columns, _ = (cell.strip() for cell in line.split("|"))
+        assert int(cells) == chosen.sum(), start
+        for name, said in zip(("naive", "clustered"), columns, strict=True):
+            numbers = [float(number) for number in re.findall(r"[\d.]+", said.split("(")[0])]
+            rates = 100 * found[chosen][name]
+            ends = [rates.min(), rates.max()] if len(numbers) == 2 else [rates.max()]
+            assert numbers == pytest.approx(ends, abs=0.0501), (start, name)
+
+
 def test_the_error_rates_of_the_docs_are_those_of_the_table():
     found = pd.read_csv(ROOT / "docs" / "results" / "gate_errors.csv")
     text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Mean
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.statistics import share_interval
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.retention.wording import MINUS, points, printable
 
@@ -72,8 +71,8 @@ class Latex(Exporter):
         if target is None:
             return NOTHING
         row = target.retention
-        low, high = share_interval(row.tuned_right, row.n, report.policy.confidence)
-        return f"{self.percent(row.tuned)} [{self.percent(float(low))}, {self.percent(float(high))}]"
+        low, high = row.tuned_interval(report.policy.confidence)
+        return f"{self.percent(row.tuned)} [{self.percent(low)}, {self.percent(high)}]"
 
     def mean(self, mean: Mean | None) -> str:
         if mean is None:

@@ -74,7 +74,7 @@ def needed(finding: Finding, policy: Policy) -> float:
     row = finding.retention
     if row.identical:
         return 0.0
-    exact = float(provable(row.n, row.churn, policy.confidence))
+    exact = float(provable(row.effective, row.churn, policy.confidence))
     return min(-(-exact // ROUND) * ROUND, 0.995)
 
 

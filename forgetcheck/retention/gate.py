@@ -12,7 +12,7 @@ from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval, 
 from forgetcheck.retention.answers import Unasked
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Limit, Policy, catches_nothing, like, limits_of
-from forgetcheck.retention.statistics import at_least, p_more_than, share_interval
+from forgetcheck.retention.statistics import at_least, p_more_than
 from forgetcheck.retention.verdict import (
     Adjusted,
     Claim,
@@ -181,9 +181,6 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
         parts = {
             place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in tasks
         }
-        parts = {
-            place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in tasks
-        }
         strata = strata_of(parts, rows, limits)
         alone = rows[tasks[0]] if list(parts.values()) == [[tasks[0]]] else None
         low, high, p = mean_evidence(strata, alone, policy)
@@ -209,8 +206,8 @@ def mean_evidence(strata: Strata, alone: Retention | None, policy: Policy) -> tu
     """
     limit = policy.max_mean_drop
     if alone is not None:
-        counts = alone.lost, alone.gained, alone.n
-        return alone.low, alone.high, 1.0 if limit is None else float(p_more_than(*counts, limit))
+        p = 1.0 if limit is None else float(p_more_than(*alone.counts(limit), limit))
+        return alone.low, alone.high, p
     low, high = bootstrap_interval(strata, policy.confidence)
     return low, high, 1.0 if limit is None else bootstrap_p(strata, limit)
 
@@ -227,15 +224,17 @@ def parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> lis
 
 def strata_of(parts: dict[int, list[int]], rows: Sequence[Retention], limits: Sequence[Limit]) -> Strata:
     """Weigh the tasks; within a task every sample counts as much as its concept weighs."""
-    columns: list[tuple[float, int, int, int, float]] = []
+    columns: list[tuple[float, ...]] = []
     whole = math.fsum(limits[task].weight for task in parts)
     for task, places in parts.items():
         shares = [rows[p].n * (limits[p].weight if p != task else 1.0) for p in places]
         for place, share in zip(places, shares, strict=True):
             row = rows[place]
+            # concepts may share clusters: then they move together, as the task tells and they don't
+            effect = max(row.design_effect, rows[task].design_effect)
             weight = limits[task].weight / whole * share / math.fsum(shares)
             pseudo = 0.0 if row.identical else PSEUDO * share / math.fsum(shares)
-            columns.append((weight, row.lost, row.gained, row.n, pseudo))
+            columns.append((weight, row.lost / effect, row.gained / effect, row.n / effect, pseudo))
     return Strata(*np.array(columns, dtype=np.float64).T)
 
 
@@ -258,7 +257,8 @@ def rank(probe: str) -> int:
 def p_below(row: Retention, policy: Policy) -> float:
     """Return the p-value of "the target accuracy is at least as demanded": exact binomial."""
     assert policy.min_target_accuracy is not None
-    return float(at_least(row.n - row.tuned_right, row.n, 1 - policy.min_target_accuracy))
+    right, n = row.right(policy.min_target_accuracy)
+    return float(at_least(n - right, n, 1 - policy.min_target_accuracy))
 
 
 def finding_check(finding: Finding, policy: Policy) -> Check:
@@ -266,7 +266,7 @@ def finding_check(finding: Finding, policy: Policy) -> Check:
     value, low, high = row.drop, row.low, row.high
     if finding.must_forget:
         demand, value = "must_forget", row.tuned
-        low, high = (float(end) for end in share_interval(row.tuned_right, row.n, policy.confidence))
+        low, high = row.tuned_interval(policy.confidence)
     elif row.concept is None and row.target and policy.max_target_drop is not None:
         demand = "max_target_drop"
     return Check(
@@ -309,7 +309,7 @@ def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
 
 def target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
     assert policy.min_target_accuracy is not None
-    low, high = (float(end) for end in share_interval(row.tuned_right, row.n, policy.confidence))
+    low, high = row.tuned_interval(policy.confidence)
     return Check(
         demand="min_target_accuracy",
         checkpoint=row.checkpoint,

@@ -9,7 +9,7 @@ TIE = 1 + 1e-12  # two ways of computing one p-value may differ in the last digi
 
 
 def step_down(
-    p: ArrayLike, changed: ArrayLike, exact: ArrayLike, block: ArrayLike
+    p: ArrayLike, changed: ArrayLike, exact: ArrayLike, block: ArrayLike, least: ArrayLike = 0.0
 ) -> Floats:  # each (k,) -> (k,)
     """Adjust p-values so that any false claim among the k questions is as rare as one was before.
 
@@ -18,13 +18,17 @@ def step_down(
     answers can only attain changed + 1 p-values, so a concept with three changed answers never gets
     in the way of the others: this is where the power over Holm comes from. Within a `block`, exact
     questions share no sample and their chances multiply; everything else is summed, which is valid
-    under any dependence. Without exact questions this is Holm's procedure.
+    under any dependence. Of a question that isn't exact but has a `least` p-value, nothing is added where
+    that is out of reach (Tarone 1990). Without either this is Holm's procedure.
     """
     p, exact = np.asarray(p, dtype=np.float64), np.asarray(exact, dtype=np.bool_)
     changed, block = np.asarray(changed, dtype=np.int64), np.asarray(block)
     order = np.argsort(p, kind="stable")
+    least = np.broadcast_to(np.asarray(least, dtype=np.float64), p.shape)[order]
     p, changed, exact, block = p[order], changed[order], exact[order], block[order]
-    total = p * remaining(~exact)
+    total = np.zeros_like(p)
+    for value in np.unique(least[~exact]):
+        total += np.where(p * TIE >= value, p, 0.0) * remaining(~exact & (least == value))
     tables = {int(m): smaller_or_equal(int(m), p) for m in np.unique(changed[exact])}
     for name in np.unique(block[exact]):
         silent = np.zeros_like(p)  # log of the chance that none of this block comes out as small

@@ -11,6 +11,7 @@ from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.verdict import Finding
 
 SCHEMA = "forgetcheck/report@1"
+DIGITS = 4  # of a design effect
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "concept": row.concept,
         "probe": row.probe,
         "n": row.n,
+        "clusters": row.clusters,
+        "design_effect": round(row.design_effect, DIGITS),
         "base": row.base,
         "tuned": row.tuned,
         "drop": row.drop,

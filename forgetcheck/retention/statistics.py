@@ -2,19 +2,24 @@
 
 Throughout, for n samples seen by both models: `lost` is how many the base got right and the tuned
 model wrong, `gained` the reverse, and drop = (lost - gained) / n. All functions take scalars or
-arrays that broadcast, and return float arrays of the common shape.
+arrays that broadcast, and return float arrays of the common shape. Counts need not be whole: those of
+clustered samples are divided by their design effect, and binomial tails go on between whole numbers
+as the incomplete beta function that they are.
 """
 
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, betaincinv, gammaln, ndtr, xlog1py, xlogy
+from scipy.special import bdtrc, betainc, betaincinv, gammaln, ndtr, xlog1py, xlogy
+
+from forgetcheck.retention.clusters import Spread, design_effect
 
 Floats = NDArray[np.float64]
 ECE_BINS = 15  # as in arXiv:2308.13320
 POINTS = 33  # at most, of a sum over likely counts
 REACH = 4.0  # standard deviations to each side of it
+TINY = 1e-300  # in place of a 0 that the incomplete beta function doesn't take
 BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
 
 
@@ -41,20 +46,25 @@ def likely_gain(lost: Floats, gained: Floats, n: Floats, drop: Floats) -> Floats
 
 
 def interval(
-    lost: ArrayLike, gained: ArrayLike, n: ArrayLike, confidence: float = 0.95
+    lost: ArrayLike, gained: ArrayLike, n: ArrayLike, confidence: float = 0.95, spread: Spread | None = None
 ) -> tuple[Floats, Floats]:
-    """Return the two-sided score interval (low, high) of the drop: all drops `score` doesn't reject."""
+    """Return the two-sided score interval (low, high) of the drop: all drops `score` doesn't reject.
+
+    `spread` tells how lost - gained comes in clusters; None: every sample is independent.
+    """
     bound = NormalDist().inv_cdf((1 + confidence) / 2)
-    return invert(lost, gained, n, bound), invert(lost, gained, n, -bound)
+    return invert(lost, gained, n, bound, spread), invert(lost, gained, n, -bound, spread)
 
 
-def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float) -> Floats:
+def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float, spread: Spread | None) -> Floats:
     """Find the drop whose score is `bound`; the score falls as the hypothetical drop grows."""
     shape = np.broadcast_shapes(*(np.shape(value) for value in (lost, gained, n)))
     low, high = np.full(shape, -1.0), np.full(shape, 1.0)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        above = score(lost, gained, n, middle) > bound
+        # of counts divided by a design effect, the score is this one divided by its root
+        root = 1.0 if spread is None else np.sqrt(design_effect(spread, middle))
+        above = score(lost, gained, n, middle) / root > bound
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.asarray((low + high) / 2)
 
@@ -113,18 +123,40 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
 
 def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) -> Floats:
     """Return the exact binomial P(X >= successes)."""
-    successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.int64)
-    tail = bdtrc(np.maximum(successes - 1, 0), trials, chance)
+    successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials)
+    tail = bdtrc(np.maximum(successes - 1, 0), trials.astype(np.int64), chance)
+    between = (successes % 1 != 0) | (trials % 1 != 0)
+    if between.any():
+        rest = np.maximum(trials - successes + 1, TINY)
+        tail = np.where(between, betainc(np.maximum(successes, TINY), rest, chance), tail)
     return np.asarray(np.where(successes <= 0, 1.0, tail))
 
 
-def share_interval(successes: ArrayLike, trials: ArrayLike, confidence: float) -> tuple[Floats, Floats]:
-    """Return the exact interval (low, high) of a share, such as an accuracy (Clopper & Pearson 1934)."""
+def share_interval(
+    successes: ArrayLike, trials: ArrayLike, confidence: float, spread: Spread | None = None
+) -> tuple[Floats, Floats]:
+    """Return the exact interval (low, high) of a share, such as an accuracy (Clopper & Pearson 1934).
+
+    `spread` tells how the successes come in clusters; None: every trial is independent.
+    """
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     tail = (1 - confidence) / 2
+    if spread is not None:
+        return lowest_share(k, n, tail, spread), 1 - lowest_share(n - k, n, tail, spread.opposite)
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
+
+
+def lowest_share(successes: Floats, trials: Floats, level: float, spread: Spread) -> Floats:
+    """Find the share of which as many successes, as clustered, are just too many at this level."""
+    low, high = np.zeros_like(successes), np.ones_like(successes)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        effect = design_effect(spread, middle)
+        enough = at_least(successes / effect, trials / effect, middle) > level
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return low
 
 
 def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:

@@ -11,7 +11,7 @@ from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.multiplicity import false_discovery, step_down
 from forgetcheck.retention.policy import Limit, Policy
 from forgetcheck.retention.power import detectable
-from forgetcheck.retention.statistics import Floats, at_least, p_more_than, share_interval
+from forgetcheck.retention.statistics import Floats, at_least, p_more_than
 
 
 class Verdict(StrEnum):
@@ -51,6 +51,7 @@ class Claim:
     changed: int = 0
     exact: bool = False  # McNemar: only changed + 1 p-values are attainable
     block: str = ""  # exact claims of one block share no sample
+    least: float = 0.0  # the smallest p-value that one which isn't exact could have come to
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,13 @@ class Adjusted:
 
 def p_values(rows: Sequence[Retention], limits: Sequence[Limit]) -> Floats:
     """Return for each row the p-value of "the limit is kept". (m,)"""
-    lost, gained, n = (np.array([getattr(row, name) for row in rows]) for name in ("lost", "gained", "n"))
+    held = [row.counts(limit.max_drop) for row, limit in zip(rows, limits, strict=True)]
+    lost, gained, n = np.array(held).reshape(-1, 3).T
     p = p_more_than(lost, gained, n, np.array([limit.max_drop for limit in limits]))
     p[[row.identical for row in rows]] = 1.0
     for place, (row, limit) in enumerate(zip(rows, limits, strict=True)):
         if limit.max_accuracy is not None:
-            p[place] = at_least(row.tuned_right, row.n, limit.max_accuracy)
+            p[place] = at_least(*row.right(limit.max_accuracy), limit.max_accuracy)
     return p
 
 
@@ -78,9 +80,13 @@ def is_gated(limit: Limit) -> bool:
 
 def claim_of(row: Retention, limit: Limit, p: float) -> Claim:
     # identical weights change no answer and are never rejected: they cost the others nothing
-    exact = (limit.max_drop == 0 or row.identical) and not limit.must_forget
+    discrete = (limit.max_drop == 0 or row.identical) and not limit.must_forget
+    # concepts may share a cluster, and then aren't independent of one another
+    exact = discrete and (row.clustering is None or row.identical)
     changed = row.lost + row.gained
-    return Claim(row.checkpoint, p, changed, exact, f"{row.concept is None} {row.probe}")
+    lost, gained, _ = row.counts(limit.max_drop)
+    least = 0.5 ** (lost + gained) if discrete and not exact else 0.0
+    return Claim(row.checkpoint, p, changed, exact, f"{row.concept is None} {row.probe}", least)
 
 
 def in_families(claims: Sequence[Claim]) -> list[Adjusted]:
@@ -97,7 +103,7 @@ def in_families(claims: Sequence[Claim]) -> list[Adjusted]:
     return result
 
 
-CLAIM = ("p", "changed", "exact", "block")
+CLAIM = ("p", "changed", "exact", "block", "least")
 
 
 def in_tables(
@@ -148,7 +154,7 @@ def detectable_drops(
             families[adjusted[place].tried].append(place)
     found: dict[int, float | None] = {}
     for tried, places in families.items():
-        n, churn = ([getattr(rows[place], name) for place in places] for name in ("n", "churn"))
+        n, churn = ([getattr(rows[place], name) for place in places] for name in ("effective", "churn"))
         drops = detectable(n, churn, [limits[place].max_drop for place in places], level / tried)
         found.update(zip(places, (None if np.isnan(drop) else drop for drop in drops.tolist()), strict=True))
     return found
@@ -181,5 +187,5 @@ def forgotten(row: Retention, max_accuracy: float, p: float, policy: Policy) -> 
     """Decide what must be forgotten: by the accuracy of the tuned model, whatever the base knew."""
     if p < policy.level:
         return Verdict.STILL_KNOWN
-    _, high = share_interval(row.tuned_right, row.n, policy.confidence)
+    _, high = row.tuned_interval(policy.confidence)
     return Verdict.UNLEARNED if high <= max_accuracy else Verdict.UNSURE

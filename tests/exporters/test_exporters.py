@@ -8,10 +8,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hostile import HOSTILE, renamed
-from planted import full_report
+from planted import full_report, make_answers, make_judged
 
 from forgetcheck import catalog
 from forgetcheck.retention.policy import Policy
@@ -25,7 +26,8 @@ CHECK_KEYS = {
     *("p_adjusted", "tried", "n", "detectable", "reason"),
 }
 FINDING_KEYS = {
-    *("checkpoint", "task", "concept", "probe", "n", "base", "tuned", "drop", "low", "high"),
+    *("checkpoint", "task", "concept", "probe", "n", "clusters", "design_effect"),
+    *("base", "tuned", "drop", "low", "high"),
     *("p", "p_adjusted", "tried", "limit", "detectable", "verdict", "gated", "must_forget", "target"),
     *("lost", "gained", "base_ece", "tuned_ece", "confused", "reason", "warnings"),
 }
@@ -86,6 +88,26 @@ def test_intervals_n_and_warnings_are_in_every_export(exporter, report):
     assert exporter in ("summary", "latex") or FEW in document
     assert re.search(r"\b220\b|[0-9] test images", document)
     assert re.search(r"0\.28908|28\.9|14\.1\b", document)  # the upper end for shape, or for the mean
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_what_clustered_samples_are_worth_is_in_every_export(exporter):
+    item = make_answers({"cat": (450, 30, 0, 20), "dog": (450, 30, 0, 20)})
+    document = render(
+        exporter, make_judged(replace(item, groups=np.repeat(np.arange(500), 2).astype(np.int32)))
+    )
+    said = r"1,000 samples in 500 clusters count as about (\d+) independent ones \(design effect (\d\.\d)\)"
+    worth = re.search(said, re.sub(r"\s+", " ", document))
+    if exporter == "summary":
+        assert worth is None
+        return
+    assert (int(worth[1]), float(worth[2])) == (500, 2.0)
+    if exporter == "json":
+        row = json.loads(document)["findings"][0]
+        assert (row["n"], row["clusters"], row["design_effect"]) == (1000, 500, 2.0)
+    if exporter == "csv":
+        frame = pd.read_csv(io.StringIO(document))
+        assert frame[["n", "clusters", "design_effect"]].iloc[0].tolist() == [1000, 500, 2.0]
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)

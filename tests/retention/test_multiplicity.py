@@ -106,6 +106,16 @@ def test_inexact_questions_beside_exact_ones_count_in_full():
     assert adjusted.tolist() == pytest.approx([2 / 64, 2 / 64])
 
 
+def test_what_a_question_could_never_come_to_is_not_added():
+    """Beside one p of 0.02, questions that reach 0.1 at best cost nothing, and those that reach 0.01 do."""
+    p, inexact = [0.02, 0.5, 0.6], np.zeros(3, dtype=bool)
+    for least, first in (([0.0, 0.0, 0.0], 0.06), ([0.01, 0.1, 0.1], 0.02), ([0.01, 0.01, 0.1], 0.04)):
+        adjusted = step_down(p, np.zeros(3), inexact, np.zeros(3), least)
+        assert adjusted[0] == pytest.approx(first)
+        assert adjusted[2] == pytest.approx(1.0)  # at that p all are within reach
+    assert step_down(p, np.zeros(3), inexact, np.zeros(3)).tolist() == holm(p).tolist()
+
+
 def test_when_nothing_changes_a_false_claim_is_as_rare_as_promised():
     rng = np.random.default_rng(0)
     alarms = 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import xlogy
-from scipy.stats import binom, binomtest
+from scipy.stats import beta, binom, binomtest
 
 from forgetcheck.retention.statistics import (
     at_least,
@@ -47,6 +47,16 @@ def test_at_least_is_the_binomial_tail(trials, chance):
     successes = np.arange(trials + 1)
     expected = binom.sf(successes - 1, trials, chance)
     np.testing.assert_allclose(at_least(successes, trials, chance), expected, rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.5, 0.9])
+def test_at_least_goes_on_between_whole_numbers(chance):
+    """Clustered samples count in parts: the tail falls evenly with successes, and meets the whole ones."""
+    tail = at_least(np.linspace(0, 20, 201), 20, chance)
+    assert (np.diff(tail) <= 1e-14).all()
+    assert at_least(7 + 1e-9, 20, chance) == pytest.approx(float(at_least(7, 20, chance)), rel=1e-6)
+    assert at_least(3.5, 10.5, chance) == pytest.approx(beta.cdf(chance, 3.5, 8))
+    assert at_least(10.5, 10.5, chance) == pytest.approx(chance**10.5)
 
 
 def test_at_least_where_nothing_can_be_told():

@@ -7,7 +7,6 @@ from forgetcheck.exporters.page.axis import Axis, axis_over
 from forgetcheck.exporters.page.text import clipped, drop, drop_ends, listed, named, share, tuned, width
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.statistics import share_interval
 from forgetcheck.retention.verdict import Finding, Verdict
 
 PANELS = 6  # checkpoints in one figure; all are in its table
@@ -181,8 +180,7 @@ def interval_of_tuned(finding: Finding, policy: Policy) -> tuple[float, float]:
     """Return the interval that decides, as accuracies of the tuned model: mostly that of the drop."""
     row = finding.retention
     if finding.must_forget:
-        low, high = share_interval(row.tuned_right, row.n, policy.confidence)
-        return float(low), float(high)
+        return row.tuned_interval(policy.confidence)
     return row.base - row.high, row.base - row.low
 
 

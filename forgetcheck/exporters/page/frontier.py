@@ -8,7 +8,6 @@ from forgetcheck.exporters.page.text import clipped, named, width
 from forgetcheck.retention.executive import main_mean
 from forgetcheck.retention.gate import Mean, Outcome, tally
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.statistics import share_interval
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.retention.wording import percent, points
 
@@ -130,8 +129,8 @@ def spans(method: Method, confidence: float) -> tuple[Span, Span]:
     assert method.mean is not None
     assert method.target is not None
     mean, row = method.mean, method.target.retention
-    low, high = share_interval(row.tuned_right, row.n, confidence)
-    return (-mean.high, -mean.drop, -mean.low), (float(low), row.tuned, float(high))
+    low, high = row.tuned_interval(confidence)
+    return (-mean.high, -mean.drop, -mean.low), (low, row.tuned, high)
 
 
 def dot(method: Method, x: Span, y: Span, across: Axis, up: Axis) -> Dot:
