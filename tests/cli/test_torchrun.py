@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from sources import told
 
 TINY = "forgetcheck:tiny"
 AUDIT = ["audit", TINY, TINY, "--gallery", "0", "--device", "cpu"]
@@ -53,6 +54,7 @@ def test_torchrun_gives_the_answers_of_one_process(tmp_path, run):
     battery.write_text(
         '[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n'
         '[[task]]\nname = "digits"\nsource = "digits"\n'
+        f"[[task]]\nname = 'told'\nsource = '{told(tmp_path / 'told')}'\n"
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "forgetcheck", *AUDIT, "--battery", str(battery), "--out", "shared"]
@@ -61,7 +63,7 @@ def test_torchrun_gives_the_answers_of_one_process(tmp_path, run):
     assert done.stdout.count("demands met") == 1
     assert run(*AUDIT, "--battery", battery, "--out", "alone", "--no-cache").code == 0
     assert same(tmp_path / "shared", tmp_path / "alone")
-    assert "the cache spared 6 of 6" in run(*AUDIT, "--battery", battery, "--out", "again").err
+    assert "the cache spared 8 of 8" in run(*AUDIT, "--battery", battery, "--out", "again").err
 
 
 def test_one_speaks_and_a_failed_policy_is_everybodys_exit_code(tmp_path, team):
