@@ -5,7 +5,7 @@ mean cross-entropy + strength / 2 * ||weights||^2: scikit-learn's objective with
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +19,7 @@ MEMORY = 5  # steps that a direction learns from
 TRIALS = 40  # steps that are tried along one direction
 FLAT, STEEP = 0.5, 0.9  # a step may end where the slope rises, or still falls, by these shares of its start
 SAMPLED = 8  # rows per dimension: enough to know how embeddings are spread
+BLOCK = 2**22  # entries of a table of classes and rows that are held at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Fit:
 class Lesson:
     """Labelled embeddings, and how they are spread."""
 
-    rows: Tensor  # (n, d + 1), the last column is one and carries the bias
+    rows: Tensor  # (n, d + 1) float32, the last column is one and carries the bias
     labels: Tensor  # (n,)
     classes: int
     spread: Tensor  # (d + 1,) mean squares of the rows along each axis, float32
@@ -49,6 +50,11 @@ class Lesson:
     def part(self, chosen: Tensor) -> "Lesson":
         """Keep the rows where `chosen` (n,) is true; how they are spread is taken from all."""
         return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield rows and labels in blocks whose table of classes is no larger than `BLOCK`."""
+        size = max(1, BLOCK // self.classes)
+        return zip(self.rows.split(size), self.labels.split(size), strict=True)
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,15 @@ class Step:
 
 def prepare(features: Tensor, labels: Tensor, classes: int) -> Lesson:
     """Find the axes along which embeddings (n, d) with labels (n,) are spread, from evenly taken rows."""
-    rows = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-    sample = rows[:: max(1, len(rows) // (SAMPLED * rows.shape[1]))].float()
+    rows = torch.cat([features.float(), torch.ones(len(features), 1)], dim=1)
+    sample = evenly(rows)
     spread, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
     return Lesson(rows, labels, classes, spread.clamp(min=0), axes)
+
+
+def evenly(rows: Tensor) -> Tensor:
+    """Take at most twice `SAMPLED` rows per dimension, in even steps."""
+    return rows[:: max(1, len(rows) // (SAMPLED * rows.shape[1]))]
 
 
 def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -> Fit:
@@ -78,9 +89,8 @@ def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -
     float32 goes most of the way, float64 the rest, so that the answer and its gradient are those of
     float64. The same lesson and start give the same bits, whatever the seed.
     """
-    coarse, exact = replace(lesson, rows=lesson.rows.float()), replace(lesson, rows=lesson.rows.double())
-    near, _, before = descend(coarse, strength, zeros(coarse) if start is None else start.float(), 0.0)
-    table, gradient, after = descend(exact, strength, near.double(), 0.0)
+    near, _, before = descend(lesson, strength, zeros(lesson) if start is None else start.float(), 0.0)
+    table, gradient, after = descend(lesson, strength, near.double(), 0.0)
     largest = gradient.abs().max().item()
     return Fit(
         weight=table[:, :-1].clone(),
@@ -99,24 +109,24 @@ def fit_path(lesson: Lesson, strengths: Sequence[float]) -> list[Tensor]:
     where the strength is: at 1e-6 with few images, 2e-4 nats can be left. GRADIENT_TOLERANCE alone would
     leave as much.
     """
-    coarse = replace(lesson, rows=lesson.rows.float())
-    tables = [zeros(coarse)]
+    tables = [zeros(lesson)]
     for strength in strengths:
-        tables.append(descend(coarse, strength, tables[-1], LOSS_TOLERANCE)[0])
+        tables.append(descend(lesson, strength, tables[-1], LOSS_TOLERANCE)[0])
     return tables[1:]
 
 
 def accuracy(lesson: Lesson, table: Tensor) -> float:
-    """Return the share of rows whose label a float32 table makes the most probable."""
-    return (guess(lesson, table).argmax(dim=0) == lesson.labels).double().mean().item()
+    """Return the share of rows whose label a table makes the most probable."""
+    right = sum(int((guess(rows, table).argmax(dim=0) == labels).sum()) for rows, labels in lesson.blocks())
+    return right / len(lesson.labels)
 
 
 def zeros(lesson: Lesson) -> Tensor:
-    return lesson.rows.new_zeros(lesson.classes, lesson.rows.shape[1])
+    return torch.zeros(lesson.classes, lesson.rows.shape[1])
 
 
 def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
-    """Go from `table` towards the minimum; return table, gradient and the number of steps.
+    """Go from `table` towards the minimum, in its precision; return table, gradient and number of steps.
 
     L-BFGS, whose first guess of the curvature is close (see `precondition`), so that few passes over the rows
     do. Ends where the gradient is within its tolerance, or where the loss, as the curvature has it, is within
@@ -124,10 +134,10 @@ def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tu
     """
     penalty = torch.full_like(table[0], strength)
     penalty[-1] = 0  # the bias is free
-    chances = guess(lesson, table)
+    chances = guess(evenly(lesson.rows), table)
     variance = (chances * (1 - chances)).mean(dim=1, keepdim=True)
     invert = precondition(lesson, variance, strength)
-    gradient = slope(lesson, chances, table, penalty)
+    gradient = slope(lesson, table, penalty)
     steps: deque[Step] = deque(maxlen=MEMORY)
     taken = 0
     while gradient.abs().max() > GRADIENT_TOLERANCE and taken < MAX_ITERATIONS:
@@ -135,9 +145,7 @@ def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tu
         left = -(gradient * way).sum().item() / 2  # of the loss: exact where it is quadratic
         if left <= enough:
             break
-        found = search(
-            lambda place: slope(lesson, guess(lesson, place), place, penalty), table, way, -2 * left
-        )
+        found = search(lambda place: slope(lesson, place, penalty), table, way, -2 * left)
         if found is None:
             break
         step = Step(found[0] - table, found[1] - gradient)
@@ -158,8 +166,8 @@ def precondition(lesson: Lesson, variance: Tensor, strength: float) -> Callable[
     Böhning's bound (1992, Annals of the Institute of Statistical Mathematics 44, 197-200), with `variance`
     (c, 1), the class's mean of p * (1 - p), where the bound has 1/2.
     """
-    axes = lesson.axes.to(lesson.rows.dtype)
-    scale = variance * lesson.spread.to(lesson.rows.dtype) + strength
+    axes = lesson.axes.to(variance.dtype)
+    scale = variance * lesson.spread.to(variance.dtype) + strength
     return lambda given: (given @ axes / scale) @ axes.T
 
 
@@ -172,15 +180,19 @@ def surprise(step: Step, invert: Callable[[Tensor], Tensor]) -> float:
     return max(1.0, (step.turned * invert(step.turned)).sum().item() / step.product)
 
 
-def guess(lesson: Lesson, table: Tensor) -> Tensor:
-    """Return how probable each class is for each row: (c, n)."""
-    return (table @ lesson.rows.T).softmax(dim=0)
+def guess(rows: Tensor, table: Tensor) -> Tensor:  # (n, d + 1), (c, d + 1) -> (c, n)
+    """Return how probable each class is for each row."""
+    return (table @ rows.to(table.dtype).T).softmax(dim=0)
 
 
-def slope(lesson: Lesson, chances: Tensor, table: Tensor, penalty: Tensor) -> Tensor:
-    """Return the gradient (c, d + 1) of the objective. Overwrites `chances` (c, n)."""
-    chances[lesson.labels, torch.arange(len(lesson.labels))] -= 1
-    return chances @ lesson.rows / len(lesson.rows) + penalty * table
+def slope(lesson: Lesson, table: Tensor, penalty: Tensor) -> Tensor:
+    """Return the gradient (c, d + 1) of the objective."""
+    total = torch.zeros_like(table)
+    for rows, labels in lesson.blocks():
+        excess = guess(rows, table)
+        excess[labels, torch.arange(len(labels))] -= 1
+        total += excess @ rows.to(table.dtype)
+    return total / len(lesson.rows) + penalty * table
 
 
 def bend(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:

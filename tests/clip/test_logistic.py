@@ -163,6 +163,24 @@ def test_few_passes_do_where_the_embeddings_share_a_direction(monkeypatch):
     assert len(passes) < 70
 
 
+def test_blocks_bound_the_memory_and_change_rounding_only(monkeypatch):
+    labels = torch.arange(300) % 5
+    lesson = prepare(embed(labels, 24, spread=0.4), labels, 5)
+    whole, path = fit_logistic(lesson, 1e-3), fit_path(lesson, STRENGTHS)
+    monkeypatch.setattr(logistic, "BLOCK", 5 * 64)
+    held = []
+    guess = logistic.guess
+    monkeypatch.setattr(logistic, "guess", lambda *given: held.append(given[0].shape[0]) or guess(*given))
+    monkeypatch.setattr(logistic, "SAMPLED", 1)
+    pieces = fit_logistic(lesson, 1e-3)
+    assert max(held) == 64
+    torch.testing.assert_close(pieces.weight, whole.weight, atol=2e-2, rtol=0)
+    assert pieces.converged
+    assert accuracy(lesson, path[2]) == pytest.approx(
+        float((guess(lesson.rows, path[2]).argmax(0) == labels).float().mean())
+    )
+
+
 def test_accuracy_is_the_share_of_rows_that_are_right():
     labels = deal([10, 10])
     lesson = prepare(F.one_hot(labels, 2).float(), labels, 2)
