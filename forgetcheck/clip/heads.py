@@ -84,13 +84,12 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, strength: float
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         table = torch.from_numpy(flat).view(classes, width + 1)
         weight, bias = table[:, :width], table[:, width]
-        logits = torch.addmm(bias, rows, weight.T)
-        logp = logits.log_softmax(dim=1)
-        slope = logp.exp()
+        logp = torch.addmm(bias, rows, weight.T).log_softmax(dim=1)
+        loss = F.nll_loss(logp, labels) + strength / 2 * weight.square().sum()
+        slope = logp.exp_()  # in place: with many classes these tables are what takes memory
         slope[torch.arange(len(rows)), labels] -= 1
         slope /= len(rows)
         gradient = torch.cat([slope.T @ rows + strength * weight, slope.sum(dim=0)[:, None]], dim=1)
-        loss = F.nll_loss(logp, labels) + strength / 2 * weight.square().sum()
         return loss.item(), gradient.flatten().numpy()
 
     with threadpool_limits(1, user_api="blas"):  # scipy's own threads fight torch's: 20 times slower
