@@ -43,7 +43,7 @@ def unchecked(monkeypatch):
 
 def test_every_classification_data_set_is_there():
     assert set(FOUND) <= set(KINDS)
-    assert set(FOUND) <= set(LAYOUTS), "write its layout"
+    assert set(FOUND) <= set(LAYOUTS), "write the layout in tests/vision_layouts.py"
     assert not set(KINDS) & OTHERS
 
 
