@@ -15,6 +15,7 @@ from forgetcheck.clip.encoder import Encoder
 
 GRADIENT_TOLERANCE = 1e-5  # of the mean loss, largest entry
 MAX_ITERATIONS = 5_000
+TABLE = 2**22  # entries of a table of images by classes at a time: 32 MiB, whatever the number of images
 
 
 class Head(nn.Module):
@@ -79,17 +80,21 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, strength: float
     C = 1 / (n * strength), with an unpenalised intercept.
     """
     rows = features.double()
-    width = rows.shape[1]
+    width, block = rows.shape[1], max(1, TABLE // classes)
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         table = torch.from_numpy(flat).view(classes, width + 1)
         weight, bias = table[:, :width], table[:, width]
-        logp = torch.addmm(bias, rows, weight.T).log_softmax(dim=1)
-        loss = F.nll_loss(logp, labels) + strength / 2 * weight.square().sum()
-        slope = logp.exp_()  # in place: with many classes these tables are what takes memory
-        slope[torch.arange(len(rows)), labels] -= 1
-        slope /= len(rows)
-        gradient = torch.cat([slope.T @ rows + strength * weight, slope.sum(dim=0)[:, None]], dim=1)
+        loss, gradient = strength / 2 * weight.square().sum(), torch.zeros_like(table)
+        for some, truth in zip(rows.split(block), labels.split(block), strict=True):
+            logp = torch.addmm(bias, some, weight.T).log_softmax(dim=1)
+            loss += F.nll_loss(logp, truth, reduction="sum") / len(rows)
+            slope = logp.exp_()
+            slope[torch.arange(len(some)), truth] -= 1
+            slope /= len(rows)
+            gradient[:, :width] += slope.T @ some
+            gradient[:, width] += slope.sum(dim=0)
+        gradient[:, :width] += strength * weight
         return loss.item(), gradient.flatten().numpy()
 
     with threadpool_limits(1, user_api="blas"):  # scipy's own threads fight torch's: 20 times slower

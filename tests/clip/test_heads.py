@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
+from forgetcheck.clip import heads
 from forgetcheck.clip.heads import GRADIENT_TOLERANCE, class_embeddings, fit_logistic, prompt_head
 
 
@@ -60,3 +61,11 @@ def test_logistic_regression_reaches_its_tolerance_without_chance(features):
     assert first.gradient <= GRADIENT_TOLERANCE
     assert torch.equal(first.weight, second.weight)
     assert torch.equal(first.bias, second.bias)
+
+
+def test_logistic_regression_in_blocks_is_that_of_the_whole(features, monkeypatch):
+    whole = fit_logistic(*features, classes=5, strength=1e-3)
+    monkeypatch.setattr(heads, "TABLE", 5 * 97)  # images at a time, not a divisor of 240
+    blocks = fit_logistic(*features, classes=5, strength=1e-3)
+    torch.testing.assert_close(blocks.weight, whole.weight, rtol=0, atol=1e-6)
+    assert blocks.converged
