@@ -13,7 +13,7 @@ from forgetcheck.cli.options import Device, Model, Quiet, file_path
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.retention.policy import find_policy, read_policy
-from forgetcheck.retention.wording import printable
+from forgetcheck.retention.wording import counted, printable
 from forgetcheck.tasks.picks import TABLE
 
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ def check(
     for remark in found.remarks:
         kind = "" if remark.grave else "note: "
         console.print_line(printable(f"{remark.task}: {kind}{remark.text.rstrip('.')}."))
-    looked = f"{len(found.battery.entries)} tasks, {found.images:,} images opened"
+    looked = f"{counted(len(found.battery.entries), 'task')}, {counted(found.images, 'image')} opened"
     if found.problems:
+        problems = counted(len(found.problems), "problem")
         places = len({remark.task for remark in found.problems})
         raise CannotAsk(
-            f"battery '{found.battery.name}' has {len(found.problems)} problems in {places} of its tasks "
-            f"({looked}); they are listed above."
+            f"battery '{found.battery.name}' has {problems} in {places} of its tasks ({looked}): see above."
         )
     console.print_line(printable(f"battery {found.battery.name}: no problem found ({looked})."))
 

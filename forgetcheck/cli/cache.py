@@ -8,6 +8,7 @@ import typer
 from forgetcheck.cli import console
 from forgetcheck.clip.feature_cache import FeatureCache, cache_folder
 from forgetcheck.errors import CannotAsk
+from forgetcheck.retention.wording import counted
 
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
          "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
@@ -24,7 +25,9 @@ def info() -> None:
     """Say where the cache is and what it holds."""
     cache = found_cache()
     stored = list(cache.entries())
-    console.print_line(f"{cache.folder}: {counted(len(stored))}, {spoken(sum(e.size for e in stored))}.")
+    console.print_line(
+        f"{cache.folder}: {counted(len(stored), 'entry', 'entries')}, {spoken(sum(e.size for e in stored))}."
+    )
     if stored:
         oldest, newest = (pick(entry.used for entry in stored) for pick in (min, max))
         console.print_line(f"last used between {day(oldest)} and {day(newest)}.")
@@ -35,9 +38,8 @@ def clear() -> None:
     """Empty the cache; what is needed again is computed again."""
     cache = found_cache()
     removed = cache.clear()
-    console.print_line(
-        f"{cache.folder}: removed {counted(len(removed))}, {spoken(sum(e.size for e in removed))}."
-    )
+    gone = counted(len(removed), "entry", "entries")
+    console.print_line(f"{cache.folder}: removed {gone}, {spoken(sum(e.size for e in removed))}.")
 
 
 def open_cache(size: str) -> FeatureCache | None:
@@ -67,10 +69,6 @@ def spoken(size: int) -> str:
         if size >= width:
             return f"{size / width:.1f} {unit}"
     return f"{size} bytes"
-
-
-def counted(count: int) -> str:
-    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def day(moment: float) -> str:

@@ -14,6 +14,11 @@ def points(fraction: float, decimals: int = 1) -> str:
     return text[1:] if not text.strip(f"+{MINUS}0.") else text
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Write a number with its noun: 1 task, 2,000 tasks."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def percent(fraction: float, decimals: int = 1) -> str:
     return f"{100 * fraction:.{decimals}f} %"
 

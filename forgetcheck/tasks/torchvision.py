@@ -5,9 +5,10 @@ Caltech101 ...) is split by content hash. Some are kept in memory by torchvision
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from PIL import Image
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import Task, Unreadable
+from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import as_rgb, refusing
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.samples import Samples, file_samples
@@ -28,6 +29,7 @@ from forgetcheck.tasks.torchvision_sets import KINDS, Kind
 LABELS = ("targets", "labels", "_labels", "y")  # where data sets without a loader keep them
 PAIRS = "_samples"
 CHECKED = 16  # samples whose label is compared with what the data set itself says
+ADVICE = re.compile(r"\.? You can (use|set) download=True to download it")  # here it is called otherwise
 NAMES = ("classes", "categories", "all_categories", "_characters", "class_to_idx")
 
 
@@ -55,8 +57,12 @@ class Torchvision(Indexed, Task):
         found = {part: self.open(options) for part, options in kind.parts.items()}
         first = next(iter(found.values()))
         where = f"torchvision's {self.name}"
-        names = naming.read_lines(Path(self.classes)) if self.classes else names_of(where, kind, first)
         samples = {part: self.samples(part, kind, dataset) for part, dataset in found.items()}
+        names = () if self.classes and not kind.shuffled else names_of(where, kind, first)
+        if kind.shuffled:
+            samples, names = numbered_by_name(samples, names), tuple(sorted(names))
+        if self.classes:
+            names = naming.read_lines(Path(self.classes))
         for part in samples.values():
             refuse_odd(where, part.labels, names)
         whole = samples["train"] if set(samples) == {"train"} else None
@@ -69,8 +75,9 @@ class Torchvision(Indexed, Task):
         maker, kind = getattr(datasets, self.name, None), KINDS[self.name]
         if maker is None:
             raise CannotAsk(f"this torchvision has no {self.name}: update it.")
+        way = way_to_get(kind, maker)
         if not (self.download or Path(self.root).is_dir()):
-            raise CannotAsk(f"no folder at '{self.root}': {way_to_get(maker)}.")
+            raise CannotAsk(f"no folder at '{self.root}': {way}.")
         chosen = {**options, **kind.variant_options(self.variant)}
         if accepts(maker, "loader"):
             chosen["loader"] = str  # paths instead of pictures: they are read and decoded here
@@ -79,15 +86,15 @@ class Torchvision(Indexed, Task):
         try:
             return maker(self.root, **chosen)
         except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
-            text = " ".join(str(problem).split())[:300].rstrip(".")
-            raise CannotAsk(
-                f"torchvision cannot read {self.name} in '{self.root}': {text}; {way_to_get(maker)}."
-            ) from None
+            text = ADVICE.sub("", " ".join(str(problem).split()))[:300].rstrip(".")
+            raise CannotAsk(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None
 
     def samples(self, part: str, kind: Kind, dataset: Any) -> Samples:
+        if kind.files:
+            return listed_files(Path(self.root), kind, kind.files(dataset))
         if accepts(type(dataset), "loader"):
-            return listed_files(Path(self.root), kind, dataset)
-        labels = np.array(labels_of(dataset), dtype=np.int64) - kind.first
+            return listed_files(Path(self.root), kind, (dataset[i] for i in range(len(dataset))))
+        labels = np.array(labels_of(kind, dataset), dtype=np.int64) - kind.first
         return Samples(
             tuple(f"{part}/{i}" for i in range(len(dataset))),
             labels,
@@ -112,16 +119,25 @@ class Pictures:
         return f"{image.size}".encode() + image.tobytes()
 
 
-def listed_files(root: Path, kind: Kind, dataset: Any) -> Samples:
+def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]]) -> Samples:
     """List the files of a data set by name: some are listed in the order of the disk."""
-    pairs = [dataset[i] for i in range(len(dataset))]
     rows = sorted((Path(path).relative_to(root).as_posix(), int(label) - kind.first) for path, label in pairs)
+    outside = next((path for path, _ in rows if ".." in Path(path).parts), None)
+    if outside is not None:  # the lists that some come with can say anything
+        raise CannotAsk(f"a list in '{root}' names '{outside}', outside of the data: get the data set again.")
     return file_samples(root, [path for path, _ in rows], [label for _, label in rows], follow=True)
 
 
-def labels_of(dataset: Any) -> Sequence[int]:
+def numbered_by_name(samples: Mapping[SplitName, Samples], names: Sequence[str]) -> dict[SplitName, Samples]:
+    """Number the classes in the order of their names, which is the same on every machine."""
+    rank = np.argsort(np.argsort(np.array(names)))
+    return {part: replace(each, labels=rank[each.labels]) for part, each in samples.items()}
+
+
+def labels_of(kind: Kind, dataset: Any) -> Sequence[int]:
     """Return the labels (n,) without decoding, if the data set lets us."""
-    found = next((getattr(dataset, name) for name in LABELS if hasattr(dataset, name)), None)
+    listed = kind.labels and kind.labels(dataset)
+    found = listed or next((getattr(dataset, name) for name in LABELS if hasattr(dataset, name)), None)
     if found is None and hasattr(dataset, PAIRS):
         found = [label for _, label in getattr(dataset, PAIRS)]
     if found is None:
@@ -162,8 +178,8 @@ def refuse_odd(where: str, labels: NDArray[np.int64], names: Sequence[str]) -> N
         raise CannotAsk(f"{where} has the label {labels.max()}, but there are {len(names)} class names.")
 
 
-def way_to_get(maker: Any) -> str:
-    if accepts(maker, "download"):
+def way_to_get(kind: Kind, maker: Any) -> str:
+    if accepts(maker, "download") and not kind.gone:
         return "name the folder that has it as root=DIR, or pass download=true to have torchvision get it"
     return (
         "torchvision doesn't download it: get it as its documentation says, and name the folder as root=DIR"

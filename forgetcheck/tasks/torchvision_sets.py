@@ -5,8 +5,9 @@ flow, generated data (FakeData), and LSUN, which unpickles a file of the current
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from forgetcheck.errors import CannotAsk
@@ -14,6 +15,7 @@ from forgetcheck.tasks.base import SplitName
 
 Parts = Mapping[SplitName, Mapping[str, Any]]
 Named = Callable[[Sequence[str], Any], Sequence[str]]
+Files = Callable[[Any], Iterator[tuple[Path, int]]]
 
 FLAG: Parts = {"train": {"train": True}, "test": {"train": False}}
 SPLIT: Parts = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -69,6 +71,36 @@ def apart(names: Sequence[str], dataset: Any) -> Sequence[str]:
     return [TWINS.get(number, name) for number, name in zip(dataset.wnids, names, strict=True)]
 
 
+def signs(dataset: Any) -> Iterator[tuple[Path, int]]:
+    return ((Path(path), label) for path, label in dataset._samples)
+
+
+def pets(dataset: Any) -> Iterator[tuple[Path, int]]:
+    return zip(dataset._images, dataset._labels, strict=True)
+
+
+def numbered(folder: str, name: str) -> Files:
+    """Find the images of Caltech by their numbers, in the folder of their class."""
+
+    def listed(dataset: Any) -> Iterator[tuple[Path, int]]:
+        for number, label in zip(dataset.index, dataset.y, strict=True):
+            yield Path(dataset.root, folder, dataset.categories[label], name.format(label + 1, number)), label
+
+    return listed
+
+
+def digits(dataset: Any) -> Sequence[int]:
+    """Beside the digit there are the writer, the form ..."""
+    return list(dataset.targets[:, 0])
+
+
+def patches(dataset: Any) -> Sequence[int]:
+    """Read all labels at once: one by one, each opens both files and takes the image along."""
+    place = dataset._base_folder / dataset._FILES[dataset._split]["targets"][0]
+    with dataset.h5py.File(place) as file:
+        return list(file["y"][:, 0, 0, 0])
+
+
 @dataclass(frozen=True)
 class Kind:
     """How one of torchvision's classes is used."""
@@ -80,6 +112,10 @@ class Kind:
         default_factory=dict
     )  # the option that chooses one, and the usual one
     first: int = 0  # its lowest label
+    files: Files | None = None  # its files and labels, where torchvision lets no one else open them
+    labels: Callable[[Any], Sequence[int]] | None = None  # where they are not simply listed
+    shuffled: bool = False  # torchvision numbers its classes in the order of the disk
+    gone: bool = False  # torchvision has an option to download it, but no address any more
 
     def variant_options(self, asked: str) -> dict[str, Any]:
         """Return the option for a variant. Raises CannotAsk if there are none, or it is no number."""
@@ -96,8 +132,8 @@ KINDS: Mapping[str, Kind] = {
     "CIFAR10": Kind(FLAG),
     "CIFAR100": Kind(FLAG),
     "CLEVRClassification": Kind(TRAIN_VAL, COUNTS, first=3),  # its test labels are not public
-    "Caltech101": Kind(WHOLE),
-    "Caltech256": Kind(WHOLE),
+    "Caltech101": Kind(WHOLE, files=numbered("101_ObjectCategories", "image_{1:04d}.jpg")),
+    "Caltech256": Kind(WHOLE, files=numbered("256_ObjectCategories", "{:03d}_{:04d}.jpg")),
     "Country211": Kind(SPLIT),
     "DTD": Kind(SPLIT, variants={"partition": 1}),
     "EMNIST": Kind(FLAG, variants={"split": "balanced"}),
@@ -107,27 +143,27 @@ KINDS: Mapping[str, Kind] = {
     "FashionMNIST": Kind(FLAG),
     "Flowers102": Kind(SPLIT),
     "Food101": Kind(SPLIT),
-    "GTSRB": Kind(SPLIT, SIGNS),
+    "GTSRB": Kind(SPLIT, SIGNS, files=signs),
     "INaturalist": Kind(
         {"train": {"version": "2021_train"}, "test": {"version": "2021_valid"}}, named=species
     ),
     "ImageNet": Kind(TRAIN_VAL, named=apart),
     "Imagenette": Kind(TRAIN_VAL, variants={"size": "full"}),
     "KMNIST": Kind(FLAG),
-    "LFWPeople": Kind(WHOLE, variants={"image_set": "funneled"}),  # its parts share no person
+    "LFWPeople": Kind(WHOLE, variants={"image_set": "funneled"}, gone=True),  # its parts share no person
     "MNIST": Kind(FLAG, NUMERALS),
-    "Omniglot": Kind(WHOLE, named=without_slashes),  # its parts share no character
-    "OxfordIIITPet": Kind(TRAINVAL),
-    "PCAM": Kind(SPLIT, TISSUES),
+    "Omniglot": Kind(WHOLE, named=without_slashes, shuffled=True),  # its parts share no character
+    "OxfordIIITPet": Kind(TRAINVAL, files=pets),
+    "PCAM": Kind(SPLIT, TISSUES, labels=patches),
     "Places365": Kind(
         {"train": {"split": "train-standard"}, "test": {"split": "val"}}, named=without_slashes
     ),
-    "QMNIST": Kind(FLAG, NUMERALS),
+    "QMNIST": Kind(FLAG, NUMERALS, labels=digits),
     "RenderedSST2": Kind(SPLIT),
     "SEMEION": Kind(WHOLE, NUMERALS),
     "STL10": Kind(SPLIT),
     "SUN397": Kind(WHOLE, named=without_slashes),
     "SVHN": Kind(SPLIT, NUMERALS),
-    "StanfordCars": Kind(SPLIT),
+    "StanfordCars": Kind(SPLIT, gone=True),
     "USPS": Kind(FLAG, NUMERALS),
 }

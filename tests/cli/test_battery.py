@@ -41,7 +41,7 @@ def test_show_what_ships(run, name, monkeypatch):
 def test_check_passes_and_says_what_it_saw(run, small_battery):
     done = run("battery", "check", small_battery)
     assert done.code == 0, done.err
-    assert "battery small: no problem found (1 tasks, 1,000 images opened)." in done.out
+    assert "battery small: no problem found (1 task, 1,000 images opened)." in done.out
     assert "0 images opened" in run("battery", "check", small_battery, "--no-images").out
 
 
@@ -55,12 +55,15 @@ def test_check_refuses_with_every_problem_in_a_line(run, tmp_path):
     lines = [line for line in done.out.splitlines() if ": note: " not in line]
     assert [line.split(":")[0] for line in lines] == ["a", "b"]
     assert "ask Ann" in lines[1]
+    (tmp_path / "one.toml").write_text('[[task]]\nname = "b"\nsource = "folder:path=nowhere"\n')
+    done = run("battery", "check", "one.toml", "--no-images", "--quiet")
+    done.refusal("battery 'one' has 1 problem in 1 of its tasks (1 task, 0 images opened): see above")
 
 
 def test_check_holds_a_battery_to_a_policy(run, tmp_path, small_battery):
     (tmp_path / "p.toml").write_text("[policy]\nmax_drop = 0.01\n")
     done = run("battery", "check", small_battery, "--policy", "p.toml", "--no-images")
-    done.refusal("1 problems")
+    done.refusal("has 1 problem in 1 of its tasks")
     assert "600 test images can hardly show a limit of 1 points" in done.out
     (tmp_path / "forgetcheck.toml").write_text("[policy]\nmax_drop = 0.01\n")
     assert run("battery", "check", small_battery, "--no-images").code == 2

@@ -6,7 +6,7 @@ import pytest
 from planted import full_report, make_answers, make_judged
 
 from forgetcheck.retention.gate import Outcome
-from forgetcheck.retention.wording import beside, demand, percent, points, sentence
+from forgetcheck.retention.wording import beside, counted, demand, percent, points, sentence
 
 GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
 THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}
@@ -19,6 +19,11 @@ UNKNOWN = {"cat": (10, 0, 0, 10), "dog": (10, 0, 0, 10)}
 )
 def test_points_are_signed_but_for_zero(fraction, text):
     assert points(fraction) == text
+
+
+def test_one_of_a_thing_is_no_plural():
+    assert [counted(number, "task") for number in (0, 1, 2000)] == ["0 tasks", "1 task", "2,000 tasks"]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]
 
 
 @pytest.mark.parametrize(
