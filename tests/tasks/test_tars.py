@@ -87,6 +87,7 @@ def test_a_damaged_header_does_not_end_a_tar(tmp_path):
         (b"BZh91AY&SY", "bunzip2"),
         (b"\xfd7zXZ\0", "unxz"),
     ],
+    ids=["nothing", "text", "gzip", "bzip2", "xz"],  # a name made of gzip's bytes would hold the time
 )
 def test_what_is_no_plain_tar(tmp_path, data, words):
     refused(put(tmp_path / "x.tar", data), words)
