@@ -113,7 +113,7 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
         raise CannotAsk(
             f"{where} has the parts {', '.join(map(repr, parts))}: nothing is asked of any but test."
         )
-    asked = [row for row in told if row.part == chosen]
+    asked = [row for row in told if row.part.casefold() == chosen.casefold()]
     left = len(told) - len(asked)
     return asked, (
         f"only '{chosen}' is asked: {left:,} captions of other parts are left out",
