@@ -67,7 +67,9 @@ def audit(
     answers = tuple(item for item in found if isinstance(item, Answers))
     unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
-        why = unasked[0].why if unasked else "none of the probes applies to these checkpoints."
+        unfit = {job.name for job in jobs if not job.probes}  # a task that was put a probe says more
+        told = sorted(unasked, key=lambda item: item.task in unfit)
+        why = told[0].why if told else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
     tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
     lost = gallery.collect(answers, tests, pictures)

@@ -114,6 +114,11 @@ def test_what_a_probe_cannot_be_put_to_is_told(tmp_path):
         audit(TINY, [TINY], Battery("b", {"shape": BOTH.tasks["shape"]}), ["retrieval"], device="cpu")
 
 
+def test_where_nothing_is_measured_the_reason_is_that_of_a_task_that_was_asked():
+    with pytest.raises(CannotAsk, match="the first 7 of 7 classes are all of them: ask a smaller top"):
+        audit(TINY, [TINY], BOTH, ["zero-shot:top=7"], device="cpu")
+
+
 def test_progress_counts_captions(tmp_path):
     battery, seen = Battery("told", {"words": catalog.build("tasks", told(tmp_path / "data"))}), []
     audit(TINY, [TINY], battery, device="cpu", progress=lambda *event: seen.append(event[:3]))
