@@ -225,6 +225,7 @@ def ask(
         warnings=(
             *candidate.warnings,
             *left_out(base),
+            *cut_short((base, seen)),
             *doubts("base", asked.base),
             *doubts("tuned", reply),
         ),
@@ -233,6 +234,12 @@ def ask(
 
 def left_out(seen: EncodedTask) -> list[str]:
     return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
+
+
+def cut_short(models: Sequence[EncodedTask]) -> list[str]:
+    parts = [part for model in models for part in model.splits.values()]
+    told = dict.fromkeys(part.captions.cut_short for part in parts if part.captions)
+    return [f"not read: {text}" for text in told if text]
 
 
 def doubts(who: str, reply: Said) -> list[str]:
