@@ -22,10 +22,8 @@ class CaptionChoice(Probe):
 
     def question(self, base: EncodedTask) -> Question:
         captions, names = captions_of(base).said, (*base.task.class_names, SWAP)
-        samples = tuple(
-            f"{quoted(text)}, not {quoted(swap)}"
-            for text, swap in zip(captions.texts, captions.swaps, strict=True)
-        )
+        pairs = zip(captions.texts, captions.swaps, strict=True)
+        samples = tuple(f"{quoted(text)}, not {quoted(swap)}" for text, swap in pairs)
         half = np.full(1 + len(names), 0.5)
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, half)
 
