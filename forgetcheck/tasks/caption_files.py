@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from forgetcheck.documents import parse_any_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
-from forgetcheck.tasks.naming import tidied
+from forgetcheck.tasks.naming import has_no_text, tidied
 from forgetcheck.tasks.rows import Columns, below, read_rows
 
 TABLES = (".csv", ".tsv")
@@ -188,6 +188,8 @@ def settled(
             raise CannotAsk(
                 f"{where}, about '{row.path}', has an empty {empty}: write it, or remove the entry."
             )
+        if has_no_text(row.path + row.text + row.swap):
+            raise CannotAsk(f"{where} is not Unicode (a lone surrogate, such as \\ud83d): write it anew.")
         rows.append(Told(below(where, root, row.path), said["caption"], said["swap"], row.kind, row.part))
     return rows
 
@@ -205,7 +207,9 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
 def read_json(path: Path) -> Any:
     try:
         return parse_any_json(read_text(path, LARGEST, "utf-8-sig"))
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check the path.") from None
+    except ValueError as problem:
         raise CannotAsk(
             f"cannot read '{path}': {reason(problem)}; expected JSON in UTF-8, or a table whose name ends in "
             f"{' or '.join(TABLES)}."

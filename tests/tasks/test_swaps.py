@@ -73,6 +73,12 @@ def test_a_kind_without_pairs_is_refused(sugar):
         Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
 
 
+def test_a_kind_whose_name_is_no_unicode_is_refused(sugar):
+    (sugar / "data" / "add_att.json").rename(sugar / "data" / "caf\udce9.json")
+    with pytest.raises(CannotAsk, match=r"has the kind 'caf\\udce9', which is not Unicode: rename it"):
+        Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(CannotAsk, match="has no JSON files: name the folder with SugarCrepe's"):
         Swaps(str(tmp_path)).split("test")
