@@ -67,7 +67,9 @@ def audit(
     answers = tuple(item for item in found if isinstance(item, Answers))
     unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
-        why = unasked[0].why if unasked else "none of the probes applies to these checkpoints."
+        unfit = {job.name for job in jobs if not job.probes}  # a task that was put a probe says more
+        told = sorted(unasked, key=lambda item: item.task in unfit)
+        why = told[0].why if told else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
     tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
     lost = gallery.collect(answers, tests, pictures)
@@ -223,6 +225,7 @@ def ask(
         warnings=(
             *candidate.warnings,
             *left_out(base),
+            *cut_short((base, seen)),
             *doubts("base", asked.base),
             *doubts("tuned", reply),
         ),
@@ -231,6 +234,12 @@ def ask(
 
 def left_out(seen: EncodedTask) -> list[str]:
     return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
+
+
+def cut_short(models: Sequence[EncodedTask]) -> list[str]:
+    parts = [part for model in models for part in model.splits.values()]
+    told = dict.fromkeys(part.captions.cut_short for part in parts if part.captions)
+    return [f"not read: {text}" for text in told if text]
 
 
 def doubts(who: str, reply: Said) -> list[str]:

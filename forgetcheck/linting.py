@@ -149,16 +149,17 @@ def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Remark]:
     if asked.class_names is None or "test" not in asked.splits:
         return
     test = asked.splits["test"]
+    unit = "captions" if test.captions else "test images"
     counts = Counter((test.captions.kinds if test.captions else test.labels).tolist())
     sizes = [counts[label] for label in range(len(asked.class_names))]
     absent = [repr(name) for name, n in zip(asked.class_names, sizes, strict=True) if not n]
     if absent:
         yield Remark(
             asked.name,
-            f"no test images of {some(absent)}: nothing is measured there; add some, or drop the class",
+            f"no {unit} of {some(absent)}: nothing is measured there; add some, or drop the class",
         )
     yield from untrained(asked, sizes)
-    yield from thin(asked.name, asked.class_names, sizes, policy)
+    yield from thin(asked.name, asked.class_names, sizes, unit, policy)
 
 
 def unexpected(asked: Asked) -> Iterator[str]:
@@ -188,24 +189,26 @@ def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Remark]:
         )
 
 
-def thin(task: str, names: Sequence[str], sizes: Sequence[int], policy: Policy | None) -> Iterator[Remark]:
-    """Say where the images are too few for the limits, and which classes are anecdotes."""
+def thin(
+    task: str, names: Sequence[str], sizes: Sequence[int], unit: str, policy: Policy | None
+) -> Iterator[Remark]:
+    """Say where the samples are too few for the limits, and which classes are anecdotes."""
     limits = policy or Policy()
     for question in thin_questions(task, names, sizes, limits):
-        yield Remark(task, too_thin(question), grave=policy is not None)
+        yield Remark(task, too_thin(question, unit), grave=policy is not None)
     few = list(few_images(names, sizes, FEW))
     if few:
         name, n = few[0]
         yield Remark(
             task,
-            f"{len(few)} classes have fewer than {FEW} test images, the fewest {name!r} with {n}, where "
-            f"{smallest(smallest_drop(n, 0.0, limits))}: add images to judge them one by one",
+            f"{len(few)} classes have fewer than {FEW} {unit}, the fewest {name!r} with {n}, where "
+            f"{smallest(smallest_drop(n, 0.0, limits))}: add {unit.split()[-1]} to judge them one by one",
             grave=False,
         )
 
 
-def too_thin(question: Thin) -> str:
-    what = f"{question.n:,} test images" + (f" of {question.concept!r}" if question.concept else "")
+def too_thin(question: Thin, unit: str) -> str:
+    what = f"{question.n:,} {unit}" + (f" of {question.concept!r}" if question.concept else "")
     way_out = "accept a wider limit" if question.enough is None else f"about {question.enough:,} would do"
     return (
         f"{what} can hardly show a limit of {100 * question.limit:g} points to be kept "

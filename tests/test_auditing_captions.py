@@ -114,6 +114,21 @@ def test_what_a_probe_cannot_be_put_to_is_told(tmp_path):
         audit(TINY, [TINY], Battery("b", {"shape": BOTH.tasks["shape"]}), ["retrieval"], device="cpu")
 
 
+def test_where_nothing_is_measured_the_reason_is_that_of_a_task_that_was_asked():
+    with pytest.raises(CannotAsk, match="the first 7 of 7 classes are all of them: ask a smaller top"):
+        audit(TINY, [TINY], BOTH, ["zero-shot:top=7"], device="cpu")
+
+
+def test_captions_longer_than_a_text_tower_reads_are_told(tmp_path):
+    fits, long = " ".join(["a"] * 14), " ".join(["a"] * 15)  # with the two that begin and end a text: 16, 17
+    rows = ["path,caption", f"pictures/blue_jay 0.png,{fits}", f"pictures/blue_jay 1.png,{long}"]
+    told(tmp_path)
+    (tmp_path / "few.csv").write_text("\n".join([*rows, f"pictures/blue_jay 2.png,{'雪' * 40}"]))
+    battery = Battery("long", {"words": catalog.build("tasks", f"captions:path={tmp_path / 'few.csv'}")})
+    for answers in audit(TINY, [TINY], battery, device="cpu").answers:
+        assert answers.warnings == ("not read: the ends of 2 of 3 captions lie beyond 16 tokens",)
+
+
 def test_progress_counts_captions(tmp_path):
     battery, seen = Battery("told", {"words": catalog.build("tasks", told(tmp_path / "data"))}), []
     audit(TINY, [TINY], battery, device="cpu", progress=lambda *event: seen.append(event[:3]))

@@ -196,6 +196,9 @@ def test_captions_need_no_templates_and_no_train_part(battery, tmp_path):
     told(tmp_path / "told")
     found = lint(battery(source="captions:path=told/list.csv", templates=None))
     assert texts(found) == []
+    told_of = texts(found, grave=False)
+    assert any("24 captions can hardly show a limit of 2 points" in text for text in told_of)
+    assert any("fewer than 30 captions, the fewest 'drawn by us' with 12" in text for text in told_of)
     found = lint(battery(source="captions:path=told/list.csv", expected="{test = 12}"))
     assert texts(found) == []
     assert "captions are read as they are: leave out the templates" in texts(found, grave=False)

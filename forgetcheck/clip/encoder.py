@@ -134,6 +134,21 @@ class Encoder:
         tokens = self.tokenizer(sorted(set(texts)))
         return used(tokens, self.padding), tokens.shape[1]
 
+    def cut_short(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Return how many texts end beyond what `read` reads, and how many tokens that is.
+
+        Of such a text nothing changes with a word more, nor without its last character.
+        """
+        most = self.tokenizer([""]).shape[1]
+        long = [text for text in texts if len(text.encode()) > most - 2]  # a token is a byte or more
+        if not long:
+            return 0, most
+        tokens = self.tokenizer(long)
+        more = self.tokenizer([f"{text} a" for text in long])
+        less = self.tokenizer([text[:-1] for text in long])
+        same = (tokens == more).all(dim=1) & (tokens == less).all(dim=1)
+        return int(same.sum()), most
+
     @cached_property
     def padding(self) -> int:
         """The token that fills a text up. An empty text ends with it, whatever the tokenizer."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 LINEAR = torch.ops.aten.linear.default
@@ -66,12 +66,22 @@ class OneDnn(TorchDispatchMode):
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    return x.dtype == weight.dtype == torch.float32 and x.numel() > 0
+    """Say whether these are what oneDNN expects. It looks at no shape of a bias: it would read beyond it."""
+    given = (x, weight) if bias is None else (x, weight, bias)
+    if not all(is_plain(each) for each in given):
+        return False
+    return weight.dim() == 2 and (bias is None or bias.shape == weight.shape[:1])
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether numbers lie there as float32: a tensor of another class may keep anything, such as int4."""
+    usual = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+    return usual and tensor.dtype == torch.float32 and tensor.numel() > 0
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, kind: torch.dtype) -> Tensor:
     """Return x (..., i) times weight (o, i), plus bias (o,): (..., o) in float32."""
     order = torch.ops.mkldnn._reorder_linear_weight(weight.to(kind))
-    shift = None if bias is None else bias.to(kind)
+    shift = None if bias is None else bias.to(kind).contiguous()  # whose strides it doesn't look at either
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(kind), order, shift, "none", [], "")
     return found.to(torch.float32)

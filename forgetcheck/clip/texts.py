@@ -32,6 +32,7 @@ class EncodedCaptions:
     said: Captions  # of the images that could be read
     rows: Mapping[str, int]  # where each text lies in the embeddings
     embeddings: Tensor  # (t, d) float32, L2-normalised, on the CPU
+    cut_short: str = ""  # how many have an end that isn't read, in half a line
 
     def of(self, texts: Sequence[str]) -> Tensor:  # (m,) -> (m, d)
         return self.embeddings[[self.rows[text] for text in texts]]
@@ -58,7 +59,15 @@ def read_captions(
     found = read_once(texts, encoders, facts, lambda rows: rows, report, engine)
     said = captions if kept is None else captions.take(kept)
     places = {text: number for number, text in enumerate(texts)}
-    return [EncodedCaptions(said, places, rows) for rows in found]
+    return [
+        EncodedCaptions(said, places, rows, told_cut(encoder, texts))
+        for encoder, rows in zip(encoders, found, strict=True)
+    ]
+
+
+def told_cut(encoder: Encoder, texts: Sequence[str]) -> str:
+    count, most = encoder.cut_short(texts)
+    return f"the ends of {count:,} of {len(texts):,} captions lie beyond {most} tokens" if count else ""
 
 
 def read_prompts(task: Task, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Tensor]:

@@ -16,6 +16,8 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import SplitName, Task
 
+LONGEST = 300  # characters of a caption that are shown
+
 
 @dataclass(frozen=True)
 class Question:
@@ -63,6 +65,11 @@ def captions_of(model: EncodedTask) -> EncodedCaptions:
     if found is None:
         raise CannotAsk("its images have no captions: ask zero-shot, or linear.")
     return found
+
+
+def quoted(text: str) -> str:
+    """Write a caption as the name of a sample: its beginning, where it is longer than a reader looks at."""
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
 
 
 def refuse_unusable(values: Tensor) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.probes.base import Probe, Question, captions_of, refuse_unusable
+from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import Task
 
@@ -22,9 +22,8 @@ class CaptionChoice(Probe):
 
     def question(self, base: EncodedTask) -> Question:
         captions, names = captions_of(base).said, (*base.task.class_names, SWAP)
-        samples = tuple(
-            f"{text!r}, not {swap!r}" for text, swap in zip(captions.texts, captions.swaps, strict=True)
-        )
+        pairs = zip(captions.texts, captions.swaps, strict=True)
+        samples = tuple(f"{quoted(text)}, not {quoted(swap)}" for text, swap in pairs)
         half = np.full(1 + len(names), 0.5)
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, half)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from forgetcheck.catalog import Rank
 from forgetcheck.clip.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
-from forgetcheck.probes.base import Probe, Question, captions_of, refuse_unusable
+from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import Task
 
@@ -46,10 +46,10 @@ class Retrieval(Probe):
             own = np.bincount(captions.places, minlength=len(kinds))
             chance = rates(kinds, by_chance(own, candidates, self.k), names)
             first = dict(zip(captions.places[::-1].tolist(), captions.texts[::-1], strict=True))
-            samples = tuple(repr(first[place]) for place in range(len(kinds)))
+            samples = tuple(quoted(first[place]) for place in range(len(kinds)))
             return Question(names, kinds.astype(np.int32), np.arange(len(kinds)), samples, chance)
         chance = rates(captions.kinds, np.full(len(captions), self.k / candidates), names)
-        samples = tuple(map(repr, captions.texts))
+        samples = tuple(map(quoted, captions.texts))
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, chance)
 
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
@@ -80,9 +80,11 @@ def find(queries: Side, candidates: Side, scale: float, k: int) -> tuple[Tensor,
     Sure is the softmax probability of the first k together.
     """
     order = torch.arange(len(candidates.owners))
+    # one product for what occurs twice: two could differ in the last bit, by where they stand in the matrix
+    distinct, places = candidates.embeddings.unique(dim=0, return_inverse=True)
     right, sure = [], []
     for rows, owners in zip(queries.embeddings.split(ROWS), queries.owners.split(ROWS), strict=True):
-        cosines = rows @ candidates.embeddings.T
+        cosines = (rows @ distinct.T)[:, places]
         refuse_unusable(scale * cosines)
         own = owners[:, None] == candidates.owners
         best, which = torch.where(own, cosines, -torch.inf).max(dim=1, keepdim=True)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from forgetcheck.documents import parse_any_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
-from forgetcheck.tasks.naming import tidied
+from forgetcheck.tasks.naming import has_no_text, tidied
 from forgetcheck.tasks.rows import Columns, below, read_rows
 
 TABLES = (".csv", ".tsv")
@@ -32,7 +32,7 @@ class Annotation(BaseModel):
 
     model_config = LOOSE
     image_id: Whole
-    caption: Text
+    caption: str
 
 
 class Coco(BaseModel):
@@ -47,7 +47,7 @@ class Sentence(BaseModel):
     """A caption of Karpathy."""
 
     model_config = LOOSE
-    raw: Text
+    raw: str
 
 
 class Split(BaseModel):
@@ -72,7 +72,7 @@ class Listed(BaseModel):
 
     model_config = LOOSE
     image: Text
-    caption: Text | list[Text]
+    caption: str | list[str]
 
 
 class Swapped(BaseModel):
@@ -80,8 +80,8 @@ class Swapped(BaseModel):
 
     model_config = LOOSE
     filename: Text
-    caption: Text
-    negative_caption: Text
+    caption: str
+    negative_caption: str
 
 
 def read_table(path: Path, root: Path, columns: Columns) -> list[Told]:
@@ -118,15 +118,25 @@ def read_captions(path: Path, root: Path) -> list[Told]:
 def read_swaps(path: Path, root: Path) -> list[Told]:
     """Return captions and their swaps from a JSON file of SugarCrepe, or a folder of them: a kind each."""
     if not path.is_dir():
-        return settled(path, root, from_sugar_crepe(path, ""))
+        return settled(path, root, from_sugar_crepe(path, ""), ("caption", "swap"))
     files = sorted(path.glob("*.json"))
     if not files:
         raise CannotAsk(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
-    return [row for file in files for row in settled(file, root, from_sugar_crepe(file, file.stem))]
+    kinds = [settled(file, root, from_sugar_crepe(file, file.stem), ("caption", "swap")) for file in files]
+    for file, rows in zip(files, kinds, strict=True):
+        if not rows:
+            raise CannotAsk(f"'{file}' has no captions: remove it, or get it again.")
+    return [row for rows in kinds for row in rows]
 
 
 def from_coco(where: str, found: Coco) -> Iterator[Told]:
-    names = {image.id: image.file_name for image in found.images}
+    names: dict[Whole, str] = {}
+    for image in found.images:
+        if names.setdefault(image.id, image.file_name) != image.file_name:
+            raise CannotAsk(
+                f"'{where}' gives the id {image.id!r} to '{names[image.id]}' and '{image.file_name}': give "
+                "each image its own."
+            )
     for number, each in enumerate(found.annotations):
         if each.image_id not in names:
             raise CannotAsk(
@@ -136,15 +146,25 @@ def from_coco(where: str, found: Coco) -> Iterator[Told]:
 
 
 def from_karpathy(where: str, found: Karpathy) -> Iterator[Told]:
-    for image in found.images:
+    for number, image in enumerate(found.images):
         path = str(PurePosixPath(image.filepath) / image.filename)
+        refuse_none(where, number, path, image.sentences)
         yield from (Told(path, sentence.raw, part=image.split) for sentence in image.sentences)
 
 
 def from_list(where: str, found: Sequence[Listed]) -> Iterator[Told]:
-    for each in found:
+    for number, each in enumerate(found):
         captions = [each.caption] if isinstance(each.caption, str) else each.caption
+        refuse_none(where, number, each.image, captions)
         yield from (Told(each.image, caption) for caption in captions)
+
+
+def refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> None:
+    """Refuse an image without captions: left out, the others would be easier to tell apart."""
+    if not captions:
+        raise CannotAsk(
+            f"'{where}' entry {number}, about '{path}', has no captions: write one, or remove the entry."
+        )
 
 
 def from_sugar_crepe(path: Path, kind: str) -> Iterator[Told]:
@@ -155,18 +175,23 @@ def from_sugar_crepe(path: Path, kind: str) -> Iterator[Told]:
         yield Told(each.filename, each.caption, each.negative_caption, kind)
 
 
-def settled(path: Path, root: Path, told: Iterator[Told]) -> list[Told]:
+def settled(
+    path: Path, root: Path, told: Iterator[Told], needed: Sequence[Literal["caption", "swap"]] = ("caption",)
+) -> list[Told]:
     """Return rows whose captions are one line, and whose images lie below the root."""
-    return [
-        Told(
-            below(f"'{path}' entry {number}", root, row.path),
-            tidied(row.text),
-            tidied(row.swap),
-            row.kind,
-            row.part,
-        )
-        for number, row in enumerate(told)
-    ]
+    rows = []
+    for number, row in enumerate(told):
+        where = f"'{path}' entry {number}"
+        said = {"caption": tidied(row.text), "swap": tidied(row.swap)}
+        empty = next((name for name in needed if not said[name]), None)
+        if empty is not None:
+            raise CannotAsk(
+                f"{where}, about '{row.path}', has an empty {empty}: write it, or remove the entry."
+            )
+        if has_no_text(row.path + row.text + row.swap):
+            raise CannotAsk(f"{where} is not Unicode (a lone surrogate, such as \\ud83d): write it anew.")
+        rows.append(Told(below(where, root, row.path), said["caption"], said["swap"], row.kind, row.part))
+    return rows
 
 
 def checked(path: Path, shape: Any, found: Any) -> Any:
@@ -182,5 +207,10 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
 def read_json(path: Path) -> Any:
     try:
         return parse_any_json(read_text(path, LARGEST, "utf-8-sig"))
-    except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+    except OSError as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check the path.") from None
+    except ValueError as problem:
+        raise CannotAsk(
+            f"cannot read '{path}': {reason(problem)}; expected JSON in UTF-8, or a table whose name ends in "
+            f"{' or '.join(TABLES)}."
+        ) from None

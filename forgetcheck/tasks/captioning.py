@@ -85,6 +85,9 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     names = tuple(naming.humanised([name or kind for name in kinds]))
     if len(set(names)) < len(names):
         raise CannotAsk(f"{where} has kinds that differ in little but their writing: rename one.")
+    broken = next((name for name in names if naming.has_no_text(name)), None)
+    if broken is not None:
+        raise CannotAsk(f"{where} has the kind {broken!r}, which is not Unicode: rename it.")
     number = {name: place for place, name in enumerate(kinds)}
     images: dict[str, int] = {}
     places = [images.setdefault(row.path, len(images)) for row in asked]
@@ -113,7 +116,7 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
         raise CannotAsk(
             f"{where} has the parts {', '.join(map(repr, parts))}: nothing is asked of any but test."
         )
-    asked = [row for row in told if row.part == chosen]
+    asked = [row for row in told if row.part.casefold() == chosen.casefold()]
     left = len(told) - len(asked)
     return asked, (
         f"only '{chosen}' is asked: {left:,} captions of other parts are left out",

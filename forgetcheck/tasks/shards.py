@@ -134,8 +134,11 @@ def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:
 def read_captions(where: str, file: BinaryIO, pieces: Pieces) -> list[str]:
     if TEXT not in pieces:
         raise CannotAsk(f"{where} has no captions ({TEXT}) but {', '.join(pieces)}: pack it anew.")
-    text = piece(file, pieces[TEXT].offset, min(pieces[TEXT].size, LONGEST_TEXT))
+    size = pieces[TEXT].size
+    if size > LONGEST_TEXT:
+        raise CannotAsk(f"{where} has {size:,} bytes of captions; at most {LONGEST_TEXT:,} are read.")
+    text = piece(file, pieces[TEXT].offset, size)
     try:
-        return [line for line in map(str.strip, text.decode("utf-8").splitlines()) if line]
+        return [line for line in map(str.strip, text.decode("utf-8-sig").splitlines()) if line]
     except UnicodeDecodeError:
         raise CannotAsk(f"{where} has captions that are not UTF-8: pack it anew.") from None

@@ -64,7 +64,8 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
 
     def refuse_nameless(self, part: base.Split) -> None:
         """A label beyond the stated names would be asked under the name of another class, or none."""
-        highest = int(part.labels.max(initial=-1))
+        labels = (part.labels, part.captions.kinds) if part.captions else (part.labels,)
+        highest = max(int(each.max(initial=-1)) for each in labels)
         if self.own_names is not None and highest >= len(self.own_names):
             raise CannotAsk(
                 f"class_names has {len(self.own_names)} names, but the labels go up to {highest}: it needs "

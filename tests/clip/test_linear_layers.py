@@ -64,6 +64,40 @@ def test_whole_models_embed_as_before(name, monkeypatch):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "bias",
+    [
+        torch.tensor(1.0),
+        torch.tensor([1.0]),
+        torch.tensor([1.0]).expand(10),
+        torch.arange(20.0)[::2],
+        torch.arange(70.0).reshape(7, 10),
+    ],
+    ids=["a number", "of one", "expanded", "strided", "per row"],
+)
+def test_a_bias_of_any_shape_is_added_as_pytorch_does(bias):
+    module, x = layer(), torch.randn(7, 24)
+    with by_onednn(torch.float32):
+        found = nn.functional.linear(x, module.weight, bias)
+    torch.testing.assert_close(found, nn.functional.linear(x, module.weight, bias).detach())
+
+
+def test_weights_that_are_no_matrix_are_left_to_pytorch():
+    x, weight = torch.randn(7, 24), layer().weight.detach()
+    with by_onednn(torch.float32):
+        assert nn.functional.linear(x, weight[0]).shape == (7,)
+        assert nn.functional.linear(x, weight[:0]).shape == (7, 0)
+
+
+def test_tensors_of_other_classes_are_left_to_pytorch(monkeypatch):
+    class Packed(torch.Tensor):
+        """As quantised weights come, which only say that they are float32."""
+
+    monkeypatch.setattr(linear_layers, "multiply", pytest.fail)
+    with by_onednn(torch.float32):
+        nn.functional.linear(torch.randn(7, 24), layer().weight.detach().as_subclass(Packed))
+
+
 def test_a_changed_weight_counts_at_once():
     module, x = layer(), torch.randn(7, 24)
     with by_onednn(torch.float32):

@@ -7,6 +7,7 @@ import pytest
 from captioned import Told
 
 from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.probes.base import quoted
 from forgetcheck.probes.caption_choice import CaptionChoice
 
 
@@ -62,3 +63,8 @@ def test_what_is_asked_is_said_and_half_is_chance(tiny):
     assert question.class_names == ("plain", "other", "(the swap)")
     assert question.chance.tolist() == [0.5] * 4
     assert question.samples[0].count("', not '") == 1
+
+
+def test_a_long_caption_is_shown_by_its_beginning():
+    assert quoted("a 'fox'") == "\"a 'fox'\""
+    assert quoted("x" * 70_000) == f"'{'x' * 300} ...'"

@@ -108,3 +108,16 @@ def test_embeddings_that_are_not_finite_are_refused():
     side = Side(torch.tensor([[float("nan"), 1.0], [0.0, 1.0]]), torch.arange(2))
     with pytest.raises(CannotAsk, match="NaN or Inf"):
         find(side, side, scale=1.0, k=1)
+
+
+@pytest.mark.parametrize(("queries", "texts", "width"), [(7, 5, 64), (1, 17, 512), (3, 11, 33)])
+def test_of_equal_candidates_the_first_is_nearer_wherever_they_stand(queries, texts, width):
+    generator = torch.Generator().manual_seed(0)
+    rows, once = (F.normalize(torch.randn(n, width, generator=generator)) for n in (queries, texts))
+    again = torch.randperm(texts, generator=generator)
+    twice = Side(
+        torch.cat([once, once[again]]), torch.cat([torch.full((texts,), -1), torch.zeros(texts).long()])
+    )
+    for row in rows:  # all that is its own comes second
+        right, _ = find(Side(row[None], torch.zeros(1).long()), twice, 1.0, 1)
+        assert not right.any()

@@ -136,3 +136,14 @@ def test_a_battery_is_read_before_its_data_is_there(tmp_path, monkeypatch):
         battery.tasks["a"].split("test")
     folder(tmp_path / "x")
     assert read_battery(write(tmp_path, text)).tasks["a"].class_names
+
+
+def test_class_names_must_name_every_kind_of_caption(tmp_path):
+    rows = ["path,caption,kind", "a.png,x,one", "a.png,y,two"]  # the image itself counts as of kind one
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (tmp_path / "b.toml").write_text(
+        '[[task]]\nname = "t"\nsource = "captions:path=t.csv"\nclass_names = ["x"]\n'
+    )
+    task = read_battery(str(tmp_path / "b.toml")).tasks["t"]
+    with pytest.raises(CannotAsk, match="class_names has 1 names, but the labels go up to 1"):
+        task.split("test")

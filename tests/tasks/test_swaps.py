@@ -57,12 +57,26 @@ def test_a_table_has_its_own_kinds(tmp_path):
         ({"0": 3}, "at 0: "),
         (7, "x.json': input should be a valid dictionary"),
         ({}, "has no captions"),
+        ([{"filename": "1.png", "caption": "x", "negative_caption": " "}], "has an empty swap: write it"),
+        ([{"filename": "1.png", "caption": "", "negative_caption": "x"}], "has an empty caption"),
     ],
 )
 def test_what_is_no_pair_is_refused(tmp_path, content, said):
     path = put(tmp_path / "x.json", json.dumps(content).encode())
     with pytest.raises(CannotAsk, match=said):
         Swaps(str(path)).split("test")
+
+
+def test_a_kind_without_pairs_is_refused(sugar):
+    put(sugar / "data" / "swap_att.json", b"{}")
+    with pytest.raises(CannotAsk, match=r"swap_att\.json' has no captions: remove it"):
+        Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
+
+
+def test_a_kind_whose_name_is_no_unicode_is_refused(sugar):
+    (sugar / "data" / "add_att.json").rename(sugar / "data" / "caf\udce9.json")
+    with pytest.raises(CannotAsk, match=r"has the kind 'caf\\udce9', which is not Unicode: rename it"):
+        Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
 
 
 def test_an_empty_folder_is_refused(tmp_path):
