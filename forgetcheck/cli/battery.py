@@ -86,9 +86,15 @@ def task_table(battery: "Battery") -> Table:
 
 
 def numbers(task: "Task", entry: "TaskEntry") -> Iterator[str]:
-    """Yield classes, train and test images; what is only expected has a question mark."""
+    """Yield classes, train and test images; what is only expected has a question mark.
+
+    Nothing learns from captions: they have no train part.
+    """
     found = {"classes": entry.expected.classes, "train": entry.expected.train, "test": entry.expected.test}
     for what, expected in found.items():
+        if what == "train" and task.labelled_by != "class":
+            yield ""
+            continue
         try:
             refuse_remote(entry)
             here = len(task.class_names if what == "classes" else task.split(what))  # type: ignore[arg-type]
