@@ -8,7 +8,6 @@ fixed, so a rerun gives the same table.
 """
 
 import argparse
-import csv
 import itertools
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from math import sqrt
 from pathlib import Path
 
 import numpy as np
+from gate_errors import write_table
 
 from forgetcheck.retention import verdict
 from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval
@@ -234,10 +234,7 @@ def main() -> None:
     for cell in cells(options.runs):
         rows.append(simulate(*cell))
         print(*rows[-1].values(), sep="\t", file=sys.stderr, flush=True)
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from forgetcheck.clip.heads import class_embeddings
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.preparing import prepare
 from forgetcheck.clip.settings import activation
+from forgetcheck.clip.texts import ROUNDING
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit
@@ -26,10 +27,6 @@ PROBES = ("zero-shot", "linear")
 SAMPLES = 256  # images that are computed in several ways
 BATCH = 64
 HALVES = (torch.bfloat16, torch.float16)
-# A hundred times the spacing of fp32 at 1, and embeddings have length 1. At the same place of an equally
-# large batch the same arithmetic happens, which leaves 0, or a little where a device adds in no fixed
-# order. Statistics of the batch, or dropout, move embeddings by 1e-3 and more.
-ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ SMALL = 64  # pixels up to which PNG keeps every one
 QUALITY = 80  # of JPEG beyond
 PROBE = "zero-shot"  # whose answers are shown, where it was asked
 
-
 Tests = Mapping[tuple[str, str], Split]  # the samples that are asked about, by task and probe
 
 
@@ -34,11 +33,8 @@ def collect(answers: Sequence[Answers], tests: Tests, count: int) -> tuple[Lost,
 def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Tests) -> Iterator[Lost]:
     shown: dict[str, Answers] = {}
     for item in answers:
-        if (
-            item.checkpoint == checkpoint
-            and not item.target
-            and (item.probe == PROBE or item.task not in shown)
-        ):
+        preferred = item.probe == PROBE or item.task not in shown
+        if item.checkpoint == checkpoint and not item.target and preferred:
             shown[item.task] = item
     queues = [(item, queue) for item in shown.values() for queue in queues_of(item)]
     queues.sort(key=lambda pair: -len(pair[1]))

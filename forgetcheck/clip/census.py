@@ -71,4 +71,4 @@ def kinds(value: Tensor) -> Counter[str]:
 
 
 def count(marks: Tensor) -> int:
-    return int(torch.count_nonzero(marks))  # six times as fast as their sum
+    return int(torch.count_nonzero(marks))  # much faster than their sum, which counts in int64

@@ -37,9 +37,9 @@ def supported(device: torch.device, kind: torch.dtype) -> bool:
 def by_onednn(kind: torch.dtype) -> Iterator[None]:
     """Multiply in `kind` what linear layers are given in float32; what they return is float32 again.
 
-    Without gradients. A weight is laid out in oneDNN's order for every batch: 2 to 6 % of the time of 64
-    images, where to keep it would take the memory of the model once more, and to know when it changes.
-    Attention is taken apart into its linear layers, which is the same to the last bits.
+    Without gradients. A weight is laid out in oneDNN's order for every batch, which is little beside its
+    products with 64 images; to keep it would take the memory of the model once more, and to know when it
+    changes. Attention is taken apart into its linear layers, which is the same to the last bits.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ class Captions:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
+    @cached_property
     def distinct(self) -> tuple[str, ...]:
         """Every text once, sorted."""
         return tuple(sorted({*self.texts, *filter(None, self.swaps)}))

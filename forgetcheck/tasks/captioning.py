@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Captions, Split, SplitName
-from forgetcheck.tasks.parting import parts_among
+from forgetcheck.tasks.parting import numbered, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
 
 ASKED: SplitName = "test"
@@ -93,7 +92,8 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     places = [images.setdefault(row.path, len(images)) for row in asked]
     first = dict(reversed(list(zip(places, asked, strict=True))))
     labels = [number[first[place].kind] for place in range(len(images))]
-    groups = groups_of(where, asked, places, first)
+    refuse_two_groups(where, asked, places, first)
+    groups = numbered([first[place].group for place in range(len(images))])
     captions = Captions(
         np.array(places, dtype=np.int64),
         np.array([number[row.kind] for row in asked], dtype=np.int64),
@@ -118,23 +118,16 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
         )
     asked = [row for row in told if row.part.casefold() == chosen.casefold()]
     left = len(told) - len(asked)
-    return asked, (
-        f"only '{chosen}' is asked: {left:,} captions of other parts are left out",
-    ) if left else ()
+    note = f"only '{chosen}' is asked: {left:,} captions of other parts are left out"
+    return asked, (note,) if left else ()
 
 
-def groups_of(
+def refuse_two_groups(
     where: str, asked: Sequence[Told], places: Sequence[int], first: Mapping[int, Told]
-) -> NDArray[np.int64] | None:  # (n,)
-    """Number the groups of images; an image without one is its own."""
-    if not any(row.group for row in asked):
-        return None
+) -> None:
     for row, place in zip(asked, places, strict=True):
         if row.group != first[place].group:
             raise CannotAsk(
                 f"{where} puts '{row.path}' into the groups '{first[place].group}' and '{row.group}': "
                 "keep one."
             )
-    numbers: dict[str | int, int] = {}
-    keys = (first[place].group or place for place in range(len(first)))
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.parting import left_out, numbered, parts_among
 from forgetcheck.tasks.rows import Columns, Row, read_rows
 from forgetcheck.tasks.samples import Samples, file_samples
 
@@ -57,7 +56,7 @@ class Csv(Indexed, Task):
             root,
             [row.path for row in rows],
             labels_of(rows, names, by_number=bool(self.classes)),
-            groups_of(rows),
+            numbered([row.said["group"] for row in rows]),
             follow=self.links == "follow",
         )
         return make_index(where, names, [row.said["part"] for row in rows], samples)
@@ -79,15 +78,6 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> lis
                 "classes: correct it, or add it to them."
             )
     return [places[label_of(row)] for row in rows]
-
-
-def groups_of(rows: Sequence[Row]) -> NDArray[np.int64] | None:  # (n,)
-    """Number the groups; an image without one is its own."""
-    if not any(row.said["group"] for row in rows):
-        return None
-    numbers: dict[str | int, int] = {}
-    keys = (row.said["group"] or row.line for row in rows)
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def make_index(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:

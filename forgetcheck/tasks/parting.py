@@ -1,7 +1,7 @@
 """Which part a sample belongs to: by the name of a folder or column, or by the hash of its content."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,15 @@ def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
         for part, accepted in ACCEPTED.items()
     }
     return {part: name for part, name in chosen.items() if name is not None}
+
+
+def numbered(groups: Sequence[str]) -> NDArray[np.int64] | None:  # (n,)
+    """Number the groups that images are in; an image without one is its own. None: no image has any."""
+    if not any(groups):
+        return None
+    numbers: dict[str | int, int] = {}
+    keys = (group or place for place, group in enumerate(groups))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def is_part(name: str) -> bool:
