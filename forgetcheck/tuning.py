@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -24,12 +24,17 @@ from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
+NAMED = 5  # classes that a warning names, at most
 MEMORY = 2**30  # bytes of prepared images to keep between epochs
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train. Defaults: the protocol of arXiv:2308.13320 for CLIP ViT-B/32."""
+    """How to train with AdamW.
+
+    Rate, weight decay, batch size and gradient clip are by default those of arXiv:2308.13320 for CLIP
+    ViT-B/32. docs/methods.md lists where the rest differs from that protocol.
+    """
 
     epochs: int = 10
     batch_size: int = 128
@@ -119,8 +124,7 @@ def tune(
     so that the features of an image never depend on its neighbours in the batch.
     """
     method: Regularizer = regularizer.thing
-    if task.thing.labelled_by != "class":
-        raise CannotAsk(f"'{task.spec}' has captions and no classes, which a head learns: tune on another.")
+    _refuse_captions(task)
     base = load_encoder(checkpoint, device)
     doubt = doubt_activation(checkpoint, base, (task.thing,), progress)
     if doubt:
@@ -149,7 +153,11 @@ def tune(
             "regularizer": {"spec": regularizer.spec, "options": asdict(method)},
             "schedule": asdict(schedule),
             "validation_accuracy": history[-1]["validation_accuracy"],
-            "samples": {"train": len(training.labels), "validation": len(validation.labels)},
+            "samples": {
+                "train": len(training.labels),
+                "validation": len(validation.labels),
+                **_thin(task.thing.class_names, training.split, validation.split),
+            },
             "seconds": round(seconds, 3),
             "device": str(base.device),
             "threads": torch.get_num_threads(),
@@ -158,7 +166,52 @@ def tune(
     )
 
 
+def thin_classes(task: Named) -> tuple[str, ...]:
+    """Say which classes have too few train images to be learned, or to tell how well they were.
+
+    Looks at labels only, so that whoever tunes hears of it before step 1. Raises CannotAsk for a task that
+    `tune` refuses. All names are in the facts of the run.
+    """
+    _refuse_captions(task)
+    classes = task.thing.class_names
+    what = {
+        "no_train_images": "no train images to learn from",
+        "too_few_to_hold_out": f"fewer than {HELD_OUT} train images, too few to hold one out for accuracy",
+    }
+    return tuple(
+        f"{len(names)} of {len(classes)} classes {'has' if len(names) == 1 else 'have'} {what[kind]}: "
+        f"{_some(names)}"
+        for kind, names in _thin(classes, *_hold_out(task)).items()
+        if names
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:NAMED]) + more
+
+
+def _refuse_captions(task: Named) -> None:
+    if task.thing.labelled_by != "class":
+        raise CannotAsk(f"'{task.spec}' has captions and no classes, which a head learns: tune on another.")
+
+
+def _thin(classes: Sequence[str], kept: Split, held: Split) -> dict[str, list[str]]:
+    """Name the classes without any train image, and those that have some but none held out."""
+    learned, checked = set(kept.labels.tolist()), set(held.labels.tolist())
+    return {
+        "no_train_images": [name for label, name in enumerate(classes) if label not in learned],
+        "too_few_to_hold_out": [name for label, name in enumerate(classes) if label in learned - checked],
+    }
+
+
 def split_off(task: Named, encoder: Encoder) -> tuple[Pictures, Pictures]:
+    """Return what is trained on and what is held out, as the encoder takes it."""
+    kept, held = _hold_out(task)
+    return Pictures(kept, encoder.preprocess), Pictures(held, encoder.preprocess)
+
+
+def _hold_out(task: Named) -> tuple[Split, Split]:
     """Hold out a stratified tenth of train; the test part is not touched."""
     split = task.thing.split("train")
     held = dealt(split.labels, HELD_OUT)
@@ -168,7 +221,7 @@ def split_off(task: Named, encoder: Encoder) -> tuple[Pictures, Pictures]:
             "for validation; bring at least 10 images of a class."
         )
     kept, out = (split.take(mask.nonzero()[0]) for mask in (~held, held))
-    return Pictures(kept, encoder.preprocess), Pictures(out, encoder.preprocess)
+    return kept, out
 
 
 def make_optimizer(

@@ -15,7 +15,16 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.digits import Digits
 from forgetcheck.tasks.drawn import Drawn
-from forgetcheck.tuning import Named, Pictures, Schedule, learning_rate, order, schedule_for, tune
+from forgetcheck.tuning import (
+    Named,
+    Pictures,
+    Schedule,
+    learning_rate,
+    order,
+    schedule_for,
+    thin_classes,
+    tune,
+)
 
 TINY = find_checkpoint("forgetcheck:tiny")
 SHORT = Schedule(epochs=2, batch_size=32, learning_rate=1e-3)
@@ -32,6 +41,21 @@ class FewDigits(Task):
 
     def split(self, name):
         return Digits().split(name).take(np.arange(self.count))
+
+
+@dataclass(frozen=True)
+class UnevenDigits(Task):
+    """The first scans of each digit in train: of some enough to hold one out, of some few, of some none."""
+
+    counts: tuple[int, ...] = (20, 10, 9, 1, 0, 0, 30, 30, 30, 30)
+
+    class_names = Digits().class_names
+    templates = Digits().templates
+
+    def split(self, name):
+        split = Digits().split(name)
+        places = [np.flatnonzero(split.labels == digit)[:count] for digit, count in enumerate(self.counts)]
+        return split.take(np.sort(np.concatenate(places)))
 
 
 def run(spec="cross-entropy", schedule=SHORT, task=None, **options):
@@ -92,6 +116,34 @@ def test_too_few_images_are_refused():
 def test_captions_are_no_classes_to_learn():
     with pytest.raises(CannotAsk, match="has captions and no classes, which a head learns"):
         run(task=Told())
+    with pytest.raises(CannotAsk, match="has captions and no classes, which a head learns"):
+        thin_classes(Named("told", Told()))
+
+
+def test_classes_that_are_too_small_are_named():
+    names = UnevenDigits().class_names
+    nothing, few = thin_classes(Named("digits", UnevenDigits()))
+    assert nothing == f"2 of 10 classes have no train images to learn from: '{names[4]}', '{names[5]}'"
+    assert few.startswith("2 of 10 classes have fewer than 10 train images, too few to hold one out")
+    assert few.endswith(f": '{names[2]}', '{names[3]}'")
+    assert thin_classes(Named("digits", Digits())) == ()
+
+
+def test_five_classes_are_named_and_the_rest_are_counted():
+    (few,) = thin_classes(Named("digits", UnevenDigits((10, *9 * [1]))))
+    assert few.startswith("9 of 10 classes have fewer")
+    assert few.count("'") == 2 * 5
+    assert few.endswith(" and 4 more")
+
+
+def test_a_run_records_the_classes_that_are_too_small():
+    names = UnevenDigits().class_names
+    assert run(schedule=replace(SHORT, epochs=1), task=UnevenDigits()).facts["samples"] == {
+        "train": 145,
+        "validation": 15,
+        "no_train_images": [names[4], names[5]],
+        "too_few_to_hold_out": [names[2], names[3]],
+    }
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])
