@@ -14,15 +14,15 @@ import pandas as pd
 
 from forgetcheck import catalog
 from forgetcheck.auditing import audit
+from forgetcheck.cli.demo import others
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.run_folder import write_run
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.tasks.battery import read_battery
 from forgetcheck.tuning import Named, schedule_for, tune
 
-BASE, TARGET, NEAR = "forgetcheck:tiny", "digits", "digit"
+BASE, TARGET = "forgetcheck:tiny", "digits"
 
 
 def measure(spec: str, seed: int, folder: Path) -> dict[str, object]:
@@ -31,20 +31,17 @@ def measure(spec: str, seed: int, folder: Path) -> dict[str, object]:
     task = Named(TARGET, catalog.build("tasks", TARGET))
     run = tune(base, task, Named(spec, catalog.build("regularizers", spec)), schedule_for(base, seed=seed))
     write_run(folder / "run", run, overwrite=True)
-    report = make_report(audit(base, [find_checkpoint(str(folder / "run"))], read_battery("drawn")), Policy())
-    rows = [finding for finding in report.tasks() if finding.retention.task != NEAR]
+    report = make_report(audit(base, [find_checkpoint(str(folder / "run"))], others()), Policy())
+    rows = report.tasks()
     head = next(f.retention for f in rows if f.retention.probe == "head")
-    drops = {
-        probe: [f.retention.drop for f in rows if f.retention.probe == probe]
-        for probe in ("zero-shot", "linear")
-    }
+    drops = {mean.probe: mean.drop for mean in report.means if not mean.of_target}
     return {
         "method": spec,
         "seed": seed,
         "digits_before": 100 * head.base,
         "digits_after": 100 * head.tuned,
-        "zero_shot_drop": 100 * sum(drops["zero-shot"]) / len(drops["zero-shot"]),
-        "linear_drop": 100 * sum(drops["linear"]) / len(drops["linear"]),
+        "zero_shot_drop": 100 * drops["zero-shot"],
+        "linear_drop": 100 * drops["linear"],
         "questions_forgot": sum(f.verdict is Verdict.FORGOT for f in rows),
         "tune_seconds": run.facts["seconds"],
     }

@@ -9,14 +9,26 @@ import torch
 from numpy.typing import NDArray
 
 from forgetcheck import catalog, gallery, provenance
-from forgetcheck.candidates import Candidate, Wishes, head_of, is_target, load, model_facts
+from forgetcheck.candidates import (
+    Candidate,
+    Outlook,
+    Wishes,
+    doubted,
+    find_target,
+    is_target,
+    load,
+    model_facts,
+    told_apart,
+)
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task, work
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.loading import choose_device
 from forgetcheck.clip.sharding import follow
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question
+from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
 from forgetcheck.tasks.base import Split, SplitName, Task
@@ -30,7 +42,7 @@ PROBES = (  # each is put to the tasks of the battery that have the labels it ne
     "retrieval:to=image",
     "caption-choice",
 )
-TARGET_PROBE = "head"  # put to the task a run folder was tuned on
+TARGET_PROBE = "head"  # put to the task that a checkpoint with a head was tuned on
 
 
 def audit(
@@ -48,22 +60,25 @@ def audit(
     """Ask base and every tuned checkpoint the same questions; the base is embedded once.
 
     A question that can't be asked is recorded with the reason. At most `pictures` lost samples per
-    checkpoint are kept to look at. `target` is the task whose head lies in a checkpoint that doesn't say
-    so itself. Raises CannotAsk when a checkpoint cannot be compared with the base (`allow_mismatch`: that is
-    a warning in the report instead), or no question could be asked.
+    checkpoint are kept to look at. `target`, a source or a task of the battery, is what checkpoints were
+    tuned on that don't record it. Raises CannotAsk when a checkpoint cannot be compared with the base
+    (`allow_mismatch`: that is a warning in the report instead), or no question could be asked.
     """
     engine = engine or Engine()
+    base, tuned = told_apart(base, tuned)
     with engine.team.agreed():
-        asked: dict[str, Probe] = {spec: catalog.build("probes", spec) for spec in probes}
+        asked = check(battery, probes, device, engine)
         place = engine.team.device(device)
-        wishes = Wishes(tuple(battery.tasks.values()), place, target, allow_mismatch, progress, engine)
+        wishes = Wishes(battery, place, find_target(target, battery), allow_mismatch, progress, engine)
         anchor, candidates = load(base, tuned, wishes)
-        jobs = plan(candidates, battery, asked)
+        refuse_unfit(plan(candidates, battery, asked))
+        jobs = plan(doubted(base, anchor, candidates, wishes), battery, asked)
     engine.team.enlist([anchor, *(c.encoder for c in candidates)], [job.task for job in jobs])
     if not engine.team.leads:
         follow(engine)
+    described = describe(base, anchor, candidates, battery, probes)
     asked_jobs = list(ask_all(anchor, jobs, progress, engine))
-    found = [item for job in asked_jobs for item in job.found]
+    found = without_repeats([item for job in asked_jobs for item in job.found], asked)
     answers = tuple(item for item in found if isinstance(item, Answers))
     unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
@@ -73,8 +88,60 @@ def audit(
         raise CannotAsk(f"nothing was measured: {why}")
     tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
     lost = gallery.collect(answers, tests, pictures)
-    described = describe(base, anchor, candidates, battery, probes)
     return Audit(answers, {**described, **engine.manner, "processes": engine.team.size}, unasked, lost)
+
+
+def check(
+    battery: Battery, probes: Sequence[str], device: str, engine: Engine, outlook: Outlook | None = None
+) -> dict[str, Probe]:
+    """Return the probes, and refuse what names alone show can't be asked: no model is read, no image decoded.
+
+    `outlook` is what the words for the tuned checkpoints tell; without it no model's head is ruled out.
+    """
+    asked: dict[str, Probe] = {}
+    for spec in probes:
+        probe: Probe = catalog.build("probes", spec)
+        same = next((other for other, each in asked.items() if each == probe), spec)
+        if same != spec:
+            raise CannotAsk(f"--probe {spec} asks the same as {same}: leave one of them out.")
+        asked[spec] = probe
+    provenance.timestamp()  # refuses a date of the environment that the answers could not be stored with
+    with engine.running(choose_device(engine.team.device(device))):
+        pass
+    if outlook is not None and not outlook.heads:
+        refuse_unfit([Job(name, task, (), asked) for name, task in battery.tasks.items()])
+    return asked
+
+
+def without_repeats(
+    found: Sequence[Answers | Unasked], probes: Mapping[str, Probe]
+) -> list[Answers | Unasked]:
+    """Leave out what was asked with the base's texts where no answer depends on whose texts are read.
+
+    All that a checkpoint was asked so, or nothing: a mean over the tasks alone that happen to differ would
+    be a harsher question than the one a policy limits.
+    """
+    twins = {
+        spec: next((other for other, each in probes.items() if each == replace(probe, text="own")), "")
+        for spec, probe in probes.items()
+        if isinstance(probe, ZeroShot) and probe.text == "base"
+    }
+    said = {(item.checkpoint, item.task, item.probe): item for item in found}
+    moved = {
+        (item.checkpoint, item.probe)
+        for item in found
+        if item.probe in twins
+        and not same_answers(item, said.get((item.checkpoint, item.task, twins[item.probe])))
+    }
+    return [item for item in found if item.probe not in twins or (item.checkpoint, item.probe) in moved]
+
+
+def same_answers(here: Answers | Unasked, there: Answers | Unasked | None) -> bool:
+    """Whether two questions about the same samples were answered alike; confidence is no answer."""
+    if isinstance(here, Answers) and isinstance(there, Answers):
+        pairs = ((here.base.label, there.base.label), (here.tuned.label, there.tuned.label))
+        return all(np.array_equal(own, other) for own, other in pairs)
+    return isinstance(here, Unasked) and isinstance(there, Unasked)
 
 
 @dataclass(frozen=True)
@@ -112,14 +179,30 @@ class Job:
 def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
     """Put the battery to everybody, then each target task to those tuned on it, with their own heads."""
     head = {TARGET_PROBE: catalog.build("probes", TARGET_PROBE)}
-    targets = {c.source: c.target for c in candidates if c.target is not None}
-    return [
-        *(Job(name, task, candidates, probes) for name, task in battery.tasks.items()),
-        *(
-            Job(source, task, [c for c in candidates if c.target == task], head)
-            for source, task in targets.items()
-        ),
+    asked = battery.tasks.values() if TARGET_PROBE in probes else ()
+    left = [
+        each
+        for each in candidates
+        if each.head is not None and not any(is_target(each, task) for task in asked)
     ]
+    jobs = [Job(name, task, candidates, probes) for name, task in battery.tasks.items()]
+    while left:
+        task = left[0].target
+        same = [each for each in left if each.target == task]
+        if task is not None:
+            jobs.append(Job(same[0].source, task, same, head))
+        left = [each for each in left if each.target != task]
+    return jobs
+
+
+def refuse_unfit(jobs: Sequence[Job]) -> None:
+    """Refuse probes that can be put to no images of the labels at hand, before any image is shown."""
+    if jobs and not any(job.probes for job in jobs):
+        raise CannotAsk(f"nothing was measured: {unfit(jobs[0])}")
+
+
+def unfit(job: Job) -> str:
+    return f"it can't be put to images labelled by {job.task.labelled_by}: ask another --probe as well."
 
 
 @dataclass(frozen=True)
@@ -142,15 +225,14 @@ def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engi
 def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
     if not job.probes:
-        why = f"it can't be put to images labelled by {job.task.labelled_by}: ask another --probe as well."
-        none = [Unasked(c.name, job.name, spec, why) for c in job.candidates for spec in job.every]
+        none = [Unasked(c.name, job.name, spec, unfit(job)) for c in job.candidates for spec in job.every]
         return Asked(job.name, {}, none)
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
         anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine, job.prompted)
         refused = ""
     except CannotAsk as problem:
-        anchor, *others = (EncodedTask(job.task, encoder, {}) for encoder in encoders)
+        anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
     found: list[Answers | Unasked] = []
@@ -250,17 +332,9 @@ def doubts(who: str, reply: Said) -> list[str]:
 
 def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
     """Add the fine-tuned head where this is the task it was tuned on."""
-    head = head_of(candidate)
-    if head is None or not is_target(candidate, seen.task):
+    if candidate.head is None or not is_target(candidate, seen.task):
         return candidate, seen
-    if "test" in seen.splits:
-        expected = (len(seen.task.class_names), seen.splits["test"].embeddings.shape[1])
-        if head.weight.shape != expected:
-            raise CannotAsk(
-                f"the head of '{candidate.name}' is {tuple(head.weight.shape)}, not {expected}: "
-                "it belongs to another task; tune again, or name its own with --target."
-            )
-    return candidate, replace(seen, head=head)
+    return candidate, replace(seen, head=candidate.head)
 
 
 def describe(

@@ -1,27 +1,43 @@
 """Candidates: the checkpoints of an audit, loaded, and what a reader must know of each."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 from forgetcheck import catalog
-from forgetcheck.clip.checkpoint import Checkpoint
+from forgetcheck.clip.checkpoint import HEAD, TINY_FOLDER, WEIGHTS, Checkpoint
+from forgetcheck.clip.converting import earlier
 from forgetcheck.clip.deciding import PREPROCESSED, doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
-from forgetcheck.clip.finding import is_guess
+from forgetcheck.clip.finding import HUB, LOCAL, is_guess, read_run
 from forgetcheck.clip.heads import Classifier
 from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.clip.passport import issue
+from forgetcheck.clip.reading import read_weights
 from forgetcheck.clip.run_folder import read_head
 from forgetcheck.clip.settings import differences
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.battery import Battery
 
 MODEL = "--model NAME"
+NAMED = 8  # tasks of a battery that a refusal names
+LONGEST, MOST, DEEPEST = 200, 20, 3  # characters, entries and levels of what a file says of its making
+
+
+@dataclass(frozen=True)
+class Target:
+    """The task that checkpoints were tuned on, as the user names it."""
+
+    name: str  # a source, or a task of the battery
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,9 @@ class Candidate(Entry):
     """A tuned checkpoint, loaded."""
 
     encoder: Encoder = field(kw_only=True)
-    source: str = ""  # the spec of the task it was tuned on, empty if nobody knows
+    source: str = ""  # the task it was tuned on, as it is recorded or named; empty if nobody knows
     target: Task | None = None  # that task
+    head: Classifier | None = None  # the fine-tuned one, of a run folder or found in a file beside the towers
     warnings: tuple[str, ...] = ()  # what a reader must know of every answer
 
 
@@ -47,58 +64,80 @@ class Candidate(Entry):
 class Wishes:
     """What a user asked for beside the questions themselves."""
 
-    tasks: tuple[Task, ...]
+    battery: Battery
     device: str
-    target: str  # the task whose head lies in a file
+    target: Target | None  # what checkpoints were tuned on that don't record it
     allow_mismatch: bool
     progress: Progress
     engine: Engine
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(self.battery.tasks.values())
+
 
 def load(base: Checkpoint, tuned: Sequence[Checkpoint], wishes: Wishes) -> tuple[Encoder, list[Candidate]]:
-    """Check that every checkpoint is comparable with the base before any is loaded, then load them."""
+    """Check that every checkpoint is comparable with the base before any is loaded, then load them.
+
+    No image is shown to a model yet: see `doubted`.
+    """
     if not tuned:
         raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
-    entries = [
-        Entry(name, each, mismatch(base, name, each, wishes.allow_mismatch))
-        for name, each in zip(distinct_names(tuned), tuned, strict=True)
-    ]
-    anchor = load_encoder(base, wishes.device)
-    about_base = tuple(unsure("base", base, anchor, wishes))
-    wishes.engine.ready(anchor)
-    candidates = [enter(anchor, entry, wishes, about_base) for entry in entries]
-    refuse_idle_target(wishes.target, candidates)
+    entries = [Entry(each.name, each, mismatch(base, each, wishes.allow_mismatch)) for each in tuned]
+    anchor = wishes.engine.ready(load_encoder(base, wishes.device))
+    candidates = [enter(anchor, entry, wishes) for entry in entries]
+    heads = any(each.head is not None for each in candidates if not source_of(each.checkpoint))
+    refuse_idle_target(wishes.target, wishes.battery, heads)
+    for candidate in candidates:
+        refuse_misfit(candidate, wishes.tasks)
     return anchor, candidates
 
 
-def mismatch(base: Checkpoint, name: str, tuned: Checkpoint, allowed: bool) -> tuple[str, ...]:
+def doubted(
+    base: Checkpoint, anchor: Encoder, candidates: Sequence[Candidate], wishes: Wishes
+) -> list[Candidate]:
+    """Add what had to be assumed of the models, which some images of the battery may tell."""
+    about_base = tuple(unsure("base", base, anchor, wishes))
+    found = []
+    for each in candidates:
+        same = each.encoder.digests == anchor.digests
+        own = () if same else unsure(each.name, each.checkpoint, each.encoder, wishes)
+        warnings = dict.fromkeys((*about_base, *own, *each.warnings))
+        found.append(replace(each, warnings=tuple(warnings)))
+    return found
+
+
+def mismatch(base: Checkpoint, tuned: Checkpoint, allowed: bool) -> tuple[str, ...]:
     """Two models that differ in more than their weights are not a before and an after."""
     odd = differences(base.config, tuned.config)
     if odd and not allowed:
         raise CannotAsk(
-            f"base and '{name}' differ in more than weights ({'; '.join(odd[:3])}): a drop would not be "
-            f"forgetting; name the base this checkpoint was tuned from, pass the right {MODEL}, or "
+            f"base and '{tuned.name}' differ in more than weights ({'; '.join(odd[:3])}): a drop would not "
+            f"be forgetting; name the base this checkpoint was tuned from, pass the right {MODEL}, or "
             "--allow-mismatch to have it in the report instead."
         )
     return odd
 
 
-def enter(base: Encoder, entry: Entry, wishes: Wishes, about_base: tuple[str, ...]) -> Candidate:
+def enter(base: Encoder, entry: Entry, wishes: Wishes) -> Candidate:
     """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
-    encoder = replace(load_encoder(entry.checkpoint, wishes.device), name=entry.name)
-    own = () if encoder.digests == base.digests else unsure(entry.name, entry.checkpoint, encoder, wishes)
-    warnings = (*about_base, *own, *warnings_for(entry, encoder, wishes))
+    checkpoint = entry.checkpoint
+    encoder = load_encoder(checkpoint, wishes.device)
     share_towers(encoder, base)
     wishes.engine.ready(encoder)
-    source = source_of(entry.checkpoint) or (wishes.target if encoder.origin.head is not None else "")
+    source, target = source_of(checkpoint), target_of(checkpoint)
+    if not source and wishes.target is not None:
+        source, target = wishes.target.name, wishes.target.task
+    head = head_of(checkpoint, encoder)
     return Candidate(
         entry.name,
-        entry.checkpoint,
+        checkpoint,
         entry.mismatch,
         encoder=encoder,
         source=source,
-        target=target_of(entry.checkpoint, source),
-        warnings=tuple(dict.fromkeys(warnings)),
+        target=target,
+        head=head,
+        warnings=tuple(warnings_for(entry, head if target is None else None)),
     )
 
 
@@ -117,26 +156,43 @@ def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: Wishes) 
         yield f"{name}: its preprocessing is {checkpoint.inferred[PREPROCESSED]}"
 
 
-def warnings_for(entry: Entry, encoder: Encoder, wishes: Wishes) -> Iterator[str]:
+def warnings_for(entry: Entry, idle: Classifier | None) -> Iterator[str]:
+    """Say what is odd about a checkpoint; `idle` is a head of which nobody knows the task."""
     if entry.mismatch:
         yield f"base and tuned differ in more than weights, which was allowed: {'; '.join(entry.mismatch)}"
     if entry.checkpoint.text_from is not None:
         yield "the file holds an image tower only: the text tower is the base's"
-    if encoder.origin.head is not None and not wishes.target:
-        yield f"a head of {len(encoder.origin.head)} classes lies in the file: name its task with --target"
+    if idle is not None:
+        yield (
+            f"a head of {len(idle.weight)} classes lies in the file and is not asked: name its task with "
+            "--target, a source such as digits or a task of the battery"
+        )
 
 
-def refuse_idle_target(target: str, candidates: Sequence[Candidate]) -> None:
-    if target and not any(candidate.encoder.origin.head is not None for candidate in candidates):
-        raise CannotAsk(f"--target {target}: no file holds a fine-tuned head; leave --target out.")
-
-
-def head_of(candidate: Candidate) -> Classifier | None:
+def head_of(checkpoint: Checkpoint, encoder: Encoder) -> Classifier | None:
     """Return the head of a run folder, or the one that was found in a file beside the towers."""
-    if candidate.checkpoint.head is not None:
-        return Classifier(read_head(candidate.checkpoint.head))
-    origin = candidate.encoder.origin
+    if checkpoint.head is not None:
+        return Classifier(read_head(checkpoint.head))
+    origin = encoder.origin
     return None if origin.head is None else Classifier(origin.head, origin.head_bias)
+
+
+def refuse_misfit(candidate: Candidate, tasks: Sequence[Task]) -> None:
+    """The rows of a head must be the classes of its task, wherever that is asked."""
+    if candidate.head is None or candidate.target is None:
+        return
+    found = tuple(candidate.head.weight.shape)
+    width = candidate.checkpoint.config["model_cfg"].get("embed_dim", found[1])
+    for task in (candidate.target, *(task for task in tasks if is_target(candidate, task))):
+        try:
+            expected = (len(task.class_names), width)
+        except CannotAsk:  # the data isn't there, which is told when it is asked
+            continue
+        if found != expected:
+            raise CannotAsk(
+                f"the head of '{candidate.name}' is {found}, not {expected}: it belongs to another task; "
+                "tune again, or name its own with --target."
+            )
 
 
 def source_of(checkpoint: Checkpoint) -> str:
@@ -144,8 +200,9 @@ def source_of(checkpoint: Checkpoint) -> str:
     return str(checkpoint.run.get("task", {}).get("source", ""))
 
 
-def target_of(checkpoint: Checkpoint, source: str) -> Task | None:
-    """Return the task a checkpoint was tuned on. A run folder must name the classes that the task has."""
+def target_of(checkpoint: Checkpoint) -> Task | None:
+    """Return the task a run folder was tuned on, which must have the classes that the folder names."""
+    source = source_of(checkpoint)
     if not source:
         return None
     task: Task = catalog.build("tasks", source)
@@ -160,18 +217,143 @@ def is_target(candidate: Candidate, task: Task) -> bool:
     return candidate.target is not None and candidate.target.origin == task.origin
 
 
-def distinct_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Name checkpoints by file or folder; where two share a name, number them past the names that exist."""
-    totals = Counter(checkpoint.name for checkpoint in checkpoints)
-    names: list[str] = []
-    for name in (checkpoint.name for checkpoint in checkpoints):
+def find_target(text: str, battery: Battery) -> Target | None:
+    """Look up what --target names, by name alone: a task of the battery, or a source."""
+    if not text:
+        return None
+    if text in battery.tasks:
+        return Target(text, battery.tasks[text])
+    if not catalog.is_extension("tasks", text.partition(":")[0]):
+        known = [*battery.tasks, *catalog.names("tasks")]
+        raise unknown_name("task for --target", text, known, "forgetcheck list tasks")
+    return Target(text, catalog.build("tasks", text))
+
+
+def refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> None:
+    """A task that nothing is asked about marks nothing; with `heads`, one of them may be asked about it."""
+    if target is None or heads or any(task.origin == target.task.origin for task in battery.tasks.values()):
+        return
+    names = list(battery.tasks)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    raise CannotAsk(
+        f"--target {target.name}: no task of the battery has its images, and no tuned file holds a head for "
+        f"them; add it to the battery, or name one of its tasks ({', '.join(names[:NAMED])}{more}), here or "
+        'in a policy (target = "..." under [policy]).'
+    )
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What words alone tell of tuned checkpoints, before one is read: the tasks they were tuned on."""
+
+    targets: tuple[Target, ...]  # that a head may be asked about
+    told: bool  # of every checkpoint it is known what it was tuned on, or will be
+    sure: bool  # there are no other targets
+
+    @property
+    def heads(self) -> bool:
+        """Whether a head may be asked."""
+        return bool(self.targets) or not self.sure
+
+
+def foresee(words: Sequence[str], battery: Battery, target: str) -> Outlook:
+    """Find out what tuned checkpoints were tuned on, as far as their words tell. Refuses an idle --target."""
+    named = find_target(target, battery)
+    refuse_idle_target(named, battery, named is not None and any(map(may_hold_head, words)))
+    recorded = {word: recorded_source(word) for word in words}
+    sources = dict.fromkeys(source for source in recorded.values() if source)
+    return Outlook(
+        targets=(
+            *(Target(source, catalog.build("tasks", source)) for source in sources),
+            *([named] if named else []),
+        ),
+        told=named is not None or "" not in recorded.values(),
+        sure=None not in recorded.values(),
+    )
+
+
+def recorded_source(word: str) -> str | None:
+    """Return the task that a run folder records, empty for what isn't one; None for what must be fetched."""
+    if word.startswith(HUB):
+        return None
+    manifest = Path(word.removeprefix(LOCAL)) / RUN_MANIFEST
+    return str(read_run(manifest)["task"]["source"]) if _exists(manifest) else ""
+
+
+def may_hold_head(word: str) -> bool:
+    """Whether --target may say whose classes the head of a checkpoint has; if in doubt, it may."""
+    source, path = recorded_source(word), Path(word.removeprefix(LOCAL))
+    if source is None or source:
+        return source is None
+    if not _exists(path):
+        return False
+    try:
+        return _exists(path / HEAD) or read_weights(path, finite=False).head is not None
+    except CannotAsk:  # which is told when it is loaded
+        return True
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long, which is told when it is followed
+        return False
+
+
+def told_apart(base: Checkpoint, tuned: Sequence[Checkpoint]) -> tuple[Checkpoint, list[Checkpoint]]:
+    """Give every checkpoint of an audit a name that hides no other."""
+    first, *names = distinct_names(base, tuned)
+    named = replace(base, name=first)
+    return named, [
+        replace(each, name=name, text_from=named if each.text_from is base else each.text_from)
+        for each, name in zip(tuned, names, strict=True)
+    ]
+
+
+def distinct_names(base: Checkpoint, tuned: Sequence[Checkpoint]) -> list[str]:
+    """Name checkpoints, the base first, by file or folder; where two share that, by the end of their path.
+
+    Tuned ones that still share one, because they are the same, are numbered past the names that exist.
+    """
+    ways = [_way(each) for each in (base, *tuned)]
+    first, *others = [_shortest(way, ways) for way in ways]
+    totals = Counter(others)
+    names = [first]
+    for name in others:
         numbered = (f"{name}-{number}" for number in count(1))
-        free = (candidate for candidate in numbered if candidate not in totals and candidate not in names)
+        free = (each for each in numbered if each not in totals and each not in names)
         names.append(name if totals[name] == 1 else next(free))
     return names
 
 
+Way = tuple[tuple[str, ...], str]  # the folders on the way to a checkpoint and its name; the ending of a file
+
+
+def _way(checkpoint: Checkpoint) -> Way:
+    """Return where a checkpoint lies, as its name says it; what has no path has but its name."""
+    path, name = checkpoint.weights, checkpoint.name
+    if path is None or path.parent == TINY_FOLDER:
+        return (name,), ""
+    if path.stem == name:
+        return (*Path(os.path.abspath(path)).parts[1:-1], name), path.suffix
+    folder = path.parent if path.name == WEIGHTS else path  # which is named as its links lead
+    return (*Path(os.path.realpath(folder)).parts[1:-1], name), ""
+
+
+def _shortest(way: Way, ways: Sequence[Way]) -> str:
+    """Return the shortest end of a path that no other has; its ending only where nothing else differs."""
+    parts, ending = way
+    others = {each for each, _ in ways if each != parts}
+    lengths = range(1, len(parts) + 1)
+    length = next((n for n in lengths if all(each[-n:] != parts[-n:] for each in others)), len(parts))
+    alike = any(each == parts and other != ending for each, other in ways)
+    return "/".join(parts[-length:]) + (ending if alike else "")
+
+
 def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
+    """Say what a model is and, as far as its files record it, what it was made from."""
+    run = checkpoint.run
+    kept = ("task", "regularizer", "schedule", "validation_accuracy")
     return {
         "name": checkpoint.name,
         "weights": str(checkpoint.weights or ":".join(checkpoint.tag or ())),
@@ -181,8 +363,30 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
         },
         "passport": issue(checkpoint, encoder).as_record(),
         "run": {
-            key: checkpoint.run[key]
-            for key in ("task", "regularizer", "schedule", "validation_accuracy")
-            if key in checkpoint.run
+            **{key: run[key] for key in kept if key in run},
+            **({"base": _small(run["base"])} if "base" in run else {}),
         },
+        "lineage": lineage_of(checkpoint, encoder),
     }
+
+
+def lineage_of(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
+    """Return what a file of ours says its weights were made from; nothing where it speaks of others."""
+    try:
+        made, _ = earlier(checkpoint.weights, encoder.digests)
+    except CannotAsk:  # the file is gone, or was written over: its weights are loaded
+        return {}
+    found: dict[str, Any] = _small(dict(made))
+    return found
+
+
+def _small(value: Any, depth: int = DEEPEST) -> Any:
+    """Cut a stranger's record to what is worth keeping."""
+    if isinstance(value, Mapping):
+        inner = islice(value.items(), MOST) if depth else ()
+        return {str(key)[:LONGEST]: _small(item, depth - 1) for key, item in inner}
+    if isinstance(value, (list, tuple)):
+        return [_small(item, depth - 1) for item in islice(value, MOST if depth else 0)]
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value)[:LONGEST]

@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 import torch
 from captioned import Told
+from planted import make_answers
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.auditing import PROBES, audit
-from forgetcheck.candidates import distinct_names, mismatch
+from forgetcheck.auditing import PROBES, audit, plan, without_repeats
+from forgetcheck.candidates import Candidate, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import GUESS
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.heads import class_embeddings
+from forgetcheck.clip.heads import Classifier, class_embeddings
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.run_folder import Run, write_run
+from forgetcheck.clip.texts import ROUNDING
 from forgetcheck.errors import CannotAsk
+from forgetcheck.retention.answers import Unasked, read_audit, write_audit
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
@@ -51,7 +54,7 @@ def move_text(weights):
 
 
 def test_a_model_against_itself_forgets_exactly_nothing():
-    report = make_report(audit(TINY, [TINY], SMALL, device="cpu"), Policy())
+    report = make_report(audit(TINY, [TINY], SMALL, device="cpu"), Policy(allow_identical=True))
     assert report.passed
     assert {f.verdict for f in report.findings} == {Verdict.RETAINED}
     assert all((f.retention.drop, f.retention.low, f.retention.high) == (0, 0, 0) for f in report.findings)
@@ -94,6 +97,75 @@ def test_a_moved_text_tower_is_asked_about_separately(tmp_path):
     assert (own.identical, borrowed.identical, linear.identical) == (False, True, True)
 
 
+def interpolate(weights):
+    """Change the image tower, and the text tower by rounding, as WiSE-FT does."""
+    for name, value in weights.items():
+        if not name.startswith("visual."):
+            weights[name] = (1 - 0.4) * value + 0.4 * value
+    weights["visual.proj"] = weights["visual.proj"] * 0.9
+
+
+def shift_a_little(weights):
+    """Change the text tower by more than rounding, and no answer."""
+    weights["text_projection"] = weights["text_projection"] + 1e-3
+
+
+@pytest.mark.parametrize(("change", "by_rounding"), [(interpolate, True), (shift_a_little, False)])
+def test_texts_that_change_no_answer_are_asked_about_once(tmp_path, change, by_rounding):
+    tuned, task = changed(tmp_path, "tuned", change), SMALL.tasks["shape"]
+    read = [
+        class_embeddings(load_encoder(each, "cpu"), task.class_names, task.templates)
+        for each in (tuned, TINY)
+    ]
+    distance = float((read[0] - read[1]).abs().max())
+    assert distance > 0
+    assert (distance <= ROUNDING) is by_rounding
+    specs = ("zero-shot", "zero-shot:text=base", "zero-shot:top=2", "zero-shot:text=base,top=2")
+    found = audit(TINY, [tuned], SMALL, specs, device="cpu")
+    asked = [(item.task, item.probe) for item in found.answers]
+    assert asked == [(task, spec) for task in SMALL.tasks for spec in specs[::2]]
+    assert not any(item.identical for item in found.answers)
+
+
+def test_the_base_texts_are_asked_about_in_every_task_or_in_none():
+    """The mean over the tasks alone that happen to differ would be another, harsher question."""
+    same, other = {"a": (5, 1, 0, 0), "b": (4, 0, 0, 0)}, {"a": (4, 2, 0, 0), "b": (4, 0, 0, 0)}
+    own, base = "zero-shot", "zero-shot:text=base"
+
+    def asked(**tasks):
+        found = [
+            item
+            for task, (first, second) in tasks.items()
+            for item in (make_answers(first, "x", task, own), make_answers(second, "x", task, base))
+        ]
+        probes = {spec: catalog.build("probes", spec) for spec in (own, base)}
+        return [(item.task, item.probe) for item in without_repeats(found, probes)]
+
+    assert asked(one=(same, same), two=(same, same)) == [("one", own), ("two", own)]
+    assert asked(one=(same, same), two=(same, other)) == [
+        ("one", own), ("one", base), ("two", own), ("two", base)
+    ]  # fmt: skip
+
+
+def test_the_base_texts_alone_are_never_left_out():
+    item = make_answers({"a": (5, 1, 0, 0), "b": (4, 0, 0, 0)}, "x", "one", "zero-shot:text=base")
+    probes = {item.probe: catalog.build("probes", item.probe), "linear": catalog.build("probes", "linear")}
+    assert without_repeats([item], probes) == [item]
+
+
+def test_what_neither_texts_could_ask_is_told_once():
+    probes = {spec: catalog.build("probes", spec) for spec in ("zero-shot", "zero-shot:text=base")}
+    first, second = (Unasked("x", "one", spec, "no data.") for spec in probes)
+    assert without_repeats([first, second], probes) == [first]
+    answered = make_answers({"a": (5, 1, 0, 0), "b": (4, 0, 0, 0)}, "x", "one", "zero-shot:text=base")
+    assert without_repeats([first, answered], probes) == [first, answered]
+
+
+def test_one_question_in_two_words_is_refused():
+    with pytest.raises(CannotAsk, match="--probe zero-shot:text=own asks the same as zero-shot: leave one"):
+        audit(TINY, [TINY], SMALL, ["zero-shot", "zero-shot:text=own"], device="cpu")
+
+
 def test_several_checkpoints_share_one_base_and_one_order(tmp_path, monkeypatch):
     import forgetcheck.auditing as module
 
@@ -133,9 +205,9 @@ def test_models_that_differ_in_more_than_weights_are_refused():
         audit(TINY, [replace(TINY, config=other)], SMALL)
     brighter = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": [0, 0, 0]}}
     with pytest.raises(CannotAsk, match="mean"):
-        mismatch(TINY, "x", replace(TINY, config=brighter), allowed=False)
+        mismatch(TINY, replace(TINY, config=brighter), allowed=False)
     as_tuple = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": (0.5,) * 3}}
-    assert mismatch(TINY, "x", replace(TINY, config=as_tuple), allowed=False) == ()
+    assert mismatch(TINY, replace(TINY, config=as_tuple), allowed=False) == ()
 
 
 def test_nothing_to_ask_is_refused():
@@ -147,9 +219,10 @@ def test_nothing_to_ask_is_refused():
 
 def test_checkpoints_of_one_name_are_numbered():
     make = lambda name: Checkpoint(name, {}, None)  # noqa: E731
-    assert distinct_names([make("a"), make("b"), make("a")]) == ["a-1", "b", "a-2"]
-    assert distinct_names(list(map(make, ("a", "a", "a-1")))) == ["a-2", "a-3", "a-1"]
-    assert distinct_names(list(map(make, ("a-1", "a", "a-1", "a")))) == ["a-1-1", "a-2", "a-1-2", "a-3"]
+    named = lambda *names: distinct_names(make("base"), list(map(make, names)))[1:]  # noqa: E731
+    assert named("a", "b", "a") == ["a-1", "b", "a-2"]
+    assert named("a", "a", "a-1") == ["a-2", "a-3", "a-1"]
+    assert named("a-1", "a", "a-1", "a") == ["a-1-1", "a-2", "a-1-2", "a-3"]
 
 
 @pytest.fixture
@@ -297,17 +370,88 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
     assert {item.probe for item in untold.answers} == {"zero-shot"}
     assert any("name its task with --target" in warning for warning in untold.answers[0].warnings)
     assert untold.provenance["tuned"]["tuned"]["passport"]["head"] == [7, 128]
-    found = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="drawn:family=shape")
-    (answer,) = (item for item in found.answers if item.probe == "head")
-    assert answer.target
-    assert set(answer.tuned.label) == {2}
+    for target in ("drawn:family=shape", "shape"):
+        found = audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target=target)
+        (answer,) = (item for item in found.answers if item.probe == "head")
+        assert (answer.task, answer.target) == (target, True)
+        assert set(answer.tuned.label) == {2}
     with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
         audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
 
 
-def test_a_target_that_nobody_has_a_head_for_is_refused():
-    with pytest.raises(CannotAsk, match="--target digits: no file holds a fine-tuned head"):
+def test_a_target_that_nothing_is_asked_about_is_refused():
+    with pytest.raises(CannotAsk, match=r"--target digits: no task .* one of its tasks \(shape, size\)"):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", target="digits")
+
+
+@pytest.mark.parametrize("target", ["shape", "drawn:family=shape", "drawn"])
+def test_a_target_without_a_head_counts_as_gain_and_not_in_the_mean(tmp_path, target):
+    scrambled = changed(tmp_path, "scrambled", scramble)
+    found = audit(TINY, [scrambled], SMALL, ("zero-shot",), "cpu", target=target)
+    assert {item.task: item.target for item in found.answers} == {"shape": True, "size": False}
+    report = make_report(found, Policy())
+    assert report.target("scrambled").retention.task == "shape"
+    assert [mean.tasks for mean in report.means] == [1]
+
+
+def test_a_run_folder_knows_its_target_better_than_the_command(tuned):
+    found = audit(TINY, [find_checkpoint(str(tuned))], SMALL, ("zero-shot",), "cpu", target="size")
+    targets = {(item.task, item.probe): item.target for item in found.answers}
+    assert targets == {
+        ("shape", "zero-shot"): True,
+        ("size", "zero-shot"): False,
+        ("drawn:family=shape", "head"): True,
+    }
+
+
+def candidate(source, head=True):
+    """A candidate as far as planning looks at it."""
+    task, own = catalog.build("tasks", source), Classifier(torch.ones(2, 2)) if head else None
+    return Candidate(source, TINY, encoder=None, source=source, target=task, head=own)
+
+
+def planned(candidates, probes):
+    jobs = plan(candidates, SMALL, {spec: catalog.build("probes", spec) for spec in probes})
+    return [(job.name, [each.name for each in job.candidates], list(job.every)) for job in jobs]
+
+
+def test_each_head_is_asked_once():
+    spelled, short, digits = map(candidate, ("drawn:family=shape", "drawn", "digits"))
+    battery = planned([], ["zero-shot"])
+    assert planned([spelled, digits, short], ["zero-shot"])[len(battery) :] == [
+        ("drawn:family=shape", ["drawn:family=shape", "drawn"], ["head"]),  # the same task, in other words
+        ("digits", ["digits"], ["head"]),
+    ]
+    # what the battery asks heads about isn't asked again
+    assert planned([spelled, digits], ["head"])[len(battery) :] == [("digits", ["digits"], ["head"])]
+    assert len(planned([candidate("digits", head=False)], ["zero-shot"])) == len(battery)
+
+
+def test_a_head_that_the_battery_is_asked_about_is_no_question_twice(tuned, tmp_path):
+    battery = Battery("named", {"drawn:family=shape": SMALL.tasks["shape"]})
+    found = audit(TINY, [find_checkpoint(str(tuned))], battery, ("head",), "cpu")
+    write_audit(tmp_path / "audit", found)
+    assert len(read_audit(tmp_path / "audit").answers) == 1
+
+
+def test_a_checkpoint_is_called_so_that_it_hides_no_other(tmp_path):
+    for folder in ("old", "new", "newer"):
+        (tmp_path / folder).mkdir()
+    one, *others = (
+        changed(tmp_path, f"{folder}/model", lambda weights: None) for folder in ("old", "new", "newer")
+    )
+    found = audit(one, others, SMALL, ("zero-shot",), "cpu")
+    assert {item.checkpoint for item in found.answers} == {"new/model", "newer/model"}
+    assert found.provenance["base"]["name"] == found.provenance["base"]["passport"]["name"] == "old/model"
+    tuned = found.provenance["tuned"]
+    assert {name: facts["name"] for name, facts in tuned.items()} == {name: name for name in tuned}
+
+
+def test_a_date_that_cannot_be_stored_is_refused_before_the_work(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    monkeypatch.setattr("forgetcheck.auditing.load", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(CannotAsk, match="SOURCE_DATE_EPOCH=yesterday"):
+        audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
 
 
 def test_a_tuned_model_is_doubted_as_well(tmp_path, monkeypatch):

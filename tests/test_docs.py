@@ -42,8 +42,9 @@ def folder(tmp_path_factory):
     """What a reader of the docs would have: an audit, two checkpoints, a battery, a policy."""
     folder = tmp_path_factory.mktemp("docs")
     weights = load_encoder(find_checkpoint("forgetcheck:tiny"), "cpu").weights
-    for name in ("base.pt", "tuned.pt"):
-        torch.save(weights, folder / name)
+    torch.save(weights, folder / "base.pt")
+    moved = {"visual.ln_post.bias": weights["visual.ln_post.bias"] + 1e-4}  # a training that hardly moved
+    torch.save({**weights, **moved}, folder / "tuned.pt")
     (folder / "policy.toml").write_text("[policy]\n")
     (folder / "battery.toml").write_text(BATTERY)
     sources.folder(folder / "photos", {"train": 6, "test": 5}, ("golden_retriever", "tabby_cat"))

@@ -20,8 +20,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_forgetcheck_command_runs_in_order(tmp_path):
-    (policy,) = blocks("toml")
-    (tmp_path / "shown.toml").write_text(policy)
+    drafted, written = blocks("toml")
+    (tmp_path / "shown.toml").write_text(written)
     assert read_policy(tmp_path / "shown.toml").concepts
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("forgetcheck ")]
@@ -31,6 +31,7 @@ def test_every_forgetcheck_command_runs_in_order(tmp_path):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         allowed = (0, 1) if "--policy" in words else (0,)
         assert done.returncode in allowed, (command, done.stderr)
+    assert drafted in (tmp_path / "policy.toml").read_text()  # what init writes, to the letter
     assert (tmp_path / "report.md").read_text().startswith("## forgetcheck")
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "junit.xml").exists()

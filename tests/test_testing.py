@@ -36,7 +36,7 @@ def test_a_crippled_one_fails_the_test_and_says_by_how_much(tmp_path):
 def test_long_lists_are_cut(tmp_path):
     bad = [make_answers({"a": (0, 90, 0, 0), "b": (90, 0, 0, 0)}, task=f"task {k}") for k in range(30)]
     folder = saved(tmp_path / "audit", Audit(tuple(bad), {}))
-    with pytest.raises(Forgot, match="and 20 more"):
+    with pytest.raises(Forgot, match="and 50 more"):
         assert_retained(folder)
 
 

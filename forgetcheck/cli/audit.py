@@ -1,7 +1,8 @@
 """`forgetcheck audit`: ask base and tuned checkpoints the same questions and judge the answers."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,9 +30,18 @@ from forgetcheck.cli.options import (
     Workers,
 )
 from forgetcheck.clip.feature_cache import FeatureCache
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import refuse_existing
-from forgetcheck.tasks.battery import read_battery
+from forgetcheck.retention.planning import question
+from forgetcheck.retention.policy import Rule, like
+from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.battery import Battery, read_battery
+
+if TYPE_CHECKING:
+    from forgetcheck.candidates import Outlook
+
+HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
+NAMED = 8  # tasks of a battery that a refusal names
 
 
 def audit(
@@ -67,24 +77,31 @@ def audit(
     refuse_inputs(judging, out)
     tasks = read_battery(battery)
     refuse_existing(out, overwrite)
-    cache = None if no_cache else open_cache(cache_size)
+    cache = open_cache(cache_size)
 
     from forgetcheck import auditing
+    from forgetcheck.candidates import distinct_names, foresee
     from forgetcheck.clip.engine import Engine
     from forgetcheck.clip.finding import find_checkpoints
     from forgetcheck.clip.team import joined
     from forgetcheck.retention.answers import write_audit
 
+    probes = tuple(probe or auditing.PROBES)
     with joined() as team:
-        engine = Engine(cache, workers, precision, compiled, team)
+        engine = Engine(None if no_cache else cache, workers, precision, compiled, team)
         with console.progress_shown(quiet) as progress:
             with team.agreed():
+                outlook = foresee(tuned, tasks, target)
+                auditing.check(tasks, probes, device, engine, outlook)
+                refuse_blind_policy(judging, tasks, probes, outlook)
+                # from here on images may be shown: to tell which of two activations bare weights have
                 words, shown = [base, *tuned], tuple(tasks.tasks.values())
                 before, *after = find_checkpoints(words, model, shown, progress)
-            asked = (before, after, tasks, probe or auditing.PROBES, device, progress, gallery)
+                refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
+            asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine)
         write_audit(out, answers, overwrite)
-        say_spared(cache)
+        say_spared(engine.cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)
 
@@ -92,6 +109,63 @@ def audit(
 def refuse_homeless(judging: Judging) -> None:
     if any(document.path is None for document in judging.documents):
         raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
+
+
+def refuse_unknown_checkpoint(judging: Judging, names: Sequence[str]) -> None:
+    """A document about one checkpoint, such as a model card, must name one that is there."""
+    for document in judging.documents:
+        asked = getattr(document.exporter, "checkpoint", "")
+        if asked and asked not in names:
+            raise unknown_name("checkpoint", asked, names, "forgetcheck audit --help")
+
+
+def refuse_blind_policy(
+    judging: Judging, battery: Battery, probes: Sequence[str], outlook: "Outlook"
+) -> None:
+    """A limit on nothing, or a target that isn't asked about, fails the gate: refuse it before the work."""
+    policy, names = judging.policy, list(battery.tasks)
+    known = f"the battery has {', '.join(names[:NAMED])}{' ...' if len(names) > NAMED else ''}"
+    if policy.target is not None and not outlook.told and not any(map(policy.names_target, names)):
+        raise CannotAsk(
+            f"{judging.source}: target = '{policy.target}' is no task of the battery: correct it; {known}."
+        )
+    asked = list(foreseen(battery, probes, outlook))
+    blind = [
+        f"concepts[{number}] ({rule.match})"
+        for number, rule in enumerate(policy.concepts, 1)
+        if rule.gates and not any(may_catch(rule, *each) for each in asked)
+        if outlook.sure or not like(rule.probe, HEAD)
+    ]
+    if blind:
+        raise CannotAsk(
+            f"{judging.source}: {', '.join(blind)} matches no question of this audit, which would fail the "
+            f"gate: correct its match or probe, or add the task to the battery; {known}."
+        )
+
+
+def foreseen(
+    battery: Battery, probes: Sequence[str], outlook: "Outlook"
+) -> Iterator[tuple[str, Task, Sequence[str]]]:
+    """Yield the tasks that will be asked about, each with the probes that may be put to it."""
+    for name, task in battery.tasks.items():
+        yield name, task, probes
+    for target in outlook.targets:
+        yield target.name, target.task, [HEAD]
+
+
+def may_catch(rule: Rule, name: str, task: Task, probes: Sequence[str]) -> bool:
+    """Whether a rule can catch a question about a task or a class of it; if in doubt, it can."""
+    probe = next((spec for spec in probes if like(rule.probe, spec)), None)
+    if probe is None:
+        return False
+    if rule.catches(question(name, None, 1, probe)):
+        return True
+    if not any(like(rule.match[:place], name) for place, mark in enumerate(rule.match) if mark == "/"):
+        return False
+    try:
+        return any(rule.catches(question(name, concept, 1, probe)) for concept in task.class_names)
+    except CannotAsk:  # its data isn't there, which is told when it is asked
+        return True
 
 
 def say_spared(cache: FeatureCache | None) -> None:

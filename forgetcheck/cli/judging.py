@@ -115,7 +115,7 @@ def spoken(exporter: Any, language: Language | None) -> Any:
 
 def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
     """Judge, show, write, end with the verdict line, and fail if a policy was given and isn't met."""
-    report = make_report(audit, judging.policy)
+    report = make_report(audit, judging.policy, gated=judging.source is not None)
     texts = [document.exporter.render(report) for document in judging.documents]
     if tabled and not judging.quiet:
         tables.show_report(report, judging.top)

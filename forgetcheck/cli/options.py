@@ -92,7 +92,8 @@ Target = Annotated[
     str,
     typer.Option(
         metavar="TASK",
-        help="The task whose fine-tuned head lies in a TUNED file, such as digits.",
+        help="What TUNED files were tuned on that don't record it (run folders do): a source such as "
+        "digits, or a task of the battery. It counts as gain, and a head in a file answers for it.",
         show_default=False,
     ),
 ]

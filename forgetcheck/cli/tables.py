@@ -10,7 +10,7 @@ from forgetcheck.cli.console import show
 from forgetcheck.retention.gate import Mean, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding, Verdict
-from forgetcheck.retention.wording import demand, percent, points, printable
+from forgetcheck.retention.wording import advised, demand, opened, percent, points, printable
 
 STYLES = {
     Verdict.FORGOT: "bold red",
@@ -22,6 +22,8 @@ STYLES = {
     Verdict.NEVER_KNEW: "dim",
 }
 BAR = 6  # cells of a bar; the largest drop or gain of the report fills it
+SMALLEST = 0.0005
+WIDER = 1.05  # times as wide: less isn't worth a line
 NARROW = 14  # columns for a probe, such as caption-choice
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -45,6 +47,8 @@ def show_report(report: Report, top: int) -> None:
             show(printable(f"warning: {warning}"))
     for line in unmet(report, top):
         show(printable(line))
+    for remark in report.remarks:
+        show(Text(printable(f"!! {opened(remark)}"), style="bold red"))
 
 
 def tried(report: Report, checkpoint: str) -> int:
@@ -57,7 +61,8 @@ def unmet(report: Report, top: int) -> Iterator[str]:
     for outcome in (Outcome.FAILED, Outcome.UNSURE):
         checks = report.failures(outcome)
         for check in checks[:top]:
-            yield f"{outcome.value}: {demand(check)}"
+            advice = advised(check)
+            yield f"{outcome.value}: {demand(check)}{advice and f'; {advice}'}"
         if len(checks) > top > 0:
             yield f"{outcome.value}: and {len(checks) - top} more; --top {len(checks)} shows them"
 
@@ -66,6 +71,19 @@ def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
     ends = f"[{points(mean.low)}, {points(mean.high)}]"
     worst = f"worst {points(mean.worst.drop)} ({mean.worst.task})"
     yield printable(f"{mean.subject}: drop {points(mean.drop)} {ends}, {worst}")
+    if mean.unknown:
+        yield f"with the {mean.unknown} the base never knew: drop {points(mean.every_drop)}"
+    tried = sorted({finding.tried for finding in findings})
+    if tried:
+        yield f"p: of the limit being kept, adjusted among {' or '.join(f'{n:,}' for n in tried)}"
+    spread = [f.retention.by_template for f in findings if f.retention.by_template is not None]
+    if spread:
+        widest = max(high - low for low, high in spread)
+        yield f"single prompt templates: drops up to {100 * widest:.1f} points apart on a task"
+    wider = [f.retention.widened for f in findings if f.retention.widened > WIDER]
+    if wider:
+        wide = f"{min(wider):.1f} to {max(wider):.1f}" if len(wider) > 1 else f"{wider[0]:.1f}"
+        yield f"intervals count the probe's training images: {wide} times as wide"
     limits = sorted({finding.limit for finding in findings if finding.gated})
     found = [finding.detectable for finding in findings if finding.gated]
     able = [drop for drop in found if drop is not None]
@@ -133,6 +151,7 @@ def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
     table.add_column("", no_wrap=True, width=BAR)
     table.add_column(f"{100 * level:g} % interval", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     return table
 
@@ -147,8 +166,16 @@ def cells(finding: Finding, scale: float) -> list[Text]:
         Text(bar(row.drop, scale), style=style),
         Text(f"[{points(row.low)}, {points(row.high)}]"),
         Text(str(row.n)),
+        Text(probability(finding.p_adjusted)),
         Text(finding.verdict.value, style=style),
     ]
+
+
+def probability(p: float) -> str:
+    """Write a p-value in five characters; what is small is said to be."""
+    if p < SMALLEST:
+        return "<.001"
+    return f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
 
 
 def bar(drop: float, scale: float) -> str:

@@ -14,7 +14,7 @@ from forgetcheck.clip.encoding import Part, Report
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features, known_or_made
 from forgetcheck.clip.feature_keys import image_facts
-from forgetcheck.clip.heads import Classifier
+from forgetcheck.clip.heads import Classifier, mean_by_class
 from forgetcheck.clip.sharding import encode_together
 from forgetcheck.clip.texts import EncodedCaptions, as_images, read_captions, read_prompts
 from forgetcheck.errors import CannotAsk
@@ -42,15 +42,20 @@ class EncodedTask:
     splits: Mapping[SplitName, EncodedSplit]
     head: Classifier | None = None  # the fine-tuned one, if this is the task it was tuned on
     engine: Engine = field(default_factory=Engine)
-    read: Tensor | None = None  # (c, d)
+    read: Tensor | None = None  # (c, t, d)
 
     @cached_property
-    def prompts(self) -> Tensor:
-        """Class embeddings (c, d) of this model's own text tower, on the CPU."""
+    def each_prompt(self) -> Tensor:
+        """What this model's own text tower reads in every prompt (c, t, d), on the CPU."""
         if self.read is not None:
             return self.read
         (found,) = read_prompts(self.task, [self.encoder], lambda *_: None, self.engine)
         return found
+
+    @cached_property
+    def prompts(self) -> Tensor:
+        """Class embeddings (c, d): of each class the normalised mean of its prompts."""
+        return mean_by_class(self.each_prompt, len(self.task.class_names))
 
 
 def encode_task(

@@ -46,7 +46,7 @@ def prompt_facts(
     """
     prompts = prompts_of(class_names, templates)
     words = {"class_names": list(class_names), "templates": list(templates)}
-    return {"what": "prompts", **words, **text_facts(encoder, manner, prompts)}
+    return {"what": "prompts, each", **words, **text_facts(encoder, manner, prompts)}
 
 
 def caption_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:

@@ -47,9 +47,9 @@ def prompts_of(class_names: Sequence[str], templates: Sequence[str]) -> list[str
     return [template.replace("{}", name) for name in class_names for template in templates]
 
 
-def mean_by_class(rows: Tensor, classes: int) -> Tensor:  # (c * t, d) -> (c, d)
+def mean_by_class(rows: Tensor, classes: int) -> Tensor:  # (c * t, d) or (c, t, d) -> (c, d)
     """Average the embeddings of each class's prompts, and bring the means to length 1."""
-    return F.normalize(rows.view(classes, -1, rows.shape[1]).mean(dim=1), dim=-1)
+    return F.normalize(rows.view(classes, -1, rows.shape[-1]).mean(dim=1), dim=-1)
 
 
 def prompt_head(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Head:

@@ -33,6 +33,11 @@ class Fit:
     iterations: int
     converged: bool
 
+    @property
+    def table(self) -> Tensor:
+        """Weights and biases as one (c, d + 1), float32."""
+        return torch.cat([self.weight, self.bias[:, None]], dim=1).float()
+
     def logits(self, features: Tensor) -> Tensor:  # (n, d) -> (n, c)
         return features.double() @ self.weight.T + self.bias
 
@@ -103,16 +108,23 @@ def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -
 
 
 def fit_path(lesson: Lesson, strengths: Sequence[float]) -> list[Tensor]:
-    """Return a table (c, d + 1) for each strength, good enough to compare them: float32, LOSS_TOLERANCE.
+    """Return a table (c, d + 1) for each strength; each starts where the one before it ended.
 
-    Each starts where the one before it ended, so strong to weak is the cheap order. The estimate is low
-    where the strength is: at 1e-6 with few images, 2e-4 nats can be left. GRADIENT_TOLERANCE alone would
-    leave as much.
+    So strong to weak is the cheap order.
     """
     tables = [zeros(lesson)]
     for strength in strengths:
-        tables.append(descend(lesson, strength, tables[-1], LOSS_TOLERANCE)[0])
+        tables.append(fit_nearly(lesson, strength, tables[-1]))
     return tables[1:]
+
+
+def fit_nearly(lesson: Lesson, strength: float, start: Tensor) -> Tensor:
+    """Return a table (c, d + 1) that is good enough to compare it with others: float32, LOSS_TOLERANCE.
+
+    The estimate is low where the strength is: at 1e-6 with few images, 2e-4 nats can be left.
+    GRADIENT_TOLERANCE alone would leave as much.
+    """
+    return descend(lesson, strength, start, LOSS_TOLERANCE)[0]
 
 
 def accuracy(lesson: Lesson, table: Tensor) -> float:

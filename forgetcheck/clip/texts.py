@@ -1,7 +1,7 @@
 """Texts as every model reads them: each once, and without its padding where that is the same."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from forgetcheck.clip.encoding import Report
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features, known_or_made
 from forgetcheck.clip.feature_keys import Facts, caption_facts, prompt_facts
-from forgetcheck.clip.heads import mean_by_class, prompts_of
+from forgetcheck.clip.heads import prompts_of
 from forgetcheck.tasks.base import Captions, Task
 
 CHUNK = 512  # texts between two words of progress
@@ -58,7 +58,7 @@ def read_captions(
     """
     texts = captions.distinct
     facts = [caption_facts(encoder, engine.manner, texts) for encoder in encoders]
-    found = read_once(texts, encoders, facts, lambda rows: rows, report, engine)
+    found = read_once(texts, encoders, facts, report, engine)
     said = captions if kept is None else captions.take(kept)
     places = {text: number for number, text in enumerate(texts)}
     return [
@@ -73,27 +73,21 @@ def told_cut(encoder: Encoder, texts: Sequence[str]) -> str:
 
 
 def read_prompts(task: Task, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Tensor]:
-    """Return every model's class embeddings (c, d), on the CPU; equal text towers read once."""
+    """Return what every model reads in the prompts (c, t, d), on the CPU; equal text towers read once."""
     names, templates = task.class_names, task.templates
     texts = prompts_of(names, templates)
     distinct = tuple(dict.fromkeys(texts))
     places = {text: number for number, text in enumerate(distinct)}
     order = [places[text] for text in texts]
     facts = [prompt_facts(encoder, engine.manner, names, templates) for encoder in encoders]
-    return read_once(
-        distinct, encoders, facts, lambda rows: mean_by_class(rows[order], len(names)), report, engine
-    )
+    found = read_once(distinct, encoders, facts, report, engine)
+    return [rows[order].view(len(names), len(templates), -1) for rows in found]
 
 
 def read_once(
-    texts: Sequence[str],
-    encoders: Sequence[Encoder],
-    facts: Sequence[Facts],
-    make: Callable[[Tensor], Tensor],
-    report: Report,
-    engine: Engine,
-) -> list[Tensor]:
-    """Read distinct texts with every model that isn't in the cache, and `make` of them what is kept."""
+    texts: Sequence[str], encoders: Sequence[Encoder], facts: Sequence[Facts], report: Report, engine: Engine
+) -> list[Tensor]:  # (t, d) each
+    """Read distinct texts with every model that isn't in the cache."""
 
     def read(missing: Sequence[int]) -> list[Features]:
         readers = [shortened(encoders[number], texts) for number in missing]
@@ -103,7 +97,7 @@ def read_once(
                 with engine.running(reader.device):
                     part.append(reader.read(texts[start : start + CHUNK]).cpu())
             report(min(start + CHUNK, len(texts)), "texts")
-        made = [make(torch.cat(part)).numpy() for part in parts]
+        made = [torch.cat(part).numpy() for part in parts]
         return [Features(rows, np.arange(len(rows))) for rows in made]
 
     found = known_or_made(engine.cache, facts, read, lambda: report(len(texts), "texts from the cache"))

@@ -8,7 +8,7 @@ from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import demand, printable, sentence
+from forgetcheck.retention.wording import demand, opened, printable, sentence
 
 SHOWN = 10  # annotations of one kind that GitHub shows of a step
 LONGEST = 1_000_000  # bytes; GitHub drops a summary of more than 1 MiB
@@ -63,6 +63,7 @@ def errors(report: Report) -> Iterator[Note]:
 
 
 def doubts(report: Report) -> Iterator[Note]:
+    yield from (("forgetcheck: before you rely on it", opened(remark)) for remark in report.remarks)
     if report.policy.when_unsure == "warn":
         yield from map(note, report.failures(Outcome.UNSURE))
     for warning, about in markup.warned(report).items():

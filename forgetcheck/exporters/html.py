@@ -14,7 +14,7 @@ from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.statistics import ECE_BINS
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.wording import opened, verdict_in_full
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Html(Exporter):
             battery=sections.origin(report, "battery"),
             contents=list(sections.contents(report)),
             top=self.top,
-            sentence=sentence(report),
+            sentence=verdict_in_full(report),
+            remarks=[opened(remark) for remark in report.remarks],
             summary=executive_summary(report, self.language),
             language=self.language,
             plots=figures(report),

@@ -9,7 +9,7 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.exporters.markup import basis, warned
 from forgetcheck.retention.gate import ASKED, Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import JOINERS, demand, sentence
+from forgetcheck.retention.wording import JOINERS, advised, demand, opened, sentence
 
 GAPS = f"\t\n{JOINERS}"  # \r is read as \n
 COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
@@ -65,12 +65,14 @@ def result(check: Check, report: Report) -> ET.Element:
     said = demand(check)
     if check.demand == ASKED:
         return element("error", message=said, type="could not be asked")
+    if check.outcome is Outcome.UNSURE and check.guessed and report.policy.when_unsure == "warn":
+        return element("system-out")
     if check.outcome is Outcome.FAILED:
         return element("failure", message=said, type=check.demand)
     if check.outcome is Outcome.UNSURE and report.policy.when_unsure == "fail":
         return element("failure", message=f"unsure: {said}", type="unsure")
     if check.outcome is Outcome.NEVER_KNEW:
-        return element("skipped", message="the base is no better than chance: nothing to forget")
+        return element("skipped", message="the base is not shown to do more than guess: nothing to forget")
     return element("system-out")
 
 
@@ -82,6 +84,12 @@ def nothing_measured(report: Report) -> ET.Element:
 
 
 def warnings_of(checkpoint: str, report: Report) -> Iterator[str]:
+    yield from (f"doubt: {opened(remark)}" for remark in report.remarks)
+    yield from (
+        f"unsure: {demand(c)}: {advised(c)}"
+        for c in report.checks
+        if c.guessed and c.checkpoint == checkpoint
+    )
     for warning, about in warned(report).items():
         names = [f"{row.subject} ({row.probe})" for row in about if row.checkpoint == checkpoint]
         if names:

@@ -9,7 +9,7 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Mean
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import MINUS, points, printable
+from forgetcheck.retention.wording import MINUS, opened, points, printable
 
 SPECIAL = str.maketrans(
     {
@@ -64,7 +64,8 @@ class Latex(Exporter):
             "Parentheses: how many tasks."
         )
         head = ["Checkpoint", r"Target (\%)", *(rf"$\Delta$ {tex(probe)}" for probe in probes)]
-        return table(caption, "retention", "l" + "r" * (1 + len(probes)), head, rows)
+        notes = [tex(opened(remark)) for remark in report.remarks]
+        return table(caption, "retention", "l" + "r" * (1 + len(probes)), head, rows, notes)
 
     def target(self, report: Report, checkpoint: str) -> str:
         target = report.target(checkpoint)
@@ -81,10 +82,11 @@ class Latex(Exporter):
 
     def task(self, number: int, report: Report, findings: Sequence[Finding]) -> str:
         name = tex(findings[0].retention.task)
-        caption = rf"{name}: accuracy (\%) and its change in points. {intervals(report)}"
-        head = ["Checkpoint", "Probe", "Base", "Tuned", r"$\Delta$", "Interval", "$n$", "Verdict"]
+        adjusted = "$p$: of the limit being kept, adjusted among as many questions as in parentheses."
+        caption = rf"{name}: accuracy (\%) and its change in points. {intervals(report)} {adjusted}"
+        head = ["Checkpoint", "Probe", "Base", "Tuned", r"$\Delta$", "Interval", "$n$", "$p$", "Verdict"]
         rows = (self.cells(finding) for finding in findings)
-        return table(caption, f"task-{number}", "llrrrlrl", head, rows, notes_on(findings))
+        return table(caption, f"task-{number}", "llrrrlrrl", head, rows, notes_on(findings))
 
     def cells(self, finding: Finding) -> list[str]:
         row = finding.retention
@@ -96,6 +98,7 @@ class Latex(Exporter):
             self.change(row.drop),
             self.between(row.low, row.high),
             str(row.n),
+            f"{finding.p_adjusted:.2g} ({finding.tried})",
             finding.verdict.value,
         ]
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.gate import ASKED, Check, Outcome
+from forgetcheck.retention.gate import UNMEASURED, Check, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import beside, demand, points, printable, unsigned
+from forgetcheck.retention.wording import advised, beside, demand, points, printable, unsigned
 
 NAME, SENTENCE = 120, 600  # characters; a longer one is cut, so that no document is one long name
 NAMED = 5  # questions named with a warning; the others are counted
@@ -145,16 +145,17 @@ def lost_on_average(report: Report) -> Section:
         [
             code(mean.checkpoint),
             code(mean.probe),
-            str(mean.tasks),
+            f"{mean.tasks} of {mean.every}" if mean.unknown else str(mean.tasks),
             unsigned(mean.drop) if limit is None else beside(mean.drop, limit),
             between(mean.low, mean.high),
             "none" if limit is None else f"{100 * limit:g}",
             f"{code(mean.worst.task)} {unsigned(mean.worst.drop)}",
+            unsigned(mean.every_drop) if mean.unknown else "the same",
         ]
         for mean in report.means
         if not mean.of_target
     ]
-    columns = "checkpoint|probe|>tasks|>mean drop|interval|>limit|most of all"
+    columns = "checkpoint|probe|>tasks|>mean drop|interval|>limit|most of all|>with those never known"
     return table("Mean drop", columns, rows)
 
 
@@ -168,7 +169,7 @@ def demands(report: Report, title: str, *outcomes: Outcome, folded: bool = False
 
 def basis(check: Check) -> Iterator[str]:
     """Say how much evidence a check has, what it could have shown, and why it is demanded."""
-    if check.demand == ASKED:  # its reason is the sentence itself
+    if check.demand in UNMEASURED:  # its reason is the sentence itself
         return
     if check.n:
         yield f"n = {check.n}"
@@ -177,11 +178,14 @@ def basis(check: Check) -> Iterator[str]:
         yield f"smallest drop found 4 times in 5: {found} points"
     elif check.demand in ("max_drop", "max_target_drop"):
         yield "too few images to find any drop 4 times in 5"
+    if advised(check):
+        yield advised(check)
     if check.reason:
         yield f"reason: {check.reason}"
 
 
-TASKS = "checkpoint|{what}|probe|>base %|>tuned %|>drop|interval|>n|limit|>found from|verdict"
+TASKS = "checkpoint|{what}|probe|>base %|>tuned %|>drop|interval|by template|>n|limit|>found from|"
+TASKS += ">p (among)|verdict"
 
 
 def tasks(report: Report, folded: bool = False) -> Section:
@@ -209,9 +213,11 @@ def cells(finding: Finding) -> list[str]:
         beside(row.tuned, limit) if finding.must_forget else f"{100 * row.tuned:.1f}",
         unsigned(row.drop) if finding.must_forget else beside(row.drop, limit),
         between(row.low, row.high),
+        "" if row.by_template is None else " to ".join(map(points, row.by_template)),
         str(row.n),
         f"at most {held} % right" if finding.must_forget else held,
         found_from(finding),
+        f"{finding.p_adjusted:.2g} ({finding.tried:,})",
         judged(finding),
     ]
 
@@ -226,7 +232,7 @@ def found_from(finding: Finding) -> str:
 def judged(finding: Finding) -> str:
     """Say the verdict, that the weights are the same, and whether the gate goes by it."""
     same = ", same weights" if finding.retention.identical else ""
-    return finding.verdict.value + same + ("" if finding.gated else ", not gated")
+    return finding.verdict.value + same + ("" if finding.gated or finding.watched else ", not gated")
 
 
 def between(low: float, high: float) -> str:
@@ -267,5 +273,7 @@ def how_to_read(report: Report) -> str:
         "drop = base − tuned, in percentage points: positive is forgetting. "
         f"interval: {100 * report.policy.confidence:g} %, of the paired difference. "
         "found from: the smallest true drop that these images would show to exceed the limit "
-        "4 times in 5. mean drop: of all tasks but the one tuned on."
+        "4 times in 5. p (among): of the limit being kept, adjusted for so many questions. by template: the "
+        "drops that single prompt templates give. mean drop: of the tasks that the base knows, but not the "
+        "one tuned on. Intervals of trained probes count the choice of their training images."
     )

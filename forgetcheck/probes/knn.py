@@ -1,19 +1,24 @@
 """Nearest neighbours: which training images an image lies among. A probe without any training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forgetcheck.catalog import NeighbourCount
 from forgetcheck.clip.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, said
-from forgetcheck.retention.answers import Said
+from forgetcheck.probes.resampling import rounds_left_out
+from forgetcheck.retention.answers import Said, Variants, variants_of
 from forgetcheck.tasks.base import SplitName
 
 TEMPERATURE = 0.07  # of the votes, as in arXiv:2104.14294 (DINO), section 4.1
+SPARE = 3  # times as many neighbours as vote are looked up, for those that will be left out
+FARTHEST = -2.0  # below any cosine
 ROWS = 1024  # test images compared with all of train at a time: bounds the memory
 
 
@@ -22,7 +27,8 @@ class Knn(Probe):
     """The k nearest train embeddings by cosine vote, each weighted by exp(cosine / 0.07).
 
     No fit and no chance: what it loses is lost from the neighbourhoods themselves. Of equal votes the first
-    class wins, for every model alike.
+    class wins, for every model alike. It is also asked with parts of train only (see `resampling`): what that
+    changes is part of the interval.
     """
 
     k: NeighbourCount = 20
@@ -39,16 +45,42 @@ class Knn(Probe):
             vote(rows @ train.embeddings.T, train.labels, classes, self.k)
             for rows in test.embeddings.split(ROWS)
         ]
-        return said(torch.cat(votes).log(), {"k": self.k})
+        answer = said(torch.cat(votes).log(), {"k": self.k})
+        return replace(answer, variants=self.among_parts(model))
+
+    def among_parts(self, model: EncodedTask) -> Variants | None:
+        """Say which test images are right if a part of train is left out each time."""
+        rounds, train, test = rounds_left_out(model), model.splits["train"], model.splits["test"]
+        parts = np.concatenate(rounds or [np.ones((1, len(train.labels)), dtype=np.bool_)])
+        if (~parts).sum(axis=1).min() < self.k:
+            return None
+        classes, gone = len(model.task.class_names), torch.from_numpy(parts)
+        found: list[NDArray[np.bool_]] = []
+        for rows, labels in zip(test.embeddings.split(ROWS), test.labels.split(ROWS), strict=True):
+            cosines = rows @ train.embeddings.T
+            near, who = cosines.topk(min(SPARE * self.k + SPARE, len(train.labels)), dim=1)
+            right = []
+            for part in gone:
+                left = near.masked_fill(part[who], FARTHEST)
+                if bool((left.topk(self.k, dim=1).values == FARTHEST).any()):  # more of them are gone
+                    votes = vote(cosines.masked_fill(part, FARTHEST), train.labels, classes, self.k)
+                else:
+                    votes = vote(left, train.labels[who], classes, self.k)
+                right.append((votes.argmax(dim=1) == labels).numpy())
+            found.append(np.stack(right))
+        return variants_of("train", np.concatenate(found, axis=1), float(parts.mean()))
 
     def identical(self, tuned: EncodedTask, base: EncodedTask) -> bool:
         return tuned.encoder.digests["visual"] == base.encoder.digests["visual"]
 
 
 def vote(cosines: Tensor, labels: Tensor, classes: int, k: int) -> Tensor:
-    """Sum the weights of the k nearest by class: cosines (n, t), labels (t,) -> (n, c), in (0, 1)."""
+    """Sum the weights of the k nearest by class, in (0, 1).
+
+    cosines (n, t), labels (t,) or (n, t) -> (n, c)
+    """
     near, who = cosines.double().topk(k, dim=1)
     weights = ((near - near[:, :1]) / TEMPERATURE).exp()  # relative to the nearest, so that none underflows
     votes = torch.zeros(len(cosines), classes, dtype=torch.float64)
-    votes.scatter_add_(1, labels[who], weights)
+    votes.scatter_add_(1, labels.expand(len(cosines), -1).gather(1, who), weights)
     return (votes / votes.sum(dim=1, keepdim=True)).clamp(min=torch.finfo(torch.float64).tiny)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
+from forgetcheck.retention import special
 from forgetcheck.retention.statistics import Floats
 
 PSEUDO = 0.5  # added to lost and to gained: a task where nothing changed isn't certain never to change
@@ -98,4 +98,4 @@ def upper_tail(strata: Strata, tilt: float) -> float:
     if abs(signed) < NEAR:  # tilted so far that all resamples are one: beyond every quantile
         return 0.0 if tilt > 0 else 1.0
     density = np.exp(-(root**2) / 2) / np.sqrt(2 * np.pi)
-    return float(np.clip(ndtr(-root) + density * (1 / signed - 1 / root), 0.0, 1.0))
+    return float(np.clip(special.ndtr(-root) + density * (1 / signed - 1 / root), 0.0, 1.0))

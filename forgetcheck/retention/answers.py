@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,44 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
 from forgetcheck.files import whole_folder
 
-SCHEMA = "forgetcheck/audit@1"
+SCHEMA = "forgetcheck/audit@2"
+OLDER = "forgetcheck/audit@1"  # without variants, and chance where an answer names several classes
 ARRAYS = "answers.safetensors"
 GALLERY = "gallery"
 PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Whether the answers are right if the question is put otherwise, over and over.
+
+    By each prompt template alone, or by a probe that was trained on a part of its images.
+    """
+
+    of: Literal["template", "train"]
+    bits: NDArray[np.uint8]  # (v, ceil(n / 8)) right or not, as numpy packs bits
+    left_out: float = 0.0  # of "train": the share of the images that each leaves out
+    settings: NDArray[np.uint8] | None = None  # (s, ceil(n / 8)) the same with each setting
+    chosen: NDArray[np.uint8] | None = None  # (b,) the settings that other training images would choose
+
+    def right(self, n: int) -> NDArray[np.bool_]:  # (v, n)
+        return np.unpackbits(self.bits, axis=1, count=n).view(np.bool_)
+
+    def right_by_setting(self, n: int) -> NDArray[np.bool_] | None:  # (s, n)
+        if self.settings is None:
+            return None
+        return np.unpackbits(self.settings, axis=1, count=n).view(np.bool_)
+
+
+def variants_of(
+    of: Literal["template", "train"],
+    right: NDArray[np.bool_],
+    left_out: float = 0.0,
+    settings: NDArray[np.bool_] | None = None,
+    chosen: NDArray[np.uint8] | None = None,
+) -> Variants:  # (v, n), (s, n), (b,)
+    packed = None if settings is None else np.packbits(settings, axis=1)
+    return Variants(of, np.packbits(right, axis=1), left_out, packed, chosen)
 
 
 @dataclass(frozen=True)
@@ -31,6 +65,8 @@ class Said:
     label: NDArray[np.int32]  # (n,) predicted class
     confidence: NDArray[np.float32]  # (n,) probability the model gave to that class
     notes: Mapping[str, Any] = field(default_factory=dict)  # how the answer was reached, JSON-able
+    named: NDArray[np.int32] | None = None  # (n, k) all classes that count as said, where several do (acc@k)
+    variants: Variants | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +118,19 @@ class Audit:
     provenance: Mapping[str, Any]
     unasked: tuple[Unasked, ...] = ()
     gallery: tuple[Lost, ...] = ()
+    older: bool = False  # read from a folder of the first schema, whose evidence lacks what is counted today
+
+
+class VariantsRecord(BaseModel):
+    """What the manifest holds of variants."""
+
+    model_config = ConfigDict(strict=True)
+
+    of: Literal["template", "train"]
+    bits: str
+    left_out: float
+    settings: str | None = None
+    chosen: str | None = None
 
 
 class SaidRecord(BaseModel):
@@ -92,6 +141,8 @@ class SaidRecord(BaseModel):
     label: str
     confidence: str
     notes: dict[str, Any]
+    named: str | None = None
+    variants: VariantsRecord | None = None
 
 
 class QuestionRecord(BaseModel):
@@ -204,11 +255,20 @@ def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def pack_said(said: Said, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    return {
+    packed = {
         "label": store(said.label, arrays),
         "confidence": store(said.confidence, arrays),
         "notes": dict(said.notes),
     }
+    if said.named is not None:
+        packed["named"] = store(said.named, arrays)
+    if said.variants is not None:
+        packed["variants"] = {
+            name: store(value, arrays) if isinstance(value, np.ndarray) else value
+            for name, value in vars(said.variants).items()
+            if value is not None
+        }
+    return packed
 
 
 def store(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
@@ -252,7 +312,7 @@ def read_audit(folder: Path) -> Audit:
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
     unasked = tuple(Unasked(**item.model_dump()) for item in record.unasked)
-    return Audit(answers, record.provenance, unasked, gallery)
+    return Audit(answers, record.provenance, unasked, gallery, older=manifest["schema"] == OLDER)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -270,9 +330,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema")
-    if found != SCHEMA:
+    if found not in (SCHEMA, OLDER):
         raise CannotAsk(
-            f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r}; run the audit again."
+            f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r} and {OLDER!r}; "
+            "run the audit again."
         )
     if manifest.get("complete") is not True:
         raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
@@ -310,7 +371,35 @@ def fits(item: Answers) -> bool:
         return False
     if item.identical and (item.base.label != item.tuned.label).any():
         return False
+    if not all(fits_variants(said, item) for said in (item.base, item.tuned)):
+        return False
     return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
+
+
+def fits_variants(said: Said, item: Answers) -> bool:
+    """Whether variants and named classes are about these samples and classes."""
+    n = len(item.labels)
+    if said.named is not None:
+        named = said.named
+        if named.dtype.kind != "i" or named.ndim != 2 or len(named) != n or named.shape[1] < 1:
+            return False
+        if ((named < 0) | (named >= len(item.class_names))).any():
+            return False
+    if said.variants is None:
+        return True
+    variants = said.variants
+    tables = [variants.bits, *([] if variants.settings is None else [variants.settings])]
+    if any(t.dtype != np.uint8 or t.ndim != 2 or t.shape[0] < 1 or t.shape[1] != -(-n // 8) for t in tables):
+        return False
+    if (variants.settings is None) != (variants.chosen is None):
+        return False
+    if variants.settings is not None and variants.chosen is not None:
+        chosen = variants.chosen
+        if chosen.dtype != np.uint8 or chosen.ndim != 1 or not len(chosen):
+            return False
+        if (chosen >= len(variants.settings)).any():
+            return False
+    return 0 < variants.left_out < 1 if variants.of == "train" else variants.left_out == 0
 
 
 def fits_chance(chance: NDArray[Any], classes: int) -> bool:
@@ -363,4 +452,16 @@ def unpack_lost(item: LostRecord, folder: Path) -> Lost:
 
 
 def unpack_said(said: SaidRecord, arrays: dict[str, NDArray[Any]]) -> Said:
-    return Said(arrays[said.label], arrays[said.confidence], said.notes)
+    other = said.variants
+    return Said(
+        arrays[said.label],
+        arrays[said.confidence],
+        said.notes,
+        named=None if said.named is None else arrays[said.named],
+        variants=None if other is None else unpack_variants(other, arrays),
+    )
+
+
+def unpack_variants(found: VariantsRecord, arrays: dict[str, NDArray[Any]]) -> Variants:
+    settings, chosen = (None if key is None else arrays[key] for key in (found.settings, found.chosen))
+    return Variants(found.of, arrays[found.bits], found.left_out, settings, chosen)

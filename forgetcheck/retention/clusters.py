@@ -1,4 +1,4 @@
-"""Samples that come in clusters (of a patient, a video, an image), and what such samples are worth. Pure."""
+"""What samples are worth that come in clusters (of a patient), or that a trained probe answers. Pure."""
 
 from dataclasses import dataclass
 
@@ -19,28 +19,36 @@ class Spread:
     sizes: ArrayLike  # sum over clusters of size²
     products: ArrayLike  # of size times the cluster's total
     clustered: ArrayLike  # of the cluster's total²
+    training: ArrayLike = 0.0  # variance of the total that the training images of the probe bring
 
     @property
     def opposite(self) -> "Spread":
         """The same of 1 - x."""
-        n, total, squares, sizes, products, clustered = self.columns
+        n, total, squares, sizes, products, clustered, training = self.columns
         return Spread(
-            n, n - total, n - 2 * total + squares, sizes, sizes - products, sizes - 2 * products + clustered
+            n,
+            n - total,
+            n - 2 * total + squares,
+            sizes,
+            sizes - products,
+            sizes - 2 * products + clustered,
+            training,
         )
 
     @property
     def columns(self) -> tuple[Floats, ...]:
-        names = ("n", "total", "squares", "sizes", "products", "clustered")
+        names = ("n", "total", "squares", "sizes", "products", "clustered", "training")
         return tuple(np.asarray(getattr(self, name), dtype=np.float64) for name in names)
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """How the samples of one row come in clusters."""
+    """How the answers of one row vary together: over clusters of samples, and with a probe's training set."""
 
-    number: int  # of clusters; as many as samples where the clusters lie across concepts
+    number: int | None  # of clusters; as many as samples where they lie across concepts; None: no clusters
     changed: Spread  # x: 1 where the answer was lost, -1 where it was gained
     tuned: Spread  # x: 1 where the tuned model is right
+    lost: Spread  # over the samples that the base has right; x: 1 where the answer was lost
 
 
 def design_effect(spread: Spread, mean: ArrayLike) -> Floats:
@@ -50,14 +58,24 @@ def design_effect(spread: Spread, mean: ArrayLike) -> Floats:
     48, 577-585), never below 1. Taken at the mean that a test supposes it makes the test a generalized score
     test (Boos 1992, Am. Stat. 46, 327-333), which keeps its level with few clusters: what the samples say
     against `mean` counts as variance of the clusters as well. Where nothing is seen to change it is that of
-    clusters that move as one; `IMAGINED` answers that do keep a single change from denying it.
+    clusters that move as one; `IMAGINED` answers that do keep a single change from denying it. What the
+    training images of a probe bring to the variance adds to that of the samples.
     """
-    n, total, squares, sizes, products, clustered = spread.columns
+    n, total, squares, sizes, products, clustered, training = spread.columns
     mean = np.asarray(mean, dtype=np.float64)
     as_one = sizes / np.maximum(n, 1)
     by_cluster = clustered + IMAGINED * as_one - 2 * mean * products + mean**2 * sizes
     by_sample = squares + IMAGINED - 2 * mean * total + mean**2 * n
-    return np.asarray(np.maximum(by_cluster / by_sample, 1.0))
+    return np.asarray(np.maximum(by_cluster / by_sample, 1.0) + training / by_sample)
+
+
+def design_effect_of(spread: Spread, mean: float) -> float:
+    """Return the same of one row, of plain numbers: an audit asks thousands of times."""
+    n, total, squares, sizes, products, clustered, training = map(float, vars(spread).values())
+    as_one = sizes / max(n, 1.0)
+    by_cluster = clustered + IMAGINED * as_one - 2 * mean * products + mean**2 * sizes
+    by_sample = squares + IMAGINED - 2 * mean * total + mean**2 * n
+    return max(by_cluster / by_sample, 1.0) + training / by_sample
 
 
 @dataclass(frozen=True)
@@ -69,8 +87,11 @@ class Sums:
     products: NDArray[np.int64]  # of size times the cluster's total, of each of v values
     clustered: NDArray[np.int64]  # of the cluster's total²
 
-    def spread(self, value: int, n: ArrayLike, total: ArrayLike, squares: ArrayLike) -> Spread:
-        return Spread(n, total, squares, self.sizes, self.products[:, value], self.clustered[:, value])
+    def spread(
+        self, value: int, n: ArrayLike, total: ArrayLike, squares: ArrayLike, training: ArrayLike = 0.0
+    ) -> Spread:
+        sums = self.sizes, self.products[:, value], self.clustered[:, value]
+        return Spread(n, total, squares, *sums, training)
 
 
 def cluster_sums(

@@ -23,10 +23,12 @@ def lines(report: Report, origin: str) -> Iterator[str]:
     yield "# Lint it with `forgetcheck policy check`; gate with `forgetcheck report AUDIT`."
     yield ""
     yield "[policy]"
-    yield f"max_drop = {policy.max_drop}          # of any task"
+    yield f"max_drop = {policy.max_drop}          # of any task; nor may a concept be shown to lose more"
     yield f"confidence = {policy.confidence}        # of the intervals"
     yield 'when_unsure = "warn"     # or "fail": what the evidence does not show is not passed'
     yield "# max_mean_drop = 0.01   # of the tasks on average, by weight"
+    yield "# max_lost = 0.1         # of a task's right answers, whatever was gained for them"
+    yield "# max_calibration_error_increase = 0.05   # by probes whose confidence is the model's own"
     yield from target_lines(report)
     yield ""
     yield from thin_lines(report, policy)
@@ -83,7 +85,8 @@ def concept_lines(report: Report) -> Iterator[str]:
     example = example_concept(report)
     yield "# [[policy.concepts]]"
     yield f"# match = {pattern(example)}  # a task, or task/class; * stands for anything"
-    yield "# max_drop = 0.1         # gates single concepts, which otherwise only inform"
+    yield "# max_drop = 0.1         # now to be shown to be kept, not only not shown to be broken"
+    yield "# max_lost = 0.2         # of its right answers, whatever was gained for them"
     yield "# weight = 3             # in the mean drop"
     yield "# ignore = true          # reported, but neither gated nor averaged (instead of max_drop)"
     yield "# must_forget = true     # knowledge that must not survive (instead of max_drop) ..."

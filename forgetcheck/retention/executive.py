@@ -1,34 +1,41 @@
 """The executive summary: at most twelve plain lines from the numbers, in English or Japanese."""
 
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 
-from forgetcheck.retention.gate import ASKED, Check, Mean, Outcome, tally
+from forgetcheck.retention.gate import ASKED, CALIBRATION, IDENTICAL, Check, Mean, Outcome, tally
 from forgetcheck.retention.phrases import COMMA, JOIN, MORE, SAID, STOP, Language
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import MINUS, percent, printable
+from forgetcheck.retention.wording import MINUS, opened, percent, printable
 
 LINES = 12
 NAMED = 3  # names in a list
-DIGITS = 2  # of a number of images that is a guess
+REMARKS, LOSSES = 2, 4  # lines, at most
 
 FAILURES = {
-    "forgot": ("max_drop", "max_target_drop", "max_mean_drop"),
+    "forgot": ("max_drop", "max_target_drop", "max_mean_drop", "max_lost"),
     "known": ("must_forget",),
     "short": ("min_target_accuracy",),
+    "uncalibrated": (CALIBRATION,),
 }
 
 
 def executive_summary(report: Report, language: Language = "en") -> list[str]:
     """Say what was tried, gained and lost, whether the evidence suffices, and what to do next."""
-    first = [tried(report, language), result(report, language)]
-    last = [*lost(report, language), *evidence(report, language), *following(report, language)]
+    remarks = [say("remark", language, remark=remark) for remark in doubts(report)]
+    first = [*remarks[:REMARKS], tried(report, language), result(report, language)]
+    found = [*list(lost(report, language))[:LOSSES], *evidence(report, language)]
+    last = [*found, *list(following(report, language))[: LINES - len(first) - len(found) - 1]]
     room = LINES - len(first) - len(last)
     return [*first, *told(report, language, room), *last]
 
 
 def say(key: str, language: Language, **facts: object) -> str:
     return SAID[key][language].format(**facts)
+
+
+def doubts(report: Report) -> Iterator[str]:
+    """Say what makes the comparison itself doubtful, before anything that was found by it."""
+    yield from (printable(opened(remark)) for remark in report.remarks)
 
 
 def tried(report: Report, language: Language) -> str:
@@ -57,6 +64,8 @@ def result(report: Report, language: Language) -> str:
         "failed": counts.get(Outcome.FAILED, 0),
         "unsure": counts.get(Outcome.UNSURE, 0),
     }
+    if not report.gated:
+        return say("ungated", language, **facts, limit=f"{100 * report.policy.max_drop:g}")
     if report.passed:
         return say("passed-unsure" if facts["unsure"] else "passed", language, **facts)
     if facts["failed"]:
@@ -96,6 +105,8 @@ def of_checkpoint(report: Report, checkpoint: str, language: Language) -> Iterat
             worst=printable(mean.worst.task),
             worst_drop=signless(mean.worst.drop),
         )
+        if mean.unknown:
+            yield say("of-all", language, tasks=mean.every, drop=signless(mean.every_drop))
 
 
 def main_mean(report: Report, checkpoint: str) -> Mean | None:
@@ -110,45 +121,37 @@ def lost(report: Report, language: Language) -> Iterator[str]:
         found = [check.subject for check in report.failures() if check.demand in demands]
         if found:
             yield say(key, language, names=listed(found, language))
+    guessed = [check.subject for check in report.checks if check.guessed]
+    if guessed:
+        yield say("guessed", language, names=listed(guessed, language))
+    small = [finding.retention.subject for finding in report.small_losses()]
+    if small:
+        yield say("small", language, names=listed(small, language))
 
 
 def evidence(report: Report, language: Language) -> Iterator[str]:
-    unsure = report.failures(Outcome.UNSURE)
+    unsure = [check for check in report.failures(Outcome.UNSURE) if not check.guessed]
     if not unsure:
         decided = {check.outcome for check in report.checks} & {Outcome.MET, Outcome.FAILED}
-        if decided and all(check.demand != ASKED for check in report.checks):
+        sure = all(check.demand not in (ASKED, IDENTICAL) and not check.guessed for check in report.checks)
+        if decided and sure:
             yield say("enough", language)
         return
-    needed = [images_needed(check, report.policy.level) for check in unsure]
-    known = sorted(images for images in needed if images is not None)
-    if not known:
-        wanted = say("no-images", language)
-    else:
-        key = "images" if len(unsure) == 1 else "images-each"
-        wanted = say(key, language, least=f"{known[0]:,}", most=f"{known[-1]:,}")
+    known = sorted(check.advice.samples for check in unsure if check.advice and check.advice.samples)
     names = listed([check.subject for check in unsure], language)
-    yield say("scarce", language, count=len(unsure), names=names, images=wanted)
+    yield say("scarce", language, count=len(unsure), names=names, images=wanted(unsure, known, language))
 
 
-def images_needed(check: Check, level: float) -> int | None:
-    """Guess how many images would decide it, if the drop stays what it is; None if nearly the limit.
-
-    To be shown within its limit a demand stands alone; to be shown beyond it, among all the others.
-    """
-    distance = check.limit - check.value
-    wide = check.high - check.value if distance > 0 else check.value - check.low
-    kept = distance < 0 if check.demand == "min_target_accuracy" else distance > 0
-    if not kept:
-        wide *= normal_end(level / check.tried) / normal_end(level)
-    if check.n == 0 or distance == 0 or abs(distance) < wide / 10:  # a hundred times as many, and more
-        return None
-    exact = max(check.n * (wide / distance) ** 2, check.n + 1)
-    unit = 10 ** max(len(str(int(exact))) - DIGITS, 0)
-    return int(-(-exact // unit) * unit)
-
-
-def normal_end(level: float) -> float:
-    return NormalDist().inv_cdf(1 - level)
+def wanted(unsure: Sequence[Check], known: Sequence[int], language: Language) -> str:
+    """Say how many test images would decide what is unsure, or why no number would."""
+    if not known:
+        why = {check.advice.why for check in unsure if check.advice}
+        key = next(iter(why)) if len(why) == 1 else "near the limit"
+        return say(f"none: {key or 'near the limit'}", language)
+    wording = "images" if len(unsure) == 1 else "images-same" if known[0] == known[-1] else "images-each"
+    text = say(wording, language, least=f"{known[0]:,}", most=f"{known[-1]:,}")
+    left = len(unsure) - len(known)
+    return text + say("images-but", language, count=left) if left else text
 
 
 def following(report: Report, language: Language) -> Iterator[str]:
@@ -158,18 +161,31 @@ def following(report: Report, language: Language) -> Iterator[str]:
     if unasked:
         yield say("next-unasked", language, names=listed(unasked, language))
     known = [check.checkpoint for check in failed if check.demand == "must_forget"]
-    bad = [check.checkpoint for check in failed if check.demand not in (ASKED, "must_forget")]
+    same = [check.checkpoint for check in failed if check.demand == IDENTICAL]
+    if same:
+        yield say("next-same", language, names=listed(in_order(report, same), language))
+    bad = [c.checkpoint for c in failed if c.demand not in (ASKED, IDENTICAL, "must_forget")]
     if bad:
         yield say("next-failed", language, names=listed(in_order(report, bad), language))
     if known:
         yield say("next-known", language, names=listed(in_order(report, known), language))
     best = only_one_that_meets(report)
     if best is not None and (bad or known):
-        yield say("next-best", language, name=printable(best))
-    if report.failures(Outcome.UNSURE):
+        yield say("next-best", language, name=printable(best), count=len(report.checkpoints))
+    unsure = report.failures(Outcome.UNSURE)
+    if any(check.guessed for check in unsure):
+        yield say("next-guessed", language)
+    if any(check.advice is not None and check.advice.samples for check in unsure):
         yield say("next-unsure", language)
-    elif report.passed:
-        yield say("next-fine", language)
+    elif any(not check.guessed for check in unsure):
+        yield say("next-undecided", language)
+    elif not unsure and report.passed and not report.remarks:
+        if not report.gated:
+            yield say("next-policy", language)
+        elif len(report.checkpoints) > 1:
+            yield say("next-several", language, count=len(report.checkpoints))
+        else:
+            yield say("next-fine", language)
 
 
 def in_order(report: Report, names: Sequence[str]) -> list[str]:

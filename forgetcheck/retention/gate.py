@@ -2,15 +2,17 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from statistics import NormalDist
 
 import numpy as np
 
+from forgetcheck.retention.advice import Advice, advice_on_accuracy, advice_on_drops, advice_on_mean
 from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval, bootstrap_p
 from forgetcheck.retention.answers import Unasked
-from forgetcheck.retention.compare import Retention
+from forgetcheck.retention.compare import TRAINED, Retention
 from forgetcheck.retention.policy import Limit, Policy, catches_nothing, like, limits_of
 from forgetcheck.retention.statistics import at_least, p_more_than
 from forgetcheck.retention.verdict import (
@@ -18,15 +20,19 @@ from forgetcheck.retention.verdict import (
     Claim,
     Finding,
     Verdict,
-    claim_of,
+    claims_of,
     find,
     in_families,
-    is_gated,
     never_knew,
     p_values,
 )
 
 ASKED = "asked"  # the demand that a question be asked at all
+CONCEPTS = "concepts"  # that no concept be shown to have lost more than its limit
+IDENTICAL = "identical"  # that a checkpoint not be the base itself
+UNMEASURED = (ASKED, CONCEPTS, IDENTICAL)  # demands without a value and an interval
+CALIBRATION = "max_calibration_error_increase"
+OF_ACCURACY = ("min_target_accuracy", "must_forget")  # demands whose value is an accuracy, not a drop
 TARGET_PROBES = ("head", "zero-shot", "linear")  # the target accuracy is that of the first one asked
 
 
@@ -60,7 +66,7 @@ class Mean:
 
     checkpoint: str
     probe: str
-    tasks: int
+    tasks: int  # that the base knows; all, where it knows none
     n: int  # samples of all of them
     drop: float
     low: float  # bootstrap interval
@@ -69,10 +75,17 @@ class Mean:
     worst: Retention
     known: bool  # the base beats chance on one of them at least: there was something to forget
     of_target: bool  # over nothing but the task tuned on: a gain to be told, not a drop to be gated
+    every: int = 0  # tasks, with those that the base never knew
+    every_drop: float = 0.0  # the mean over all of those
 
     @property
     def subject(self) -> str:
         return "1 task" if self.tasks == 1 else f"mean of {self.tasks} tasks"
+
+    @property
+    def unknown(self) -> int:
+        """How many tasks are left out because the base is not shown to know them."""
+        return self.every - self.tasks if self.every else 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,8 @@ class Check:
     """One demand of the policy and what the evidence says of it. Values are fractions.
 
     `value`, `low` and `high` are of a drop or, for min_target_accuracy and must_forget, of the tuned
-    model's accuracy; all are NaN where nothing was measured.
+    model's accuracy; for max_lost a share of the base's right answers, for calibration the increase of the
+    error. All are NaN where nothing was measured.
     """
 
     demand: str  # the policy's key, or ASKED for what could not be asked
@@ -97,6 +111,12 @@ class Check:
     n: int = 0
     detectable: float | None = None
     reason: str = ""  # the policy's words, or why it could not be asked
+    advice: Advice | None = None  # how many samples would tell, where it is unsure
+    guessed: bool = False  # unsure because the base may have guessed what was lost
+
+    @property
+    def measured(self) -> bool:
+        return self.demand not in UNMEASURED
 
 
 @dataclass(frozen=True)
@@ -108,54 +128,83 @@ class Judgement:
     checks: tuple[Check, ...]
 
 
-def judge(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked] = ()) -> Judgement:
+def judge(
+    rows: Sequence[Retention],
+    policy: Policy,
+    unasked: Sequence[Unasked] = (),
+    same: Sequence[str] = (),
+) -> Judgement:
     """Give the verdict on every row, in the order given, and on every demand of the policy.
 
     What a policy gates about one pair of checkpoints is one family: a pair that lost nothing is
-    failed no more often than `policy.level` says, however many questions are asked.
+    failed no more often than `policy.level` says, however many questions are asked. `same` are the
+    checkpoints that are the base itself.
     """
-    limits = spare_the_forgotten(rows, limits_of(rows, policy))
+    limits = as_their_tasks(rows, spare_the_forgotten(rows, limits_of(rows, policy)))
     p = p_values(rows, limits)
     means = list(mean_drops(rows, limits, policy))
     limited = [mean for mean in means if policy.max_mean_drop is not None and not mean.of_target]
     targets = list(target_rows(rows, policy))
-    families = in_families(
-        [
-            *(
-                claim_of(r, limit, q)
-                for r, limit, q in zip(rows, limits, p.tolist(), strict=True)
-                if is_gated(limit)
-            ),
-            *(Claim(mean.checkpoint, mean.p) for mean in limited),
-            *(Claim(row.checkpoint, p_below(row, policy)) for row in targets),
-        ]
-    )
-    turn = iter(families)
-    findings = find(rows, limits, p, [next(turn) for limit in limits if is_gated(limit)], policy)
+    flips = [(r, limit.max_lost) for r, limit in zip(rows, limits, strict=True) if limit.max_lost is not None]
+    calibrated = list(calibrated_rows(rows, limits, policy))
+    claims: dict[tuple[str, int], Claim] = {
+        **{("row", place): claim for place, claim in claims_of(rows, limits, p, policy.level).items()},
+        **numbered("mean", (Claim(mean.checkpoint, mean.p) for mean in limited)),
+        **numbered("target", (Claim(row.checkpoint, p_below(row, policy)) for row in targets)),
+        **numbered("lost", (Claim(row.checkpoint, p_lost(row, limit)) for row, limit in flips)),
+        **numbered("calibration", (Claim(row.checkpoint, p_uncalibrated(row, policy)) for row in calibrated)),
+    }
+    adjusted = in_families(claims)
+    gated = {place: adjusted["row", place] for kind, place in claims if kind == "row"}
+    findings = find(rows, limits, p, gated, policy)
     checks = [
-        *(finding_check(finding, policy) for finding in findings if finding.gated),
-        *(mean_check(mean, next(turn), policy) for mean in limited),
-        *(target_check(row, next(turn), policy) for row in targets),
+        *finding_checks(findings, {place: each.level(policy.level) for place, each in gated.items()}, policy),
+        *(lost_check(*each, adjusted["lost", k], policy) for k, each in enumerate(flips)),
+        *(mean_check(mean, adjusted["mean", k], policy) for k, mean in enumerate(limited)),
+        *(target_check(row, adjusted["target", k], policy) for k, row in enumerate(targets)),
+        *(calibration_check(row, adjusted["calibration", k], policy) for k, row in enumerate(calibrated)),
+        *concept_checks(findings),
         *target_unknown(rows, policy),
         *mean_unknown(rows, limited, policy),
         *not_asked(rows, policy, unasked),
+        *(the_base_itself(name) for name in same if not policy.allow_identical),
     ]
     return Judgement(tuple(findings), tuple(means), tuple(checks))
 
 
+def numbered(kind: str, claims: Iterable[Claim]) -> dict[tuple[str, int], Claim]:
+    return {(kind, number): claim for number, claim in enumerate(claims)}
+
+
 def spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
     """A task of which every concept is ignored or must be forgotten can't be held to a drop as well."""
-    kept = {
-        (row.checkpoint, row.probe, row.task)
-        for row, limit in zip(rows, limits, strict=True)
-        if row.concept is not None and not limit.must_forget and not limit.ignored
-    }
+    kept: dict[tuple[str, str, str], bool] = defaultdict(bool)
+    for row, limit in zip(rows, limits, strict=True):
+        if row.concept is not None:
+            kept[row.checkpoint, row.probe, row.task] |= not limit.must_forget and not limit.ignored
+    # a task without rows of concepts, such as captions of a single kind, has none to spare it
     return [
-        replace(limit, gated=False, ignored=True)
-        if row.concept is None and (row.checkpoint, row.probe, row.task) not in kept
+        replace(limit, gated=False, max_lost=None, ignored=True)
+        if row.concept is None and not kept.get((row.checkpoint, row.probe, row.task), True)
         else limit
         for row, limit in zip(rows, limits, strict=True)
     ]
+
+
+def as_their_tasks(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
+    """Hold concepts that nobody named to the limit of their task; where it has none, to none."""
+    tasks = {
+        (row.checkpoint, row.probe, row.task): limit
+        for row, limit in zip(rows, limits, strict=True)
+        if row.concept is None
+    }
+    found = []
+    for row, limit in zip(rows, limits, strict=True):
+        task = tasks.get((row.checkpoint, row.probe, row.task), limit)
+        if limit.watched:
+            limit = replace(limit, watched=task.gated, max_drop=task.max_drop)
+        found.append(limit)
+    return found
 
 
 def passed(checks: Iterable[Check], policy: Policy) -> bool:
@@ -177,10 +226,13 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
         elif not limit.ignored and not limit.must_forget:
             groups[row.checkpoint, row.probe].append(place)
     for (checkpoint, probe), places in groups.items():
-        tasks = [place for place in places if not rows[place].target] or places
-        parts = {
-            place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in tasks
-        }
+        every = [place for place in places if not rows[place].target] or places
+        # a task that the base never knew can't be forgotten: it would only dilute what was
+        tasks = [place for place in every if not never_knew(rows[place], policy)] or every
+        parts, all_parts = (
+            {place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in some}
+            for some in (tasks, every)
+        )
         strata = strata_of(parts, rows, limits)
         alone = rows[tasks[0]] if list(parts.values()) == [[tasks[0]]] else None
         low, high, p = mean_evidence(strata, alone, policy)
@@ -196,6 +248,8 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
             worst=max((rows[place] for place in tasks), key=lambda row: row.drop),
             of_target=all(rows[place].target for place in tasks),
             known=any(not never_knew(rows[place], policy) for place in tasks),
+            every=len(every),
+            every_drop=strata_of(all_parts, rows, limits).mean,
         )
 
 
@@ -261,6 +315,68 @@ def p_below(row: Retention, policy: Policy) -> float:
     return float(at_least(n - right, n, 1 - policy.min_target_accuracy))
 
 
+def p_lost(row: Retention, limit: float) -> float:
+    """Return the p-value of "no more than `limit` of the base's right answers were lost": exact binomial."""
+    lost, right = row.flips(limit)
+    return 1.0 if row.identical else float(at_least(lost, right, limit))
+
+
+def p_uncalibrated(row: Retention, policy: Policy) -> float:
+    """Return the p-value of "the calibration error rose by no more than the limit", by the normal curve."""
+    assert row.calibration is not None
+    assert policy.max_calibration_error_increase is not None
+    excess = row.calibration.change - policy.max_calibration_error_increase
+    if row.calibration.error == 0:
+        return float(excess <= 0)
+    return NormalDist().cdf(-excess / row.calibration.error)
+
+
+def calibrated_rows(
+    rows: Sequence[Retention], limits: Sequence[Limit], policy: Policy
+) -> Iterator[Retention]:
+    """Yield the tasks whose calibration is demanded: by probes whose confidence is the model's own."""
+    if policy.max_calibration_error_increase is None:
+        return
+    for row, limit in zip(rows, limits, strict=True):
+        own = row.probe.partition(":")[0] not in TRAINED
+        if row.calibration is not None and own and not limit.ignored and not limit.must_forget:
+            yield row
+
+
+def finding_checks(
+    findings: Sequence[Finding], levels: Mapping[int, float], policy: Policy
+) -> Iterator[Check]:
+    """Yield a demand for every row that has one, or that broke the one of all concepts."""
+    told = [
+        (place, finding)
+        for place, finding in enumerate(findings)
+        if finding.gated or (finding.watched and (finding.guessed or finding.verdict is Verdict.FORGOT))
+    ]
+    unsure = [
+        place
+        for place, finding in told
+        if finding.verdict is Verdict.UNSURE and not finding.guessed and not finding.must_forget
+    ]
+    advice = dict(
+        zip(
+            unsure,
+            advice_on_drops(
+                [findings[place].retention for place in unsure],
+                [findings[place].limit for place in unsure],
+                [levels[place] for place in unsure],
+                policy.confidence,
+            ),
+            strict=True,
+        )
+    )
+    for place, finding in told:
+        check = finding_check(finding, policy)
+        if finding.must_forget and finding.verdict is Verdict.UNSURE:
+            row, level = finding.retention, levels[place]
+            advice[place] = advice_on_accuracy(row.tuned, row.n, finding.limit, level, policy.confidence)
+        yield replace(check, advice=advice.get(place))
+
+
 def finding_check(finding: Finding, policy: Policy) -> Check:
     row, demand = finding.retention, "max_drop"
     value, low, high = row.drop, row.low, row.high
@@ -284,45 +400,149 @@ def finding_check(finding: Finding, policy: Policy) -> Check:
         n=row.n,
         detectable=finding.detectable,
         reason=finding.reason,
+        guessed=finding.guessed,
     )
+
+
+def concept_checks(findings: Sequence[Finding]) -> Iterator[Check]:
+    """Yield for each checkpoint and probe that no concept is shown to be forgotten, where none is.
+
+    That is no proof that each is retained, for which concepts have too few samples: a rule demands that.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    known: dict[tuple[str, str], bool] = defaultdict(bool)
+    for finding in findings:
+        row = finding.retention
+        if finding.watched:
+            groups[row.checkpoint, row.probe].append(finding)
+        elif row.concept is None:
+            told = finding.verdict is not Verdict.NEVER_KNEW and not finding.guessed
+            known[row.checkpoint, row.probe] |= told
+    for (checkpoint, probe), found in groups.items():
+        if not any(each.verdict is Verdict.FORGOT or each.guessed for each in found):
+            outcome = Outcome.MET if known[checkpoint, probe] else Outcome.NEVER_KNEW
+            limit = max(each.limit for each in found)
+            subject = "1 concept" if len(found) == 1 else f"{len(found):,} concepts"
+            yield Check(CONCEPTS, checkpoint, subject, probe, outcome, limit=limit, tried=found[0].tried)
+
+
+def lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy) -> Check:
+    low, high = (0.0, 0.0) if row.identical else row.lost_interval(policy.confidence)
+    found = outcome(adjusted.p < policy.level, high <= limit)
+    if never_knew(row, policy):
+        found = Outcome.UNSURE if adjusted.p < policy.level else Outcome.NEVER_KNEW
+    unsure = found is Outcome.UNSURE and not never_knew(row, policy)
+    each = adjusted.level(policy.level)
+    return Check(
+        demand="max_lost",
+        checkpoint=row.checkpoint,
+        subject=row.subject,
+        probe=row.probe,
+        outcome=found,
+        value=row.lost_share,
+        low=low,
+        high=high,
+        limit=limit,
+        p_adjusted=adjusted.p,
+        tried=adjusted.tried,
+        n=row.n,
+        advice=of_all(advice_on_accuracy(row.lost_share, row.base_right, limit, each, policy.confidence), row)
+        if unsure
+        else None,
+        guessed=found is Outcome.UNSURE and not unsure,
+    )
+
+
+def of_all(advice: Advice, row: Retention) -> Advice:
+    """Turn the number of right answers of the base that would tell into that of all samples."""
+    if advice.samples is None or not row.base_right:
+        return advice
+    return Advice(-(-advice.samples * row.n // row.base_right))
+
+
+def calibration_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
+    assert row.calibration is not None
+    assert policy.max_calibration_error_increase is not None
+    limit, change = policy.max_calibration_error_increase, row.calibration.change
+    low, high = row.calibration.interval(policy.confidence)
+    found = outcome(adjusted.p < policy.level, high <= limit)
+    each = adjusted.level(policy.level)
+    return Check(
+        demand=CALIBRATION,
+        checkpoint=row.checkpoint,
+        subject=row.subject,
+        probe=row.probe,
+        outcome=found,
+        value=change,
+        low=low,
+        high=high,
+        limit=limit,
+        p_adjusted=adjusted.p,
+        tried=adjusted.tried,
+        n=row.n,
+        advice=advice_on_mean(change, row.calibration.error, row.n, limit, each, policy.level)
+        if found is Outcome.UNSURE
+        else None,
+    )
+
+
+def the_base_itself(checkpoint: str) -> Check:
+    why = (
+        "its weights are those of the base, so nothing was compared: name the tuned checkpoint, or set "
+        "allow_identical = true under [policy] where that is meant"
+    )
+    return Check(IDENTICAL, checkpoint, "the checkpoint", "any probe", Outcome.FAILED, reason=why)
 
 
 def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
     assert policy.max_mean_drop is not None
+    limit = policy.max_mean_drop
+    found = Outcome.NEVER_KNEW
+    if mean.known:
+        found = outcome(adjusted.p < policy.level, mean.high <= limit)
+    error = (mean.high - mean.low) / 2 / NormalDist().inv_cdf((1 + policy.confidence) / 2)
+    each = adjusted.level(policy.level)
     return Check(
         demand="max_mean_drop",
         checkpoint=mean.checkpoint,
         subject=mean.subject,
         probe=mean.probe,
-        outcome=outcome(adjusted.p < policy.level, mean.high <= policy.max_mean_drop)
-        if mean.known
-        else Outcome.NEVER_KNEW,
+        outcome=found,
         value=mean.drop,
         low=mean.low,
         high=mean.high,
-        limit=policy.max_mean_drop,
+        limit=limit,
         p_adjusted=adjusted.p,
         tried=adjusted.tried,
         n=mean.n,
+        advice=advice_on_mean(mean.drop, error, mean.n, limit, each, policy.level)
+        if found is Outcome.UNSURE
+        else None,
     )
 
 
 def target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
     assert policy.min_target_accuracy is not None
+    limit = policy.min_target_accuracy
     low, high = row.tuned_interval(policy.confidence)
+    found = outcome(adjusted.p < policy.level, low >= limit)
+    each = adjusted.level(policy.level)
     return Check(
         demand="min_target_accuracy",
         checkpoint=row.checkpoint,
         subject=row.subject,
         probe=row.probe,
-        outcome=outcome(adjusted.p < policy.level, low >= policy.min_target_accuracy),
+        outcome=found,
         value=row.tuned,
         low=low,
         high=high,
-        limit=policy.min_target_accuracy,
+        limit=limit,
         p_adjusted=adjusted.p,
         tried=adjusted.tried,
         n=row.n,
+        advice=advice_on_accuracy(1 - row.tuned, row.n, 1 - limit, each, policy.confidence)
+        if found is Outcome.UNSURE
+        else None,
     )
 
 

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.compare import Retention
+from forgetcheck.retention.compare import FEW, FEW_CLUSTERS, Retention
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 FILES = ("forgetcheck.toml", "pyproject.toml")  # looked for in the working folder, in this order
+LIMITS = ("max_drop", "max_lost")  # what a rule may gate
+EXCLUSIVE = (*LIMITS, "ignore", "must_forget", "max_accuracy")
 
 
 class Rule(BaseModel):
@@ -31,6 +33,7 @@ class Rule(BaseModel):
     match: Annotated[str, Field(min_length=1)]
     probe: Annotated[str, Field(min_length=1)] = "*"
     max_drop: Share | None = None  # gates what it catches
+    max_lost: Share | None = None  # of the base's right answers, whatever was gained for them
     weight: Annotated[float, Field(gt=0, le=1e6)] | None = None  # in the mean drop; 1 if not given
     ignore: bool | None = None  # reported, but neither gates nor counts in the mean; false takes it back
     must_forget: bool | None = None  # knowledge that must not survive
@@ -39,21 +42,22 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def says_something(self) -> Self:
-        effects = (self.max_drop, self.weight, self.ignore, self.must_forget)
+        effects = (self.max_drop, self.max_lost, self.weight, self.ignore, self.must_forget)
         if all(effect is None for effect in effects):
-            raise ValueError("says nothing: give max_drop, weight, ignore or must_forget")
+            raise ValueError("says nothing: give max_drop, max_lost, weight, ignore or must_forget")
         if bool(self.must_forget) != (self.max_accuracy is not None):
             raise ValueError("must_forget = true and max_accuracy go together")
-        if self.must_forget and (self.max_drop is not None or self.ignore):
-            raise ValueError("must_forget excludes max_drop and ignore")
-        if self.ignore and self.max_drop is not None:
-            raise ValueError("ignore excludes max_drop")
+        limits = [key for key in LIMITS if getattr(self, key) is not None]
+        if self.must_forget and (limits or self.ignore):
+            raise ValueError(f"must_forget excludes {limits[0] if limits else 'ignore'}")
+        if self.ignore and limits:
+            raise ValueError(f"ignore excludes {limits[0]}")
         return self
 
     @property
     def gates(self) -> bool:
         """Whether the gate needs something to be caught: a limit on nothing would pass quietly."""
-        return self.max_drop is not None or bool(self.must_forget)
+        return any(getattr(self, key) is not None for key in LIMITS) or bool(self.must_forget)
 
     def catches(self, row: Retention) -> bool:
         """Whether the pattern of this rule matches a question."""
@@ -98,11 +102,17 @@ class Policy(BaseModel):
 
     model_config = STRICT
 
-    max_drop: Share = 0.02  # of any task
-    max_mean_drop: Share | None = None  # of the tasks of a checkpoint and probe, by weight
+    max_drop: Share = 0.02  # of any task; and no concept may be shown to have lost more
+    gate_concepts: bool = True  # whether a concept that is shown to have lost more fails the policy
+    max_lost: Share | None = None  # of any task's right answers, whatever was gained for them
+    max_mean_drop: Share | None = (
+        None  # of the tasks of a checkpoint and probe that the base knows, by weight
+    )
     min_target_accuracy: Accuracy | None = None  # of the tuned model on the task it was tuned on
     max_target_drop: Share | None = None  # there, instead of max_drop
     target: str | None = None  # that task, for a checkpoint that doesn't record it
+    max_calibration_error_increase: Share | None = None  # of any task; not of probes that are trained for it
+    allow_identical: bool = False  # whether a checkpoint may be the base itself
     when_unsure: Literal["warn", "fail"] = "warn"
     confidence: Annotated[float, Field(gt=0.5, le=0.999999)] = 0.95  # of the two-sided intervals
     concepts: list[Rule] = []
@@ -116,15 +126,14 @@ class Policy(BaseModel):
         return self.target is not None and like(self.target, task)
 
 
-EXCLUSIVE = ("max_drop", "ignore", "must_forget", "max_accuracy")
-
-
 @dataclass(frozen=True)
 class Limit:
     """What a policy says of one question, all rules taken together."""
 
     max_drop: float
-    gated: bool
+    gated: bool  # to be shown to be kept
+    watched: bool = False  # a concept that nobody named: fails where it is shown to be broken, and no more
+    max_lost: float | None = None
     ignored: bool = False
     weight: float = 1.0
     max_accuracy: float | None = None  # given: this must be forgotten
@@ -139,14 +148,21 @@ def limits_of(rows: Sequence[Retention], policy: Policy) -> list[Limit]:
     """Return what the policy says of each row, in order."""
 
     @cache
-    def combined(whole: bool, target: bool, caught: tuple[tuple[int, bool], ...]) -> Limit:
+    def combined(whole: bool, target: bool, tells: bool, caught: tuple[tuple[int, bool], ...]) -> Limit:
         said = [
             policy.concepts[number].keys if direct else {"ignore": policy.concepts[number].ignore}
             for number, direct in caught
         ]
-        return limit_of(whole, target, policy, said)
+        return limit_of(whole, target, tells, policy, said)
 
-    return [combined(row.concept is None, row.target, tuple(caught_by(row, policy))) for row in rows]
+    return [
+        combined(row.concept is None, row.target, tells(row), tuple(caught_by(row, policy))) for row in rows
+    ]
+
+
+def tells(row: Retention) -> bool:
+    """Whether a row has samples enough to be tested among many: it must not depend on what was answered."""
+    return row.n >= FEW and (row.clusters is None or row.clusters >= FEW_CLUSTERS)
 
 
 def caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
@@ -158,23 +174,31 @@ def caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
             yield number, False
 
 
-def limit_of(whole: bool, target: bool, policy: Policy, rules: Sequence[dict[str, Any]]) -> Limit:
+def limit_of(
+    whole: bool, target: bool, tells: bool, policy: Policy, rules: Sequence[dict[str, Any]]
+) -> Limit:
     """Combine what the rules say of a question; the last that gives a key decides it.
 
-    A limit, having to forget and being ignored exclude one another: the last of them stands.
+    Limits, having to forget and being ignored exclude one another: the last of them stands.
     """
     said: dict[str, Any] = {}
     for keys in rules:
-        if any(keys.get(key) for key in EXCLUSIVE) or "max_drop" in keys:
-            said = {key: value for key, value in said.items() if key not in EXCLUSIVE}
+        limits = any(key in keys for key in LIMITS)
+        if limits or any(keys.get(key) for key in EXCLUSIVE):
+            kept = LIMITS if limits else ()
+            said = {key: value for key, value in said.items() if key in kept or key not in EXCLUSIVE}
         said |= keys
     default = policy.max_drop
     if target and policy.max_target_drop is not None:
         default = policy.max_target_drop
     ignored, must_forget = bool(said.get("ignore")), bool(said.get("must_forget"))
+    free = not ignored and not must_forget
+    gated = free and (whole or "max_drop" in said)
     return Limit(
         max_drop=said.get("max_drop", default),
-        gated=not ignored and not must_forget and (whole or "max_drop" in said),
+        gated=gated,
+        watched=free and not gated and tells and policy.gate_concepts,
+        max_lost=said.get("max_lost", policy.max_lost if whole else None) if free else None,
         ignored=ignored,
         weight=said.get("weight", 1.0),
         max_accuracy=said["max_accuracy"] if must_forget and not ignored else None,

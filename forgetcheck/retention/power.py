@@ -5,11 +5,12 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
+from forgetcheck.retention import special
 from forgetcheck.retention.statistics import Floats, at_least, interval, likely_counts, p_more_than, score
 
 POWER = 0.8
+FEW_POINTS = 9  # of a sum over likely counts, where two digits are enough
 HALVINGS = 20  # of the drop: to a millionth
 SLACK, SLACK_SHARE = 6, 0.3  # lost answers that the exact tail may ask for beyond the normal curve
 
@@ -45,10 +46,10 @@ def smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
     return np.where(possible, high, np.nan)
 
 
-def fewest_lost(gained: Floats, n: Floats, limit: Floats, level: float) -> Floats:
+def fewest_lost(gained: Floats, n: Floats, limit: Floats, level: float | Floats) -> Floats:
     """Return the fewest lost answers the test rejects for; one more than there are if none will do."""
     none, all_of_them = gained * 0 - 1, n - gained + 1
-    by_curve = bisect(lambda lost: ndtr(-score(lost, gained, n, limit)) <= level, none, all_of_them)
+    by_curve = bisect(lambda lost: special.ndtr(-score(lost, gained, n, limit)) <= level, none, all_of_them)
     # beyond a limit of 0 the exact tail asks for no less, and for a few answers more: look there only
     wider = np.minimum(np.floor(by_curve + SLACK + by_curve * SLACK_SHARE), all_of_them)
     low, high = np.where(limit == 0, none, by_curve - 1), np.where(limit == 0, all_of_them, wider)
@@ -62,6 +63,30 @@ def bisect(rejected: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: F
         yes = rejected(np.maximum(middle, 0)) & (middle >= 0)
         high, low = np.where(yes, middle, high), np.where(yes, low, middle)
     return high
+
+
+def lost_power(n: Floats, lose: Floats, gain: Floats, limit: Floats, level: Floats) -> Floats:
+    """Return how often "the drop is at most `limit`" is rejected of n samples (m,).
+
+    A share `lose` of them is lost and `gain` gained. Exact up to the thinning of the sum over gained answers.
+    """
+    gained, weight = likely_counts(n, gain, FEW_POINTS)
+    critical = fewest_lost(gained, n[:, None], limit[:, None], level[:, None])
+    share = np.clip(lose / np.maximum(1 - gain, 1e-12), 0, 1)
+    return np.asarray((weight * at_least(critical, n[:, None] - gained, share[:, None])).sum(axis=1))
+
+
+def kept_power(n: Floats, lose: Floats, gain: Floats, limit: Floats, level: Floats) -> Floats:
+    """Return how often the interval of n samples (m,) ends within `limit`; `level` is of its upper end."""
+    gained, weight = likely_counts(n, gain, FEW_POINTS)
+    size, held = n[:, None], limit[:, None]
+    bound = np.array([NormalDist().inv_cdf(each) for each in level.ravel()])[:, None]
+    none, all_of_them = gained * 0 - 1, size - gained + 1
+    first_too_many = bisect(lambda lost: score(lost, gained, size, held) > bound, none, all_of_them)
+    share = np.clip(lose / np.maximum(1 - gain, 1e-12), 0, 1)
+    too_many = at_least(first_too_many, size - gained, share[:, None])
+    # at a limit of 0 nothing lost and nothing gained is no proof
+    return np.asarray((weight * (1 - np.where(first_too_many <= 0, 1.0, too_many))).sum(axis=1))
 
 
 def provable(n: ArrayLike, churn: ArrayLike, confidence: float) -> Floats:

@@ -6,9 +6,11 @@ from typing import Any
 
 from forgetcheck.retention.answers import Audit, Lost, Unasked
 from forgetcheck.retention.compare import Retention, compare
-from forgetcheck.retention.gate import ASKED, Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.older import remark_of_older, told_of_older
 from forgetcheck.retention.policy import Policy
-from forgetcheck.retention.verdict import Finding
+from forgetcheck.retention.suspicion import remarks, same_checkpoints
+from forgetcheck.retention.verdict import Finding, Verdict
 
 SCHEMA = "forgetcheck/report@1"
 DIGITS = 4  # of a design effect
@@ -25,6 +27,8 @@ class Report:
     provenance: Mapping[str, Any]
     unasked: tuple[Unasked, ...] = ()
     gallery: tuple[Lost, ...] = ()
+    gated: bool = True  # whether somebody gave this policy; else it is the default, and only informs
+    remarks: tuple[str, ...] = ()  # what a reader must know before any number: "the same weights", "swapped?"
 
     @property
     def passed(self) -> bool:
@@ -60,10 +64,14 @@ class Report:
     def failures(self, *outcomes: Outcome) -> list[Check]:
         """Return the demands with these outcomes (FAILED if none is given), worst first.
 
-        What could not be asked has no distance from its limit, and comes last.
+        What was not measured has no distance from its limit: a checkpoint that is the base comes first, what
+        could not be asked last.
         """
         found = [check for check in self.checks if check.outcome in (outcomes or (Outcome.FAILED,))]
-        return sorted(found, key=lambda check: (check.demand == ASKED, -abs(check.value - check.limit)))
+        far = {check: abs(check.value - check.limit) if check.measured else 0.0 for check in found}
+        return sorted(
+            found, key=lambda check: (check.demand != IDENTICAL, check.demand == ASKED, -far[check])
+        )
 
     def unmet(self) -> list[Check]:
         """Return the demands that keep the policy from being met."""
@@ -82,13 +90,31 @@ class Report:
         ]
         return sorted(concepts, key=lambda f: (-f.retention.low, -f.retention.drop))[:count]
 
+    def small_losses(self) -> list[Finding]:
+        """Return what is shown to be forgotten and fails nothing, though nobody said to ignore it."""
+        return [
+            finding
+            for finding in self.findings
+            if finding.verdict is Verdict.FORGOT and not (finding.gated or finding.watched or finding.ignored)
+        ]
 
-def make_report(audit: Audit, policy: Policy) -> Report:
-    """Compare and judge every question of an audit."""
+
+def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
+    """Compare and judge every question of an audit. `gated` tells whether the policy is anybody's."""
     rows = mark_targets(compare(audit.answers, policy.confidence), policy)
-    found = judge(rows, policy, audit.unasked)
+    same = same_checkpoints(audit, rows)
+    found = judge(rows, policy, audit.unasked, same)
+    findings = told_of_older(found.findings, audit, policy)
     return Report(
-        found.findings, found.means, found.checks, policy, audit.provenance, audit.unasked, audit.gallery
+        findings,
+        found.means,
+        found.checks,
+        policy,
+        audit.provenance,
+        audit.unasked,
+        audit.gallery,
+        gated,
+        (*remarks(audit, findings, same), *remark_of_older(findings)),
     )
 
 
@@ -106,7 +132,9 @@ def summarise(report: Report) -> dict[str, dict[str, dict[str, Any]]]:
         checkpoint: {
             mean.probe: {
                 "tasks": mean.tasks,
+                "never_knew": mean.unknown,
                 "mean_drop": mean.drop,
+                "mean_drop_of_all": mean.every_drop,
                 "low": mean.low,
                 "high": mean.high,
                 "delta": -mean.drop + 0.0,  # as papers print it; no -0.0
@@ -124,6 +152,8 @@ def as_record(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "passed": report.passed,
+        "gated": report.gated,
+        "remarks": list(report.remarks),
         "policy": report.policy.model_dump(),
         "checks": [check_record(check) for check in report.checks],
         "findings": [finding_record(finding) for finding in report.findings],
@@ -135,13 +165,15 @@ def as_record(report: Report) -> dict[str, Any]:
 
 def check_record(check: Check) -> dict[str, Any]:
     """Return a check as JSON values; what was not measured is null."""
-    values = {**asdict(check), "outcome": check.outcome.value}
+    advice = {"enough": check.advice and check.advice.samples, "why_none": check.advice and check.advice.why}
+    values = {**asdict(check), "outcome": check.outcome.value, "advice": check.advice and advice}
     return {key: None if value != value else value for key, value in values.items()}
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:
     row = finding.retention
-    base_error, tuned_error = row.calibration or (None, None)
+    base_error, tuned_error, ece_change, error = row.calibration or (None, None, None, None)
+    low_template, high_template = row.by_template or (None, None)
     return {
         "checkpoint": row.checkpoint,
         "task": row.task,
@@ -161,13 +193,20 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "limit": finding.limit,
         "detectable": finding.detectable,
         "verdict": finding.verdict.value,
-        "gated": finding.gated,
+        "gated": finding.gated or finding.watched,
         "must_forget": finding.must_forget,
         "target": row.target,
         "lost": row.lost,
         "gained": row.gained,
+        "lost_share": row.lost_share,
+        "chance_p": row.chance_p,
+        "widened": round(row.widened, DIGITS),
+        "lowest_template": low_template,
+        "highest_template": high_template,
         "base_ece": base_error,
         "tuned_ece": tuned_error,
+        "ece_change": ece_change,
+        "ece_error": error,
         "confused": [list(pair) for pair in row.confused],
         "reason": finding.reason,
         "warnings": list(row.warnings),

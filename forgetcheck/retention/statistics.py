@@ -11,12 +11,15 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, betainc, betaincinv, gammaln, ndtr, xlog1py, xlogy
 
+from forgetcheck.retention import special
 from forgetcheck.retention.clusters import Spread, design_effect
 
 Floats = NDArray[np.float64]
 ECE_BINS = 15  # as in arXiv:2308.13320
+# That the halves of a sample tell each other's signs adds to the variance of a mean: where nothing is off, by
+# 2 / pi; where much is, nothing. The larger is taken, so that an interval is rather too wide.
+HALVES = (1 + 2 / np.pi) ** 0.5
 POINTS = 33  # at most, of a sum over likely counts
 REACH = 4.0  # standard deviations to each side of it
 TINY = 1e-300  # in place of a 0 that the incomplete beta function doesn't take
@@ -80,7 +83,7 @@ def p_more_than(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, limit: ArrayLi
     p, inexact = mcnemar(lost, gained), limit != 0
     if inexact.any():
         asked = lost[inexact], gained[inexact], n[inexact], limit[inexact]
-        p[inexact] = np.maximum(ndtr(-score(*asked)), tail(*asked))
+        p[inexact] = np.maximum(special.ndtr(-score(*asked)), tail(*asked))
     return p
 
 
@@ -97,20 +100,20 @@ def tail(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> F
     return np.asarray((weight * at_least(needed, left, share[:, None])).sum(axis=1).reshape(shape))
 
 
-def likely_counts(n: Floats, share: Floats) -> tuple[Floats, Floats]:
-    """Return likely counts (m, POINTS) of n (m,) draws that each hit with `share` (m,), and their weights.
+def likely_counts(n: Floats, share: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
+    """Return likely counts (m, points) of n (m,) draws that each hit with `share` (m,), and their weights.
 
-    All counts within four standard deviations, evenly thinned where they are more than POINTS;
+    All counts within four standard deviations, evenly thinned where they are more than `points`;
     weights are binomial and sum to 1.
     """
     n, share = np.asarray(n, dtype=np.float64)[:, None], share[:, None]
     middle, spread = n * share, REACH * np.sqrt(n * share * (1 - share)) + 1
     low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
-    counts = low + np.ceil((high - low + 1) / POINTS) * np.arange(POINTS, dtype=np.float64)
+    counts = low + np.ceil((high - low + 1) / points) * np.arange(points, dtype=np.float64)
     inside = counts <= high
     counts = np.where(inside, counts, 0)
-    ways = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
-    chance = np.exp(ways + xlogy(counts, share) + xlog1py(n - counts, -share))
+    ways = special.gammaln(n + 1) - special.gammaln(counts + 1) - special.gammaln(n - counts + 1)
+    chance = np.exp(ways + special.xlogy(counts, share) + special.xlog1py(n - counts, -share))
     weight = np.where(inside, chance, 0.0)
     return counts, weight / weight.sum(axis=1, keepdims=True)
 
@@ -124,11 +127,11 @@ def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Floats:
 def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) -> Floats:
     """Return the exact binomial P(X >= successes)."""
     successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials)
-    tail = bdtrc(np.maximum(successes - 1, 0), trials.astype(np.int64), chance)
+    tail = special.bdtrc(np.maximum(successes - 1, 0), trials.astype(np.int64), chance)
     between = (successes % 1 != 0) | (trials % 1 != 0)
     if between.any():
         rest = np.maximum(trials - successes + 1, TINY)
-        tail = np.where(between, betainc(np.maximum(successes, TINY), rest, chance), tail)
+        tail = np.where(between, special.betainc(np.maximum(successes, TINY), rest, chance), tail)
     return np.asarray(np.where(successes <= 0, 1.0, tail))
 
 
@@ -143,8 +146,8 @@ def share_interval(
     tail = (1 - confidence) / 2
     if spread is not None:
         return lowest_share(k, n, tail, spread), 1 - lowest_share(n - k, n, tail, spread.opposite)
-    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    low = np.where(k > 0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
 
 
@@ -159,12 +162,52 @@ def lowest_share(successes: Floats, trials: Floats, level: float, spread: Spread
     return low
 
 
-def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:
-    """Return the expected calibration error over equal bins of confidence (Guo et al. 2017, eq. 5).
+def calibration_gaps(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> Floats:
+    """Return what each sample adds to n times the expected calibration error (Guo et al. 2017, eq. 5). (n,)
 
-    confidence (n,) in [0, 1], right (n,) flags; 0 is a model whose confidence is its accuracy.
+    confidence (n,) in [0, 1], right (n,) flags. The error is the mean of these; 0 is a model whose confidence
+    is its accuracy in each of equal bins of confidence.
     """
     confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return np.asarray(np.sign(gaps)[place] * (right - confidence))
+
+
+def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:
+    """Return the expected calibration error over equal bins of confidence."""
+    return float(calibration_gaps(confidence, right, bins).mean())
+
+
+def calibration_change(
+    base: tuple[ArrayLike, ArrayLike],
+    tuned: tuple[ArrayLike, ArrayLike],
+    groups: NDArray[np.int32] | None = None,
+    bins: int = ECE_BINS,
+) -> tuple[float, float]:  # (confidence (n,), right (n,)) each
+    """Return how much the calibration error rose, and the standard error of that.
+
+    Not the difference of two errors: noise makes each look larger than it is, that of a well calibrated model
+    most. Whether a bin is too sure or not sure enough is told by the other half of its samples, so that noise
+    cancels; then the change is a mean over samples, taken pair by pair.
+    """
+    columns = [np.asarray(column, dtype=np.float64) for column in (*base, *tuned)]
+    half = np.empty(len(columns[0]), dtype=np.int64)
+    half[np.lexsort(columns)] = np.arange(len(half)) % 2  # by what they are, not by their order
+    before, after = (_signed(columns[k], columns[k + 1], half, bins) for k in (0, 2))
+    moved = after - before
+    return float(moved.mean()), HALVES * standard_error(moved, groups)
+
+
+def _signed(confidence: Floats, right: Floats, half: NDArray[np.int64], bins: int) -> Floats:
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(place + bins * half, weights=right - confidence, minlength=2 * bins).reshape(2, bins)
+    return np.asarray(np.sign(gaps[1 - half, place]) * (right - confidence))
+
+
+def standard_error(values: Floats, groups: NDArray[np.int32] | None = None) -> float:
+    """Return the standard error of a mean (n,), over clusters of samples where there are any."""
+    excess = values - values.mean()
+    if groups is not None:
+        excess = np.bincount(np.unique(groups, return_inverse=True)[1], excess)
+    return float(np.sqrt((excess**2).sum() * len(excess) / max(len(excess) - 1, 1)) / len(values))

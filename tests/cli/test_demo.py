@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from forgetcheck.cli.demo import NEAR_TARGET
 
 
@@ -15,9 +17,14 @@ def test_the_demo_shows_forgetting_and_its_cure(run, tmp_path):
     drops, digits = {}, {}
     for name in ("cross-entropy", "ldifs"):
         rows = [f for f in record["findings"] if f["checkpoint"] == name and f["concept"] is None]
-        others = [f["drop"] for f in rows if f["probe"] == "zero-shot" and f["task"] != NEAR_TARGET]
-        assert len(others) >= 9
+        others = [f["drop"] for f in rows if f["probe"] == "zero-shot"]
+        assert len(others) == 10
+        assert NEAR_TARGET not in {f["task"] for f in rows}
         drops[name] = sum(others) / len(others)
+        mean = record["summary"][name]["zero-shot"]
+        assert (mean["tasks"], mean["mean_drop"]) == (10, pytest.approx(drops[name]))
+        page = (folder / "report.html").read_text()
+        assert f"mean drop +{100 * drops[name]:.1f}" in page  # the report says the same number
         digits[name] = next(f["tuned"] for f in rows if f["probe"] == "head")
     assert drops["cross-entropy"] >= 0.10
     assert drops["ldifs"] <= 0.25 * drops["cross-entropy"]

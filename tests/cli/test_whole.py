@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from forgetcheck import catalog
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
 
@@ -80,7 +81,7 @@ def test_audit_and_report_agree(tuned, run, small_battery):
 
 
 def test_self_audit_passes_a_policy_and_a_scrambled_tower_fails_it(run, tmp_path, small_battery):
-    (tmp_path / "p.toml").write_text("[policy]\nmax_drop = 0.0\n")
+    (tmp_path / "p.toml").write_text("[policy]\nmax_drop = 0.0\nallow_identical = true\n")
     weights = {k: v.detach().clone() for k, v in load_encoder(find_checkpoint(TINY), "cpu").weights.items()}
     for name in weights:
         if name.startswith("visual.") and weights[name].ndim > 1:
@@ -188,3 +189,38 @@ def test_a_bare_safetensors_file_needs_no_model_beside_its_base(run, tmp_path, s
         "--quiet",
     )
     assert done.code == 0, done.err
+
+
+def test_what_a_file_was_tuned_on_is_told_and_counts_as_gain(run, tmp_path, small_battery, weights):
+    size = '[[task]]\nname = "size"\nsource = "drawn:family=size"\n'
+    small_battery.write_text(small_battery.read_text() + size)
+    weights["visual.proj"] = weights["visual.proj"].flip(0)
+    save_file(weights, tmp_path / "w.safetensors")
+    options = ["--battery", small_battery, "--probe", "zero-shot"]
+    done = run("audit", TINY, "w.safetensors", *options, "--target", "shape", "--out", "a")
+    assert done.code == 0, done.err
+    record = json.loads(run("report", "a", "--as", "json").out)
+    assert {f["task"] for f in record["findings"] if f["target"]} == {"shape"}
+    assert record["summary"]["w"]["zero-shot"]["worst_task"] == "size"
+
+
+def test_files_of_one_name_are_told_apart_in_every_document(run, tmp_path, small_battery, weights):
+    for folder in ("old", "new", "newer"):
+        (tmp_path / folder).mkdir()
+        save_file(weights, tmp_path / folder / "model.safetensors")
+        weights["visual.proj"] = weights["visual.proj"] + 1e-3
+    base, *tuned = (f"{folder}/model.safetensors" for folder in ("old", "new", "newer"))
+    documents = [f"{name}=documents/{name}" for name in catalog.names("exporters")]
+    cards = ["--as", "model-card:checkpoint=newer/model=card.md"]
+    options = [word for document in documents for word in ("--as", document)] + cards
+    asked = ["--battery", small_battery, "--probe", "zero-shot", "--model", TINY, "--out", "a"]
+    done = run("audit", base, *tuned, *asked, *options)
+    assert done.code == 0, done.err
+    assert "newer/model" in done.out
+    for name in catalog.names("exporters"):
+        text = (tmp_path / "documents" / name).read_text()
+        assert "new/model" in text, name
+        assert "model-1" not in text, name
+    assert "newer/model" in (tmp_path / "card.md").read_text()
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"old", "new", "newer", "small.toml", "a", "documents", "card.md"}

@@ -54,10 +54,15 @@ def test_failed_demands_are_errors_and_doubts_are_warnings():
     unsure, *warned = of_kind(report, "warning")
     assert unsure.startswith("unsure: animal (naive, zero-shot): drop 5.0 points [−0.2, 11.6], limit 2\nn = ")
     assert warned == [
-        "only 20 samples: an anecdote, not evidence: shape / disc (naive, zero-shot); "
+        "only 20 samples: no small drop can be shown: shape / disc (naive, zero-shot); "
         "shape / disc (naive, linear); shape / disc (ldifs, zero-shot)",
         "the tuned probe stopped early: shape (naive, linear); shape / circle (naive, linear); "
         "shape / star (naive, linear); shape / disc (naive, linear)",
+        "its interval is too narrow: it leaves out the choice of the probe's training images: "
+        "shape (naive, linear); shape / circle (naive, linear); shape / star (naive, linear); "
+        "shape / disc (naive, linear)",
+        "its own interval lies beyond the limit, but among 8 questions one would by luck (adjusted p 1): "
+        "animal / cat (naive, zero-shot)",
     ]
     assert of_kind(report, "notice") == []
 
@@ -71,9 +76,9 @@ def test_percent_signs_and_titles_survive_the_way():
 
 
 def test_a_passed_report_gives_notice_and_no_error():
-    report = make_judged(make_answers({"a": (990, 0, 0, 10), "b": (990, 0, 0, 10)}))
+    report = make_judged(make_answers({"a": (990, 1, 0, 9), "b": (990, 0, 0, 10)}))
     assert [(kind, message) for kind, _, message in commands(render(report))] == [
-        ("notice", "passed: 1 of 1 demands met.")
+        ("notice", "passed: 2 of 2 demands met.")
     ]
 
 

@@ -76,14 +76,15 @@ def test_one_row_per_checkpoint_then_a_table_per_task():
         [
             "naive",
             "98.5 [96.8, 99.4]",
-            "$-10.1$ [$-14.1$, $-6.0$] (3)",
+            "$-16.8$ [$-21.1$, $-12.5$] (2)",
             "$+0.2$ [$-0.4$, $+0.7$] (1)",
         ],
         ["ldifs", "95.0 [92.4, 96.9]", "$0.0$ [$0.0$, $0.0$] (1)", "--"],
     ]
     assert [len(rows) - 1 for rows in tasks] == [3, 1, 1, 1, 2]
     assert tasks[0][1] == [
-        *("naive", "zero-shot", "85.5", "62.7", "$-22.7$", "[$-28.9$, $-17.3$]", "220", "forgot")
+        *("naive", "zero-shot", "85.5", "62.7", "$-22.7$", "[$-28.9$, $-17.3$]", "220"),
+        *("2.5e-09 (12)", "forgot"),
     ]
 
 
@@ -94,13 +95,13 @@ def test_a_checkpoint_without_a_target_has_none():
 
 def test_decimals_are_as_asked():
     overview = tables(render(full(), "latex:decimals=2"))[0]
-    assert overview[1][1:3] == ["98.50 [96.76, 99.45]", "$-10.09$ [$-14.10$, $-6.01$] (3)"]
+    assert overview[1][1:3] == ["98.50 [96.76, 99.45]", "$-16.82$ [$-21.11$, $-12.48$] (2)"]
 
 
 def test_packages_and_warnings_are_told():
     document = render(full())
     assert document.startswith("% Made by forgetcheck. In the preamble: \\usepackage{booktabs}\n")
-    assert "\\par\\footnotesize naive, linear: the tuned probe stopped early.\n" in document
+    assert "\\par\\footnotesize naive, linear: the tuned probe stopped early; its interval is" in document
     assert "95\\,\\% intervals" in document
 
 

@@ -120,7 +120,7 @@ def test_the_verdict_comes_first_then_the_summary():
     report = full()
     title, verdict, *summary = cells(render(report))[: 2 + len(executive_summary(report))]
     assert title == "forgetcheck"
-    assert verdict.startswith("NOT passed: 5 of 18 demands failed; first: ")
+    assert verdict.startswith("NOT passed: 5 of 23 demands failed; first: ")
     assert summary == executive_summary(report)
 
 
@@ -133,7 +133,7 @@ def test_the_summary_speaks_the_language_asked_for():
 def test_concepts_are_listed_with_what_they_are_taken_for():
     found = cells(render(full()))
     place = found.index("shape / circle")
-    row = found[place - 1 : place + 11]
+    row = found[place - 1 : place + 13]
     assert row[0] == "naive"
     assert row[5:7] == ["50.0", "[+40.4, +59.6]"]
     assert row[-1] == "star 50"
@@ -142,7 +142,7 @@ def test_concepts_are_listed_with_what_they_are_taken_for():
 def test_only_as_many_concepts_as_asked_are_listed():
     report = full()
     assert "shape / circle`" in render(report, "markdown:top=1")
-    assert "animal / cat`" not in render(report, "markdown:top=1")
+    assert "animal / cat` |" not in render(report, "markdown:top=1")
     assert "Concepts that dropped most" not in render(report, "markdown:top=0")
 
 
@@ -160,7 +160,7 @@ def test_too_few_images_to_find_anything_are_said_to_be():
     """Six lost of six would not show that the drop exceeds 60 points."""
     document = render(make_judged(make_answers({"a": (1, 2, 0, 0), "b": (2, 1, 0, 0)}), max_drop=0.6))
     assert "too few images to find any drop 4 times in 5" in document
-    assert "| 60 | none | unsure |" in document
+    assert "| 60 | none | 1 (0) | unsure |" in document
 
 
 def test_what_is_unsure_is_open_where_it_fails_the_policy():
@@ -193,7 +193,7 @@ def test_a_value_is_told_from_the_limit_it_fails():
 def test_a_warning_of_many_questions_names_some_and_counts_the_rest():
     tasks = [make_answers({"a": (3, 0, 0, 0), "b": (3, 0, 0, 0)}, task=f"t{number}") for number in range(4)]
     warnings = render(make_judged(*tasks)).partition("<summary>Warnings")[2]
-    assert "- only 3 samples: an anecdote, not evidence: `t0 / a` (`tuned`, `zero-shot`); " in warnings
+    assert "- only 3 samples: no small drop can be shown: `t0 / a` (`tuned`, `zero-shot`); " in warnings
     assert "; and 3 more\n" in warnings
 
 

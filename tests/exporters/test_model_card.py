@@ -84,10 +84,10 @@ def test_an_unknown_checkpoint_is_refused_with_the_nearest():
 def test_the_page_speaks_of_its_checkpoint_alone():
     page = render(full(), "model-card:checkpoint=ldifs").partition("\n---\n")[2]
     assert "naive" not in page
-    assert "**passed: 5 of 5 demands met.**" in page
+    assert "**passed: 7 of 7 demands met.**" in page
     assert "- base model: `forgetcheck:tiny`\n- battery: `planted`\n- device: `cpu`\n" in page
     failed = render(full()).partition("\n---\n")[2]
-    assert "**NOT passed: 5 of 13 demands failed; " in failed
+    assert "**NOT passed: 5 of 16 demands failed; " in failed
     assert "ldifs" not in failed
 
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
-from forgetcheck.probes.linear import HELD_OUT, STRENGTHS, Linear, held_out
-from forgetcheck.tasks.base import dealt
+from forgetcheck.clip.logistic import accuracy, fit_logistic, fit_path, prepare
+from forgetcheck.probes.linear import PATIENCE, STRENGTHS, Linear
+from forgetcheck.probes.resampling import rounds_left_out
 from forgetcheck.tasks.drawn import Drawn
 
 CLASSES = len(Drawn("size").class_names)
@@ -33,7 +34,7 @@ def make(train, test, dims, spread, seed=0, shared=1.5):
 def sweep(task):
     """Choose C as the probe does, but with scikit-learn's own fits, of which none stops early."""
     rows, labels = task.splits["train"].embeddings.double().numpy(), task.splits["train"].labels.numpy()
-    held = dealt(labels, HELD_OUT)
+    folds = rounds_left_out(task)[0]
 
     def fit(rows, labels, strength):
         with warnings.catch_warnings():
@@ -42,7 +43,8 @@ def sweep(task):
             return found.fit(rows, labels)
 
     scores = [
-        fit(rows[~held], labels[~held], strength).score(rows[held], labels[held]) for strength in STRENGTHS
+        sum(held.sum() * fit(rows[~held], labels[~held], s).score(rows[held], labels[held]) for held in folds)
+        for s in STRENGTHS
     ]
     best = fit(rows, labels, STRENGTHS[int(np.argmax(scores))])
     return best.score(task.splits["test"].embeddings.double().numpy(), task.splits["test"].labels.numpy())
@@ -76,8 +78,59 @@ def test_it_says_how_it_was_reached():
     notes = Linear().answer(model, model).notes
     assert notes["converged"] is True
     assert notes["strength"] in STRENGTHS
-    assert list(notes["held_out_accuracy"]) == [f"{strength:g}" for strength in STRENGTHS]
+    tried = list(notes["held_out_accuracy"])
+    assert tried == [f"{strength:g}" for strength in STRENGTHS[: len(tried)]]
     assert max(notes["held_out_accuracy"].values()) == notes["held_out_accuracy"][f"{notes['strength']:g}"]
+    left = len(tried) - 1 - tried.index(f"{notes['strength']:g}")
+    assert left == PATIENCE or len(tried) == len(STRENGTHS)  # weaker ones were no better
+
+
+def test_cross_validation_is_steadier_than_one_held_out_fifth():
+    """Two models that see the same with other noise: what the choice of the strength alone makes of it."""
+    folds, fifths = [], []
+    for seed in range(12):
+        pair = [make(150, 1500, 48, 0.35, seed=100 * seed + k) for k in range(2)]
+        folds.append(np.diff([right(Linear().answer(t, t), t) for t in pair])[0])
+        fifths.append(np.diff([by_one_fifth(t) for t in pair])[0])
+    assert np.std(folds) < np.std(fifths)
+
+
+def right(said, task):
+    return float(np.mean(said.label == task.splits["test"].labels.numpy()))
+
+
+def by_one_fifth(task):
+    """Answer as if the first fold alone had chosen the strength."""
+    train, test = task.splits["train"], task.splits["test"]
+    lesson = prepare(train.embeddings, train.labels, CLASSES)
+    held = torch.from_numpy(rounds_left_out(task)[0][0])
+    tables = fit_path(lesson.part(~held), STRENGTHS)
+    scores = [accuracy(lesson.part(held), table) for table in tables]
+    fit = fit_logistic(lesson, STRENGTHS[int(np.argmax(scores))])
+    return float((fit.logits(test.embeddings).argmax(dim=1) == test.labels).double().mean())
+
+
+def test_what_other_training_images_would_answer_is_kept():
+    model = make(200, 300, 32, 0.5)
+    said = Linear().answer(model, model)
+    variants = said.variants
+    assert (variants.of, variants.left_out) == ("train", pytest.approx(0.2))
+    assert variants.bits.shape == (20, 38)
+    assert variants.chosen.shape == (100,)
+    assert variants.chosen.max() < len(variants.settings)
+    own = said.label == model.splits["test"].labels.numpy()
+    agree = (variants.right(300) == own).mean()
+    assert 0.85 < agree < 1  # near, and not the same
+    chosen = list(said.notes["held_out_accuracy"]).index(f"{said.notes['strength']:g}")
+    assert (variants.right_by_setting(300)[chosen] == own).mean() > 0.99
+    again = Linear().answer(model, model).variants
+    assert np.array_equal(again.bits, variants.bits)
+    assert np.array_equal(again.chosen, variants.chosen)
+
+
+def test_one_image_of_each_class_can_not_be_left_out():
+    task = make(CLASSES, 100, 64, 0.6, shared=8)
+    assert Linear().answer(task, task).variants is None
 
 
 @pytest.mark.parametrize("shots", [1, 2, 4])
@@ -94,17 +147,3 @@ def test_a_few_images_of_each_class_teach_it_too(shots):
     )
     assert np.mean(said.label == test.labels.numpy()) > best - 0.05
     assert all(np.isfinite(score) for score in said.notes["held_out_accuracy"].values())
-
-
-def test_of_two_to_four_images_the_last_is_held_out():
-    assert held_out(np.array([0, 1, 0, 2, 2, 2, 1, 3])).tolist() == [
-        False,
-        False,
-        True,
-        False,
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert held_out(np.zeros(7, dtype=np.int64)).tolist() == [False] * 4 + [True] + [False] * 2

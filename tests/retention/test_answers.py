@@ -139,7 +139,7 @@ def test_content_keys_tell_apart_type_shape_and_values():
 
 def test_the_manifest_says_what_it_is(folder):
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    assert manifest["schema"] == "forgetcheck/audit@1"
+    assert manifest["schema"] == "forgetcheck/audit@2"
     assert manifest["complete"] is True
 
 
@@ -167,10 +167,10 @@ def test_a_folder_without_its_arrays(folder):
     refused(folder, "incomplete", ARRAYS)
 
 
-@pytest.mark.parametrize("schema", ["forgetcheck/audit@2", None, 1])
+@pytest.mark.parametrize("schema", ["forgetcheck/audit@3", None, 1])
 def test_another_schema(folder, schema):
     edit(folder, schema=schema)
-    refused(folder, repr(schema), "forgetcheck/audit@1")
+    refused(folder, repr(schema), "forgetcheck/audit@2")
 
 
 @pytest.mark.parametrize("complete", [False, None, "yes", 1])

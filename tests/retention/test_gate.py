@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planted import full_audit, full_report, make_answers, make_judged
 
 from forgetcheck.retention.answers import Audit, Unasked
-from forgetcheck.retention.gate import ASKED, Outcome, passed, tally
+from forgetcheck.retention.gate import ASKED, CONCEPTS, Outcome, passed, tally
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 
@@ -19,7 +19,9 @@ THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}
 
 
 def outcomes(report, demand):
-    return [check.outcome for check in report.checks if check.demand == demand]
+    """What came of a demand on whole tasks and on concepts that a rule names."""
+    lost = {(f.retention.subject, f.retention.probe) for f in report.findings if f.watched}
+    return [c.outcome for c in report.checks if c.demand == demand and (c.subject, c.probe) not in lost]
 
 
 def test_every_whole_task_is_a_demand():
@@ -58,7 +60,11 @@ def test_naming_a_target_does_not_excuse_a_checkpoint_that_has_one():
     lost = make_answers(BAD, "a", "colour")
     other = make_answers(GOOD, "b", "colour")
     report = make_judged(own, lost, other, target="colour", max_target_drop=0.5, max_mean_drop=0.01)
-    assert {c.subject for c in report.failures() if c.checkpoint == "a"} == {"colour", "1 task"}
+    assert {c.subject for c in report.failures() if c.checkpoint == "a"} == {
+        "colour",
+        "colour / cat",
+        "1 task",
+    }
 
 
 @pytest.mark.parametrize("policy", [{"max_target_drop": 0.0}, {"target": "shpae"},
@@ -247,7 +253,7 @@ def test_a_limit_on_nothing_fails():
 def test_the_same_weights_always_pass():
     rule = {"match": "*/*", "max_drop": 0.0}
     item = make_answers({"cat": (40, 0, 0, 5), "dog": (9, 0, 0, 1)}, identical=True)
-    report = make_judged(item, max_drop=0, max_mean_drop=0, concepts=[rule])
+    report = make_judged(item, max_drop=0, max_mean_drop=0, concepts=[rule], allow_identical=True)
     assert report.passed
     assert set(tally(report.checks)) == {Outcome.MET}
 
@@ -285,3 +291,126 @@ def test_a_clean_pair_with_many_concepts_hardly_ever_fails():
         )
         failed += not make_judged(item, max_drop=0, concepts=[rule]).passed
     assert failed <= 5  # 60 audits at 2.5 %: more than 5 is one chance in a hundred
+
+
+def test_tasks_at_chance_do_not_dilute_the_mean():
+    """One task that lost five points, beside nine that the base never knew."""
+    known = make_answers({"cat": (900, 60, 10, 30), "dog": (900, 60, 10, 30)}, task="known")
+    unknown = [
+        make_answers({"cat": (200, 50, 50, 200), "dog": (200, 50, 50, 200)}, task=f"unknown {k}")
+        for k in range(9)
+    ]
+    report = make_judged(known, *unknown, max_drop=0.5, max_mean_drop=0.01)
+    (mean,) = report.means
+    assert (mean.tasks, mean.unknown, mean.every) == (1, 9, 10)
+    assert mean.drop == pytest.approx(0.05)
+    assert mean.every_drop == pytest.approx(0.005)
+    assert outcomes(report, "max_mean_drop") == [Outcome.FAILED]
+
+
+def test_the_mean_of_what_was_never_known_is_of_all_of_it():
+    unknown = {"cat": (200, 50, 50, 200), "dog": (200, 50, 50, 200)}
+    report = make_judged(make_answers(unknown), make_answers(unknown, task="b"), max_mean_drop=0.01)
+    assert (report.means[0].tasks, report.means[0].unknown) == (2, 0)
+    assert outcomes(report, "max_mean_drop") == [Outcome.NEVER_KNEW]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(0.05, Outcome.FAILED), (0.14, Outcome.UNSURE), (0.2, Outcome.MET)]
+)
+def test_lost_answers_count_whatever_was_gained_for_them(limit, expected):
+    """150 of 1,000 right answers lost, as many gained: no drop at all."""
+    swap = make_answers({"a": (400, 75, 75, 0), "b": (450, 75, 75, 0)})
+    report = make_judged(swap, max_drop=0.05, max_lost=limit)
+    assert outcomes(report, "max_lost") == [expected]
+    (check,) = [check for check in report.checks if check.demand == "max_lost"]
+    assert check.value == pytest.approx(0.15)
+    assert check.low < 0.15 < check.high
+    assert outcomes(report, "max_drop") == [Outcome.MET]
+
+
+def test_lost_answers_of_a_concept_and_in_clusters():
+    item = make_answers({"a": (400, 75, 75, 0), "b": (450, 75, 75, 0)})
+    rule = {"match": "shape/a", "max_lost": 0.1}
+    report = make_judged(item, max_drop=0.05, concepts=[rule])
+    assert [(c.subject, c.outcome) for c in report.checks if c.demand == "max_lost"] == [
+        ("shape / a", Outcome.FAILED)
+    ]
+    tied = replace(item, groups=np.repeat(np.arange(115), 10).astype(np.int32))
+    narrow, wide = (make_judged(x, max_drop=0.05, max_lost=0.1).checks[1] for x in (item, tied))
+    assert wide.demand == narrow.demand == "max_lost"
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def surer(item, by):
+    """Let the tuned model be as right as before, but surer of it."""
+    return replace(item, tuned=replace(item.tuned, confidence=np.clip(item.tuned.confidence + by, 0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("by", "limit", "expected"),
+    [
+        (0.0, 0.05, Outcome.MET),
+        (0.1, 0.0, Outcome.FAILED),
+        (0.1, 0.2, Outcome.MET),
+        (0.05, 0.049, Outcome.UNSURE),
+    ],
+)
+def test_calibration_is_gated_though_no_answer_changes(by, limit, expected):
+    rng = np.random.default_rng(0)
+    item = make_answers({"cat": (420, 5, 5, 70), "dog": (430, 5, 5, 60)})
+    sure = np.clip(rng.normal(0.85, 0.03, 1000), 0, 0.88).astype(np.float32)
+    item = replace(item, base=replace(item.base, confidence=sure), tuned=replace(item.tuned, confidence=sure))
+    report = make_judged(surer(item, by), max_drop=0.05, max_calibration_error_increase=limit)
+    assert outcomes(report, "max_calibration_error_increase") == [expected]
+    (check,) = [check for check in report.checks if check.demand == "max_calibration_error_increase"]
+    assert check.low <= check.value <= check.high
+
+
+def test_calibration_of_a_trained_probe_is_not_gated():
+    item = surer(make_answers(GOOD, probe="linear"), -0.3)
+    report = make_judged(item, make_answers(GOOD), max_calibration_error_increase=0.01)
+    assert [c.probe for c in report.checks if c.demand == "max_calibration_error_increase"] == ["zero-shot"]
+
+
+def test_a_pair_that_changed_nothing_gets_no_worse_in_calibration():
+    """200 audits of an unchanged pair at a limit of 0: hardly ever called worse."""
+    rng, failed = np.random.default_rng(1), 0
+    for _ in range(200):
+        item = make_answers({"cat": (230, 10, 10, 50), "dog": (240, 10, 10, 40)})
+        sure = [rng.uniform(0.5, 1, 600).astype(np.float32) for _ in range(2)]
+        item = replace(
+            item, base=replace(item.base, confidence=sure[0]), tuned=replace(item.tuned, confidence=sure[1])
+        )
+        report = make_judged(item, max_drop=0.5, max_calibration_error_increase=0)
+        failed += Outcome.FAILED in outcomes(report, "max_calibration_error_increase")
+    assert failed <= 10  # of 2.5 %: more than 10 is one chance in forty
+
+
+def test_concepts_that_none_lost_are_one_demand():
+    report = make_judged(make_answers(GOOD), make_answers(GOOD, probe="linear"))
+    found = [check for check in report.checks if check.demand == CONCEPTS]
+    assert [(c.subject, c.probe, c.outcome) for c in found] == [
+        ("2 concepts", "zero-shot", Outcome.MET),
+        ("2 concepts", "linear", Outcome.MET),
+    ]
+    lost = make_judged(make_answers(BAD))
+    assert CONCEPTS not in {check.demand for check in lost.checks}
+
+
+def test_many_concepts_cost_a_task_a_fifth_of_its_level_and_no_more():
+    few = make_answers({"a": (300, 30, 5, 0), "b": (300, 2, 2, 0)}, task="lost")
+    many = make_answers({str(k): (50, 1, 1, 0) for k in range(400)}, task="many")
+    alone = make_judged(few, gate_concepts=False).findings[0].p_adjusted
+    beside = make_judged(few, many).findings[0].p_adjusted
+    assert beside == pytest.approx(2 * alone / 0.8)  # two tasks
+
+
+def test_a_task_without_rows_of_concepts_is_gated_all_the_same():
+    """As captions of a single kind are: nothing of it is ignored or must be forgotten."""
+    item = make_answers({"plain": (100, 0, 0, 0), "other": (0, 0, 0, 0)}, probe="retrieval:to=text")
+    lost = replace(item.tuned, label=np.repeat([0, 1], 50).astype(np.int32))
+    item = replace(item, tuned=lost, chance=np.array([0.01, 0.01, 0.01]))
+    report = make_judged(item)
+    assert [finding.retention.concept for finding in report.findings] == [None]
+    assert [check.outcome for check in report.checks] == [Outcome.FAILED]

@@ -56,7 +56,11 @@ def test_a_pyproject_without_a_policy_says_which_table_to_write(tmp_path, text):
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
     refused(written(tmp_path, "[policy]\nmax_dorp = 0.1\n"), "policy.max_dorp", "did you mean 'max_drop'?")
-    refused(written(tmp_path, "[policy]\nzzz = 1\n"), "policy.zzz", "known: max_drop, max_mean_drop")
+    refused(
+        written(tmp_path, "[policy]\nzzz = 1\n"),
+        "policy.zzz",
+        "known: max_drop, gate_concepts, max_lost, max_mean_drop",
+    )
 
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path):
@@ -273,9 +277,22 @@ def limit(row, *rules, **policy):
     return found
 
 
-def test_without_a_rule_tasks_are_gated_and_concepts_inform(rows):
+def test_without_a_rule_tasks_are_gated_and_concepts_watched(rows):
     assert limit(rows[0]) == Limit(0.02, gated=True)
-    assert limit(rows[1], max_drop=0.05) == Limit(0.05, gated=False)
+    assert limit(rows[1], max_drop=0.05) == Limit(0.05, gated=False, watched=True)
+    assert limit(replace(rows[1], n=29), max_drop=0.05) == Limit(0.05, gated=False)
+    assert limit(rows[1], gate_concepts=False) == Limit(0.02, gated=False)
+
+
+def test_a_limit_on_lost_answers_stands_beside_one_on_the_drop(rows):
+    drop, lost = {"match": "*/*", "max_drop": 0.1}, {"match": "*/*", "max_lost": 0.2}
+    for rules in ((drop, lost), (lost, drop)):
+        assert limit(rows[1], *rules) == Limit(0.1, gated=True, max_lost=0.2)
+    assert limit(rows[0], max_lost=0.3).max_lost == 0.3
+    assert limit(rows[1], max_lost=0.3).max_lost is None  # of tasks; a rule speaks of concepts
+    off = {"match": "*/*", "ignore": True}
+    assert limit(rows[1], lost, off).max_lost is None
+    assert limit(rows[1], off, lost).max_lost == 0.2
 
 
 def test_of_several_rules_the_last_decides_key_by_key(rows):
@@ -287,7 +304,9 @@ def test_of_several_rules_the_last_decides_key_by_key(rows):
 
 def test_a_concept_with_a_limit_of_its_own_is_gated(rows):
     assert limit(rows[1], {"match": "pets/*", "max_drop": 0.1}) == Limit(0.1, gated=True)
-    assert limit(rows[1], {"match": "pets/*", "weight": 2.0}) == Limit(0.02, gated=False, weight=2.0)
+    assert limit(rows[1], {"match": "pets/*", "weight": 2.0}) == Limit(
+        0.02, gated=False, watched=True, weight=2.0
+    )
 
 
 def test_ignored_is_not_gated_until_a_later_rule_takes_it_back(rows):

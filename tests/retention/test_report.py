@@ -85,7 +85,7 @@ def test_the_record_is_plain_json_with_what_was_measured(answers, judged):
         0.9,
         0.1,
     )
-    assert (cat["concept"], cat["lost"], cat["gained"], cat["gated"]) == ("cat", 10, 0, False)
+    assert (cat["concept"], cat["lost"], cat["gained"], cat["gated"]) == ("cat", 10, 0, True)
     assert (dog["drop"], dog["verdict"], dog["warnings"]) == (0.0, "unsure", [])
 
 

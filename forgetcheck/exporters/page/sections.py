@@ -10,6 +10,7 @@ from forgetcheck.exporters.page.axis import Axis, axis_over
 from forgetcheck.exporters.page.frontier import URGENCY
 from forgetcheck.exporters.page.text import named
 from forgetcheck.retention.answers import Lost
+from forgetcheck.retention.compare import Calibration as Calibrated
 from forgetcheck.retention.gate import Check
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
@@ -91,6 +92,7 @@ class Calibration:
     tasks: int
     base: float
     tuned: float
+    change: float
     worst: Finding  # whose error grew most
 
 
@@ -107,22 +109,22 @@ def calibrations(report: Report) -> list[Calibration]:
             checkpoint,
             probe,
             len(found),
-            fmean(errors(finding)[0] for finding in found),
-            fmean(errors(finding)[1] for finding in found),
+            fmean(errors(finding).base for finding in found),
+            fmean(errors(finding).tuned for finding in found),
+            fmean(errors(finding).change for finding in found),
             max(found, key=growth),
         )
         for (checkpoint, probe), found in groups.items()
     ]
 
 
-def errors(finding: Finding) -> tuple[float, float]:
+def errors(finding: Finding) -> Calibrated:
     assert finding.retention.calibration is not None
     return finding.retention.calibration
 
 
 def growth(finding: Finding) -> float:
-    base, tuned = errors(finding)
-    return tuned - base
+    return errors(finding).change
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from itertools import accumulate
 
 from markupsafe import Markup
 
-from forgetcheck.retention.gate import Check
+from forgetcheck.retention.compare import Calibration
+from forgetcheck.retention.gate import CALIBRATION, OF_ACCURACY, Check
 from forgetcheck.retention.policy import Rule
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.retention.wording import JOINERS, beside, digits, percent, points, printable, unsigned
@@ -20,9 +21,14 @@ DEMANDS = {
     "max_target_drop": "drop of the target at most",
     "min_target_accuracy": "target accuracy at least",
     "must_forget": "forgotten: accuracy at most",
+    "max_lost": "right answers lost at most",
+    CALIBRATION: "calibration error to rise at most",
+    "concepts": "none shown to drop more than",
+    "identical": "to be another than the base",
     "asked": "to be asked",
 }
-OF_ACCURACY = ("min_target_accuracy", "must_forget")  # the demands whose values are accuracies, not drops
+SHARES = (*OF_ACCURACY, "max_lost")  # the demands whose values are shares, not drops
+WIDER = 1.05  # times as wide: less isn't worth a word
 PLENTY = 8  # names in a list
 BRIEF = 44.0  # em
 CELL = 17.0  # em, a little less than the style gives to a cell
@@ -76,6 +82,22 @@ def drop_ends(finding: Finding) -> str:
     return ends(row.low, row.high, decimals(finding))
 
 
+def between(calibration: Calibration, confidence: float) -> str:
+    """Write the interval of a change of the calibration error."""
+    return ends(*calibration.interval(confidence), 1)
+
+
+def among(finding: Finding, level: float) -> str:
+    """Write the p-value that a verdict goes by, and how many questions it allows for."""
+    return f"{probability(finding.p_adjusted, level)} ({finding.tried:,})"
+
+
+def templates(finding: Finding) -> str:
+    """Write from which to which drop single prompt templates come; nothing where there is one."""
+    found = finding.retention.by_template
+    return NONE if found is None else f"{points(found[0])} to {points(found[1])}"
+
+
 def ends(low: float, high: float, decimals: int) -> str:
     return f"[{points(low, decimals)}, {points(high, decimals)}]"
 
@@ -119,6 +141,8 @@ def remarks(finding: Finding) -> Iterator[str]:
         yield "tuned on this"
     if row.concept is None and not finding.gated:
         yield "ignored by the policy"
+    if row.widened >= WIDER:
+        yield f"interval {row.widened:.1f} times as wide for the probe's training images"
     if finding.must_forget:
         yield "must be forgotten"
     if row.identical:
@@ -135,21 +159,21 @@ def check_demand(check: Check) -> str:
 def check_limit(check: Check) -> str:
     if check.limit != check.limit:
         return NONE
-    return f"{100 * check.limit:g} %" if check.demand in OF_ACCURACY else f"{100 * check.limit:g}"
+    return f"{100 * check.limit:g} %" if check.demand in SHARES else f"{100 * check.limit:g}"
 
 
 def check_found(check: Check) -> str:
     if check.value != check.value:
         return NONE
     number = digits(check.limit, check.value, check.low, check.high)
-    return percent(check.value, number) if check.demand in OF_ACCURACY else points(check.value, number)
+    return percent(check.value, number) if check.demand in SHARES else points(check.value, number)
 
 
 def check_ends(check: Check) -> str:
     if check.low != check.low:
         return NONE
     number = digits(check.limit, check.value, check.low, check.high)
-    if check.demand in OF_ACCURACY:
+    if check.demand in SHARES:
         return f"[{unsigned(check.low, number)}, {unsigned(check.high, number)}]"
     return ends(check.low, check.high, number)
 

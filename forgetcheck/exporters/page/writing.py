@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from forgetcheck.exporters.page import text
 from forgetcheck.exporters.page.sections import leaves
+from forgetcheck.retention import wording
 from forgetcheck.retention.wording import percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,6 +26,10 @@ FILTERS = (
         text.tuned,
         text.limit,
         text.smallest,
+        text.between,
+        text.among,
+        text.templates,
+        wording.advised,
     ),
     *(text.confused, text.notes, text.check_demand, text.check_limit, text.check_found, text.check_ends),
     *(text.check_smallest, text.effects, text.probability, points, percent),
