@@ -8,30 +8,32 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from forgetcheck import __version__
-from forgetcheck.cli import (
-    audit,
-    battery,
-    cache,
-    console,
-    convert,
-    demo,
-    doctor,
-    inspecting,
-    listing,
-    policy,
-    report,
-    tune,
-)
+from forgetcheck.cli import console
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer doesn't export it
+COMMANDS = {  # in the order of the help: the module of forgetcheck.cli that holds each, and its name there
+    "demo": ("demo", "demo"),
+    "tune": ("tune", "tune"),
+    "audit": ("audit", "audit"),
+    "inspect": ("inspecting", "inspect"),
+    "report": ("report", "report"),
+    "convert": ("convert", "convert"),
+    "doctor": ("doctor", "doctor"),
+    "policy": ("policy", "app"),
+    "battery": ("battery", "app"),
+    "cache": ("cache", "app"),
+    "list": ("listing", "listing"),
+}
 EPILOG = "Exit codes: 0 done, policy met. 1 the policy failed. 2 could not ask or write. 3 our bug."
 
 app = typer.Typer(
@@ -43,17 +45,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("tune")(tune.tune)
-app.command("audit")(audit.audit)
-app.command("inspect")(inspecting.inspect)
-app.command("report")(report.report)
-app.command("convert")(convert.convert)
-app.command("doctor")(doctor.doctor)
-app.add_typer(policy.app)
-app.add_typer(battery.app)
-app.add_typer(cache.app)
-app.command("list")(listing.listing)
+
+
+def register(words: Sequence[str]) -> None:
+    """Add the command that is asked for; all of them where none is, as for the help."""
+    asked = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    for name in asked:
+        module, attribute = COMMANDS[name]
+        found = getattr(import_module(f"forgetcheck.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found)
+        else:
+            app.command(name)(found)
+
+
+register(sys.argv[1:])
 
 
 def print_version(asked: bool) -> None:
