@@ -134,7 +134,7 @@ def test_one_of_many_needs_more_images_to_be_shown_beyond_its_limit():
     assert check.low > check.limit  # alone it would be shown
     assert check.advice.samples > check.n
     said = executive_summary(report)
-    assert any("about 3,100 test images for each would tell" in line for line in said)
+    assert any("test images for each would tell" in line for line in said)
     assert "no demand failed, but" in said[1]
 
 
