@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -426,6 +427,19 @@ def concept_checks(findings: Sequence[Finding]) -> Iterator[Check]:
             yield Check(CONCEPTS, checkpoint, subject, probe, outcome, limit=limit, tried=found[0].tried)
 
 
+def check_of(row: Retention, adjusted: Adjusted, **said: Any) -> Check:
+    """Return what is said of a row as a demand that is part of a family."""
+    return Check(
+        checkpoint=row.checkpoint,
+        subject=row.subject,
+        probe=row.probe,
+        p_adjusted=adjusted.p,
+        tried=adjusted.tried,
+        n=row.n,
+        **said,
+    )
+
+
 def lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy) -> Check:
     low, high = (0.0, 0.0) if row.identical else row.lost_interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, high <= limit)
@@ -433,19 +447,15 @@ def lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy)
         found = Outcome.UNSURE if adjusted.p < policy.level else Outcome.NEVER_KNEW
     unsure = found is Outcome.UNSURE and not never_knew(row, policy)
     each = adjusted.level(policy.level)
-    return Check(
+    return check_of(
+        row,
+        adjusted,
         demand="max_lost",
-        checkpoint=row.checkpoint,
-        subject=row.subject,
-        probe=row.probe,
         outcome=found,
         value=row.lost_share,
         low=low,
         high=high,
         limit=limit,
-        p_adjusted=adjusted.p,
-        tried=adjusted.tried,
-        n=row.n,
         advice=of_all(advice_on_accuracy(row.lost_share, row.base_right, limit, each, policy.confidence), row)
         if unsure
         else None,
@@ -467,19 +477,15 @@ def calibration_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Che
     low, high = row.calibration.interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, high <= limit)
     each = adjusted.level(policy.level)
-    return Check(
+    return check_of(
+        row,
+        adjusted,
         demand=CALIBRATION,
-        checkpoint=row.checkpoint,
-        subject=row.subject,
-        probe=row.probe,
         outcome=found,
         value=change,
         low=low,
         high=high,
         limit=limit,
-        p_adjusted=adjusted.p,
-        tried=adjusted.tried,
-        n=row.n,
         advice=advice_on_mean(change, row.calibration.error, row.n, limit, each, policy.level)
         if found is Outcome.UNSURE
         else None,
@@ -527,19 +533,15 @@ def target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
     low, high = row.tuned_interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, low >= limit)
     each = adjusted.level(policy.level)
-    return Check(
+    return check_of(
+        row,
+        adjusted,
         demand="min_target_accuracy",
-        checkpoint=row.checkpoint,
-        subject=row.subject,
-        probe=row.probe,
         outcome=found,
         value=row.tuned,
         low=low,
         high=high,
         limit=limit,
-        p_adjusted=adjusted.p,
-        tried=adjusted.tried,
-        n=row.n,
         advice=advice_on_accuracy(1 - row.tuned, row.n, 1 - limit, each, policy.confidence)
         if found is Outcome.UNSURE
         else None,
