@@ -18,13 +18,13 @@ from forgetcheck.clip.loading import load_encoder, share_towers
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.wording import percent, points
 from forgetcheck.tasks import picks
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable, size
 from forgetcheck.tasks.battery import Battery, Expected, TaskEntry
 from forgetcheck.tasks.likeness import digest_of
 from forgetcheck.tasks.picks import Pick
 from forgetcheck.tasks.writing import battery_text, moved
+from forgetcheck.text import percent, points
 
 PROBES = ("zero-shot", "linear")  # whose error is measured
 PARTS: tuple[SplitName, ...] = ("train", "test")

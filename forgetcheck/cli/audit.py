@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.cli.cache import open_cache
-from forgetcheck.cli.judging import Judging, conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import (
     AllowMismatch,
     As,
@@ -29,16 +27,16 @@ from forgetcheck.cli.options import (
     Top,
     Workers,
 )
-from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import refuse_existing
-from forgetcheck.retention.planning import question
-from forgetcheck.retention.policy import Rule, like
-from forgetcheck.tasks.base import Task
-from forgetcheck.tasks.battery import Battery, read_battery
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what follows takes half a second to import, which the help doesn't wait for
     from forgetcheck.candidates import Outlook
+    from forgetcheck.cli.judging import Judging
+    from forgetcheck.clip.feature_cache import FeatureCache
+    from forgetcheck.retention.policy import Rule
+    from forgetcheck.tasks.base import Task
+    from forgetcheck.tasks.battery import Battery
 
 HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
 NAMED = 8  # tasks of a battery that a refusal names
@@ -72,6 +70,10 @@ def audit(
     top: Top = 10,
 ) -> None:
     """Ask base and tuned checkpoints the same questions, keep the answers and judge them."""
+    from forgetcheck.cli.cache import open_cache
+    from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
+    from forgetcheck.tasks.battery import read_battery
+
     judging = prepare(policy, exporters or [], None, language, top, quiet)
     refuse_homeless(judging)
     refuse_inputs(judging, out)
@@ -106,12 +108,12 @@ def audit(
         conclude(answers, judging, tabled=True)
 
 
-def refuse_homeless(judging: Judging) -> None:
+def refuse_homeless(judging: "Judging") -> None:
     if any(document.path is None for document in judging.documents):
         raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
 
 
-def refuse_unknown_checkpoint(judging: Judging, names: Sequence[str]) -> None:
+def refuse_unknown_checkpoint(judging: "Judging", names: Sequence[str]) -> None:
     """A document about one checkpoint, such as a model card, must name one that is there."""
     for document in judging.documents:
         asked = getattr(document.exporter, "checkpoint", "")
@@ -120,9 +122,11 @@ def refuse_unknown_checkpoint(judging: Judging, names: Sequence[str]) -> None:
 
 
 def refuse_blind_policy(
-    judging: Judging, battery: Battery, probes: Sequence[str], outlook: "Outlook"
+    judging: "Judging", battery: "Battery", probes: Sequence[str], outlook: "Outlook"
 ) -> None:
     """A limit on nothing, or a target that isn't asked about, fails the gate: refuse it before the work."""
+    from forgetcheck.retention.policy import like
+
     policy, names = judging.policy, list(battery.tasks)
     known = f"the battery has {', '.join(names[:NAMED])}{' ...' if len(names) > NAMED else ''}"
     if policy.target is not None and not outlook.told and not any(map(policy.names_target, names)):
@@ -144,8 +148,8 @@ def refuse_blind_policy(
 
 
 def foreseen(
-    battery: Battery, probes: Sequence[str], outlook: "Outlook"
-) -> Iterator[tuple[str, Task, Sequence[str]]]:
+    battery: "Battery", probes: Sequence[str], outlook: "Outlook"
+) -> Iterator[tuple[str, "Task", Sequence[str]]]:
     """Yield the tasks that will be asked about, each with the probes that may be put to it."""
     for name, task in battery.tasks.items():
         yield name, task, probes
@@ -153,8 +157,11 @@ def foreseen(
         yield target.name, target.task, [HEAD]
 
 
-def may_catch(rule: Rule, name: str, task: Task, probes: Sequence[str]) -> bool:
+def may_catch(rule: "Rule", name: str, task: "Task", probes: Sequence[str]) -> bool:
     """Whether a rule can catch a question about a task or a class of it; if in doubt, it can."""
+    from forgetcheck.retention.planning import question
+    from forgetcheck.retention.policy import like
+
     probe = next((spec for spec in probes if like(rule.probe, spec)), None)
     if probe is None:
         return False
@@ -168,7 +175,7 @@ def may_catch(rule: Rule, name: str, task: Task, probes: Sequence[str]) -> bool:
         return True
 
 
-def say_spared(cache: FeatureCache | None) -> None:
+def say_spared(cache: "FeatureCache | None") -> None:
     if cache is not None and cache.reused:
         made = len(cache.reused) + len(cache.made)
         console.print_note(f"the cache spared {len(cache.reused)} of {made} passes of a model.")

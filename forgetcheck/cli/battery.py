@@ -12,9 +12,7 @@ from forgetcheck.cli import console
 from forgetcheck.cli.options import Device, Model, Quiet, file_path
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_existing_file, write_text
-from forgetcheck.retention.policy import find_policy, read_policy
-from forgetcheck.retention.wording import counted, printable
-from forgetcheck.tasks.picks import TABLE
+from forgetcheck.text import counted, printable
 
 if TYPE_CHECKING:
     from forgetcheck.picking import Picked
@@ -157,6 +155,7 @@ def check(
 ) -> None:
     """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
     from forgetcheck.linting import lint
+    from forgetcheck.retention.policy import find_policy, read_policy
 
     source = policy or find_policy(Path.cwd())
     limits = None if source is None else read_policy(source)
@@ -214,6 +213,7 @@ def pick(
 ) -> None:
     """Write a small representative battery, with the audit error that it costs."""
     from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.tasks.picks import TABLE
 
     tasks = read_battery(battery)
     file = out if out.suffix == ".toml" else out / "battery.toml"

@@ -8,7 +8,7 @@ import typer
 from forgetcheck.cli import console
 from forgetcheck.clip.feature_cache import FeatureCache, cache_folder
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.wording import counted
+from forgetcheck.text import counted
 
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
          "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import silent
-from forgetcheck.retention.wording import printable
+from forgetcheck.text import printable
 
 Callback = Callable[..., None]
 WIDTH = 80  # of a table that goes to a file or a pipe

@@ -8,7 +8,7 @@ import typer
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Model
 from forgetcheck.cli.saving import kind_of, refuse_target
-from forgetcheck.retention.wording import printable
+from forgetcheck.text import printable
 
 LOADING = {  # how to load what was written
     "local-dir": 'load it with open_clip.create_model_and_transforms("local-dir:{out}")',

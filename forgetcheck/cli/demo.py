@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,12 +12,12 @@ from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Overwrite, Quiet, Seed
 from forgetcheck.files import refuse_existing, write_text
-from forgetcheck.retention.answers import write_audit
-from forgetcheck.retention.policy import Policy
-from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.verdict import Finding, Verdict
-from forgetcheck.retention.wording import points
-from forgetcheck.tasks.battery import Battery, read_battery
+from forgetcheck.text import points
+
+if TYPE_CHECKING:
+    from forgetcheck.retention.report import Report
+    from forgetcheck.retention.verdict import Finding
+    from forgetcheck.tasks.battery import Battery
 
 BASE = "forgetcheck:tiny"
 TARGET = "digits"
@@ -54,11 +54,14 @@ def demo(
     console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / AUDIT}`.")
 
 
-def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
+def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
     """Tune with every method on one schedule, audit all of them in one folder, judge."""
     from forgetcheck import auditing, tuning
     from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.clip.run_folder import write_run
+    from forgetcheck.retention.answers import write_audit
+    from forgetcheck.retention.policy import Policy
+    from forgetcheck.retention.report import make_report
 
     base = find_checkpoint(BASE)
     task = tuning.Named(TARGET, catalog.build("tasks", TARGET))
@@ -75,22 +78,24 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> Report:
     return report
 
 
-def others() -> Battery:
+def others() -> "Battery":
     """Return the families of drawn concepts but the one near the target: so every report says one number."""
+    from forgetcheck.tasks.battery import read_battery
+
     drawn = read_battery("drawn")
     tasks = {name: task for name, task in drawn.tasks.items() if name != NEAR_TARGET}
     entries = {name: entry for name, entry in drawn.entries.items() if name in tasks}
     return replace(drawn, name=f"{drawn.name} without {NEAR_TARGET}", tasks=tasks, entries=entries)
 
 
-def facts(report: Report, checkpoint: str) -> dict[str, Any]:
+def facts(report: "Report", checkpoint: str) -> dict[str, Any]:
     """Return target accuracy before and after, and the mean drop of the other concepts per probe."""
     head = next(f.retention for f in report.tasks(checkpoint) if f.retention.probe == "head")
     drops = {mean.probe: mean.drop for mean in report.means_of(checkpoint) if not mean.of_target}
     return {"before": head.base, "after": head.tuned, **drops}
 
 
-def method_table(report: Report) -> Table:
+def method_table(report: "Report") -> Table:
     families = next(mean.tasks for mean in report.means if not mean.of_target)
     table = Table(
         title=f"accuracy on {TARGET} before and after tuning on it; mean drop over {families} families\n"
@@ -113,8 +118,10 @@ def method_table(report: Report) -> Table:
     return table
 
 
-def lost_concepts(report: Report, checkpoint: str) -> list[Finding]:
+def lost_concepts(report: "Report", checkpoint: str) -> list["Finding"]:
     """Return the concepts that zero-shot shows to be forgotten, worst first."""
+    from forgetcheck.retention.verdict import Verdict
+
     return [
         finding
         for finding in report.worst_concepts(checkpoint, len(report.findings))
@@ -122,7 +129,7 @@ def lost_concepts(report: Report, checkpoint: str) -> list[Finding]:
     ]
 
 
-def conclusion(report: Report) -> str:
+def conclusion(report: "Report") -> str:
     """Say in two sentences what was seen, from the numbers alone."""
     plain, kept = (facts(report, name) for name in METHODS)
     first = (

@@ -8,10 +8,8 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import BatterySpec, Device, Model, Quiet
-from forgetcheck.cli.tables import titled
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.wording import printable
-from forgetcheck.tasks.battery import read_battery
+from forgetcheck.text import printable
 
 if TYPE_CHECKING:
     from forgetcheck.examining import Diagnosis, Examination
@@ -36,6 +34,8 @@ def doctor(
     quiet: Quiet = False,
 ) -> None:
     """Examine whether what forgetcheck measures on a checkpoint can be trusted on this machine."""
+    from forgetcheck.tasks.battery import read_battery
+
     tasks = read_battery(battery)
 
     from forgetcheck.clip.finding import find_checkpoint
@@ -66,6 +66,8 @@ def conclude(examined: "Examination") -> None:
 
 
 def diagnosis_table(examined: "Examination") -> Table:
+    from forgetcheck.cli.tables import titled
+
     title = f"{examined.checkpoint} on {examined.device}: can what forgetcheck measures be trusted here?"
     table = titled(title)
     table.add_column("check", no_wrap=True)

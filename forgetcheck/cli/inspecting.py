@@ -10,7 +10,7 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Model, Quiet
-from forgetcheck.retention.wording import printable
+from forgetcheck.text import printable
 
 if TYPE_CHECKING:
     from forgetcheck.clip.passport import Passport

@@ -15,7 +15,8 @@ from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.policy import Policy, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import printable, sentence
+from forgetcheck.retention.wording import sentence
+from forgetcheck.text import printable
 
 
 @dataclass(frozen=True)

@@ -11,55 +11,77 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
 from forgetcheck import __version__
 from forgetcheck.cli import console
+from forgetcheck.cli.start import broken_import, refuse
 from forgetcheck.errors import ForgetcheckError
 
 OUR_BUG = 3
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer doesn't export it
-COMMANDS = {  # in the order of the help: the module of forgetcheck.cli that holds each, and its name there
-    "demo": ("demo", "demo"),
-    "tune": ("tune", "tune"),
-    "audit": ("audit", "audit"),
-    "inspect": ("inspecting", "inspect"),
-    "report": ("report", "report"),
-    "convert": ("convert", "convert"),
-    "doctor": ("doctor", "doctor"),
-    "policy": ("policy", "app"),
-    "battery": ("battery", "app"),
-    "cache": ("cache", "app"),
-    "list": ("listing", "listing"),
+COMPLETION = "_FORGETCHECK_COMPLETE"  # set by the shell that wants to know what a half-typed line may become
+
+
+class Command(NamedTuple):
+    """A command that is imported when it is asked for; the help of the program needs only its summary."""
+
+    module: str  # of forgetcheck.cli
+    name: str  # of the function or typer.Typer there
+    summary: str
+
+
+COMMANDS = {  # in the order of the help
+    "demo": Command("demo", "demo", "See a tiny CLIP forget, and a cure, in a minute."),
+    "tune": Command("tune", "tune", "Fine-tune a checkpoint, staying near the base."),
+    "audit": Command("audit", "audit", "Measure what fine-tuned checkpoints forgot."),
+    "inspect": Command("inspecting", "inspect", "Say what a checkpoint is, or where two differ."),
+    "report": Command("report", "report", "Judge a saved audit, print or export it."),
+    "convert": Command("convert", "convert", "Write a checkpoint as open_clip loads it."),
+    "doctor": Command("doctor", "doctor", "Check that measurements here can be trusted."),
+    "policy": Command("policy", "app", "Write a policy, and see what one says."),
+    "battery": Command("battery", "app", "Show, check, write or pick what is asked."),
+    "cache": Command("cache", "app", "See and empty the cache of features."),
+    "list": Command("listing", "listing", "List methods, probes, tasks and exporters."),
 }
 EPILOG = "Exit codes: 0 done, policy met. 1 the policy failed. 2 could not ask or write. 3 our bug."
 
-app = typer.Typer(
-    name="forgetcheck",
-    help="Did fine-tuning cripple your CLIP model? Measure what it forgot, and help it not to.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
+def program(words: Sequence[str]) -> typer.Typer:
+    """Return the program with the command that the words ask for.
 
-def register(words: Sequence[str]) -> None:
-    """Add the command that is asked for; all of them where none is, as for the help."""
+    Where they ask for none, as for the help, every command has its name and summary only; a shell
+    that completes a line gets all of them whole.
+    """
+    app = typer.Typer(
+        name="forgetcheck",
+        help="Did fine-tuning cripple your CLIP model? Measure what it forgot, and help it not to.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
     asked = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    whole = asked is not COMMANDS or COMPLETION in os.environ
     for name in asked:
-        module, attribute = COMMANDS[name]
-        found = getattr(import_module(f"forgetcheck.cli.{module}"), attribute)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found)
+        if whole:
+            register(app, name)
         else:
-            app.command(name)(found)
+            app.command(name, help=COMMANDS[name].summary)(lambda: None)
+    return app
 
 
-register(sys.argv[1:])
+def register(app: typer.Typer, name: str) -> None:
+    command = COMMANDS[name]
+    found = getattr(import_module(f"forgetcheck.cli.{command.module}"), command.name)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found)
+    else:
+        app.command(name)(found)
 
 
 def print_version(asked: bool) -> None:
@@ -68,7 +90,6 @@ def print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool,
@@ -84,7 +105,7 @@ def main() -> NoReturn:
     console.hush_followers()
     signal.signal(signal.SIGTERM, stop)
     try:
-        code = app(standalone_mode=False)
+        code = program(sys.argv[1:])(standalone_mode=False)
     except UsageError as mistake:
         show_usage(mistake)
         raise SystemExit(2) from None
@@ -104,6 +125,8 @@ def main() -> NoReturn:
         # typer itself exits 1 for an aborted prompt; here 1 means "the policy failed" only
         raise SystemExit(2 if leaving.code == 1 else leaving.code) from None
     except Exception as problem:
+        if broken_import(problem):
+            refuse("go on", problem)
         console.print_error(
             f"this is a bug in forgetcheck ({type(problem).__name__}: {problem}); please report it."
         )

@@ -14,7 +14,7 @@ from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.drafting import draft, needed
 from forgetcheck.retention.policy import FILES, Policy, Rule, catches_nothing, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import printable
+from forgetcheck.text import printable
 
 DEFAULT, PYPROJECT = FILES
 SHOWN = 8  # names of what a rule catches

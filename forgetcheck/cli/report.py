@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
 from forgetcheck.cli.options import As, Languages, PolicyFile, Top, file_path
-from forgetcheck.retention.answers import read_audit
 
 
 def report(
@@ -31,6 +29,9 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict line.")] = False,
 ) -> None:
     """Judge a saved audit: tables, or documents with --as; the verdict comes last."""
+    from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
+    from forgetcheck.retention.answers import read_audit
+
     judging = prepare(policy, exporters or [], out, language, top, quiet)
     refuse_inputs(judging, audit)
     conclude(read_audit(audit), judging, tabled=not judging.documents)

@@ -10,7 +10,8 @@ from forgetcheck.cli.console import show
 from forgetcheck.retention.gate import Mean, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding, Verdict
-from forgetcheck.retention.wording import advised, demand, opened, percent, points, printable
+from forgetcheck.retention.wording import advised, demand, opened
+from forgetcheck.text import percent, points, printable
 
 STYLES = {
     Verdict.FORGOT: "bold red",

@@ -84,7 +84,7 @@ def _reached(facts: Mapping[str, Any]) -> str:
     """Say the held-out accuracy, its interval, and where the images are too few to mean much."""
     from forgetcheck.retention.compare import FEW
     from forgetcheck.retention.statistics import share_interval
-    from forgetcheck.retention.wording import counted, percent
+    from forgetcheck.text import counted, percent
 
     accuracy, count = facts["validation_accuracy"], facts["samples"]["validation"]
     low, high = (100 * float(end) for end in share_interval(round(accuracy * count), count, 0.95))

@@ -9,7 +9,8 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Mean
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import MINUS, opened, points, printable
+from forgetcheck.retention.wording import opened
+from forgetcheck.text import MINUS, points, printable
 
 SPECIAL = str.maketrans(
     {

@@ -6,7 +6,7 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import printable
+from forgetcheck.text import printable
 
 
 @dataclass(frozen=True)

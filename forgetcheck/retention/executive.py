@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from forgetcheck.retention.gate import ASKED, CALIBRATION, IDENTICAL, Check, Mean, Outcome, tally
 from forgetcheck.retention.phrases import COMMA, JOIN, MORE, SAID, STOP, Language
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import MINUS, opened, percent, printable
+from forgetcheck.retention.wording import opened
+from forgetcheck.text import MINUS, percent, printable
 
 LINES = 12
 NAMED = 3  # names in a list

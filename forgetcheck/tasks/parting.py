@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.samples import Samples
@@ -76,6 +74,9 @@ def units_of(samples: Samples) -> NDArray[np.int64]:
     )
     if samples.groups is None or not len(samples):
         return equal
+    from scipy.sparse import coo_array  # a third of a second, which most tasks don't need
+    from scipy.sparse.csgraph import connected_components
+
     groups = np.unique(samples.groups, return_inverse=True)[1] + len(numbers)
     nodes = int(groups.max()) + 1
     ties = coo_array((np.ones(len(equal)), (equal, groups)), shape=(nodes, nodes))

@@ -104,8 +104,9 @@ def section():
 
 
 def test_the_help_says_what_is_the_papers_and_where_the_rest_is():
-    from forgetcheck.cli.main import app
+    from forgetcheck.cli.main import program
 
+    app = program(["tune"])
     shown = " ".join(CliRunner().invoke(app, ["tune", "--help"], env={"COLUMNS": "200"}).output.split())
     for text in (shown, " ".join(Schedule.__doc__.split())):
         assert "docs/methods.md lists where the rest differs" in text

@@ -18,7 +18,8 @@ from forgetcheck.retention.answers import Lost
 from forgetcheck.retention.executive import executive_summary, main_mean
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import percent, points, sentence, unsigned
+from forgetcheck.retention.wording import sentence
+from forgetcheck.text import percent, points, unsigned
 
 NAMES = (
     "<script>alert(1)</script>",

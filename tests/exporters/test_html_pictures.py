@@ -14,7 +14,7 @@ from forgetcheck.exporters.page import dumbbell, frontier, heat, sections, text
 from forgetcheck.exporters.page.axis import axis_over
 from forgetcheck.retention.answers import Lost
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.retention.wording import JOINERS
+from forgetcheck.text import JOINERS
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from forgetcheck import catalog
 from forgetcheck.exporters import markup
 from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.gate import Outcome
-from forgetcheck.retention.wording import points, printable
+from forgetcheck.text import points, printable
 
 LIMIT = 65_536  # characters of a GitHub comment
 MARKDOWN = ("markdown", "github:part=summary", "model-card")

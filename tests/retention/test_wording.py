@@ -6,7 +6,8 @@ import pytest
 from planted import full_report, make_answers, make_judged
 
 from forgetcheck.retention.gate import Outcome
-from forgetcheck.retention.wording import beside, counted, demand, percent, points, sentence
+from forgetcheck.retention.wording import demand, sentence
+from forgetcheck.text import beside, counted, percent, points
 
 GOOD = {"cat": (499, 1, 0, 0), "dog": (500, 0, 0, 0)}
 THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}

@@ -9,7 +9,7 @@ from forgetcheck.retention.executive import main_mean
 from forgetcheck.retention.gate import Mean, Outcome, tally
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import percent, points
+from forgetcheck.text import percent, points
 
 SIZE = (640.0, 380.0)
 ACROSS = (64.0, 616.0)  # left and right end of the plot

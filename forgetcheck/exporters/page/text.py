@@ -11,7 +11,7 @@ from forgetcheck.retention.compare import Calibration
 from forgetcheck.retention.gate import CALIBRATION, OF_ACCURACY, Check
 from forgetcheck.retention.policy import Rule
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import JOINERS, beside, digits, percent, points, printable, unsigned
+from forgetcheck.text import JOINERS, beside, digits, percent, points, printable, unsigned
 
 NONE = "–"  # nothing to say in a cell
 DIGITS = 3  # of a p-value, at least

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from forgetcheck.exporters.page import text
 from forgetcheck.exporters.page.sections import leaves
 from forgetcheck.retention import wording
-from forgetcheck.retention.wording import percent, points
+from forgetcheck.text import percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
