@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task, work
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
+from forgetcheck.clip.heads import equal_rows
 from forgetcheck.clip.loading import choose_device
 from forgetcheck.clip.sharding import follow
 from forgetcheck.errors import CannotAsk
@@ -31,8 +33,9 @@ from forgetcheck.probes.base import Probe, Question
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
-from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 from forgetcheck.tasks.battery import Battery, summary
+from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
     "zero-shot",
@@ -155,8 +158,27 @@ class Job:
 
     @property
     def probes(self) -> Mapping[str, Probe]:
-        """Those that can be put to images with such labels."""
-        return {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
+        """Those that can be put to images with such labels, in the parts that there are."""
+        fit = {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
+        here = {spec: probe for spec, probe in fit.items() if not self.without(probe)}
+        return here or fit  # if none is left, the reason is what has to be told
+
+    def without(self, probe: Probe) -> list[SplitName]:
+        """Name the parts that a probe needs and the task doesn't have."""
+        return [part for part in probe.parts if part in self.missing]
+
+    @cached_property
+    def missing(self) -> tuple[SplitName, ...]:
+        return ("train",) if lacks(self.task, "train") else ()
+
+    @property
+    def left(self) -> list[str]:
+        """Say which probes aren't put to it for want of a part; a reader must not miss them."""
+        return [
+            f"not asked: {spec}, because the task has no {' or '.join(self.without(probe))} images"
+            for spec, probe in self.every.items()
+            if probe.asks(self.task) and spec not in self.probes
+        ]
 
     @property
     def parts(self) -> tuple[SplitName, ...]:
@@ -260,6 +282,12 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             tuned=answered,
             groups=tied(tests[spec].groups, question.places),
             chance=question.chance,
+            warnings=(
+                *job.left,
+                *passed_over(anchor),
+                *mislabelled(anchor),
+                *(indistinct(anchor) if probe.prompted else ()),
+            ),
         )
         found += [ask(asked, probe, anchor, candidate, task) for candidate, task in able]
     return Asked(job.name, tests, found)
@@ -305,6 +333,7 @@ def ask(
         identical=probe.identical(seen, base) and not candidate.mismatch,
         target=is_target(candidate, base.task),
         warnings=(
+            *asked.warnings,
             *candidate.warnings,
             *left_out(base),
             *cut_short((base, seen)),
@@ -316,6 +345,42 @@ def ask(
 
 def left_out(seen: EncodedTask) -> list[str]:
     return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
+
+
+def passed_over(seen: EncodedTask) -> list[str]:
+    return [f"left out: {text}" for text in seen.task.left_out]
+
+
+def mislabelled(seen: EncodedTask) -> list[str]:
+    """Say what is odd about the labels of a task: their names, and equal images under two of them."""
+    if seen.task.labelled_by != "class":
+        return []
+    parts = {name: part.labels.numpy() for name, part in seen.splits.items()}
+    told = [*doubtful_names(seen.task.class_names), *doubtful_labels(seen.task.class_names, parts.values())]
+    for name, part in seen.splits.items():
+        labels = part.labels.numpy()
+        twice = [(i, j) for i, j in equal_rows(part.embeddings.numpy()) if labels[i] != labels[j]]
+        if twice:
+            names = seen.task.class_names
+            i, j = twice[0]
+            told.append(
+                f"{len(twice):,} {name} images are equal to another with another label, such as one of "
+                f"'{names[labels[i]]}' and one of '{names[labels[j]]}': whatever is answered, one is wrong"
+            )
+    return [f"labels: {text}" for text in told]
+
+
+def indistinct(seen: EncodedTask) -> list[str]:
+    """Name classes whose prompts are one and the same to the text tower: cut alike, or but for case."""
+    names = seen.task.class_names
+    pairs = equal_rows(seen.prompts.numpy())
+    if not pairs:
+        return []
+    i, j = pairs[0]
+    return [
+        f"{len(pairs):,} class names read the same as another to the model, such as '{names[i]}' and "
+        f"'{names[j]}': the first of them always wins; name them apart"
+    ]
 
 
 def cut_short(models: Sequence[EncodedTask]) -> list[str]:

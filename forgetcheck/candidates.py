@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.battery import Battery
+from forgetcheck.tasks.places import same_data, settled
 
 MODEL = "--model NAME"
 NAMED = 8  # tasks of a battery that a refusal names
@@ -205,16 +207,31 @@ def target_of(checkpoint: Checkpoint) -> Task | None:
     source = source_of(checkpoint)
     if not source:
         return None
-    task: Task = catalog.build("tasks", source)
-    recorded = checkpoint.run.get("task", {}).get("class_names", list(task.class_names))
-    if recorded != list(task.class_names):  # the rows of the head would be other classes
+    task = recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")))
+    try:
+        names = list(task.class_names)
+    except CannotAsk:  # its data isn't here, which is told when its head is asked
+        return task
+    if checkpoint.run.get("task", {}).get("class_names", names) != names:  # the head has rows for others
         raise CannotAsk(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
     return task
 
 
+def recorded_task(source: str, folder: str) -> Task:
+    """Return the task of a run, whose paths begin where it was tuned unless the data lies here as well."""
+    here: Task = catalog.build("tasks", source)
+    there: Task = catalog.build("tasks", source, partial(settled, source=source, folder=Path(folder)))
+    if not folder or here == there:
+        return here
+    try:
+        return here if here.class_names else there
+    except CannotAsk:
+        return there
+
+
 def is_target(candidate: Candidate, task: Task) -> bool:
     """Whether a task has the images and labels that a checkpoint was tuned on, however it is worded."""
-    return candidate.target is not None and candidate.target.origin == task.origin
+    return candidate.target is not None and same_data(candidate.target, task)
 
 
 def find_target(text: str, battery: Battery) -> Target | None:
@@ -231,7 +248,7 @@ def find_target(text: str, battery: Battery) -> Target | None:
 
 def refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> None:
     """A task that nothing is asked about marks nothing; with `heads`, one of them may be asked about it."""
-    if target is None or heads or any(task.origin == target.task.origin for task in battery.tasks.values()):
+    if target is None or heads or any(same_data(task, target.task) for task in battery.tasks.values()):
         return
     names = list(battery.tasks)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -261,30 +278,34 @@ def foresee(words: Sequence[str], battery: Battery, target: str) -> Outlook:
     named = find_target(target, battery)
     refuse_idle_target(named, battery, named is not None and any(map(may_hold_head, words)))
     recorded = {word: recorded_source(word) for word in words}
-    sources = dict.fromkeys(source for source in recorded.values() if source)
+    known = dict.fromkeys(each for each in recorded.values() if each is not None and each[0])
     return Outlook(
         targets=(
-            *(Target(source, catalog.build("tasks", source)) for source in sources),
+            *(Target(source, recorded_task(source, folder)) for source, folder in known),
             *([named] if named else []),
         ),
-        told=named is not None or "" not in recorded.values(),
+        told=named is not None or all(each is None or each[0] for each in recorded.values()),
         sure=None not in recorded.values(),
     )
 
 
-def recorded_source(word: str) -> str | None:
-    """Return the task that a run folder records, empty for what isn't one; None for what must be fetched."""
+def recorded_source(word: str) -> tuple[str, str] | None:
+    """Return the task that a run folder records and where its paths begin; None for what must be fetched.
+
+    Both are empty for what is no run folder.
+    """
     if word.startswith(HUB):
         return None
     manifest = Path(word.removeprefix(LOCAL)) / RUN_MANIFEST
-    return str(read_run(manifest)["task"]["source"]) if _exists(manifest) else ""
+    task = read_run(manifest)["task"] if _exists(manifest) else {}
+    return str(task.get("source", "")), str(task.get("folder", ""))
 
 
 def may_hold_head(word: str) -> bool:
     """Whether --target may say whose classes the head of a checkpoint has; if in doubt, it may."""
-    source, path = recorded_source(word), Path(word.removeprefix(LOCAL))
-    if source is None or source:
-        return source is None
+    recorded, path = recorded_source(word), Path(word.removeprefix(LOCAL))
+    if recorded is None or recorded[0]:
+        return recorded is None
     if not _exists(path):
         return False
     try:
@@ -367,6 +388,7 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
             **({"base": _small(run["base"])} if "base" in run else {}),
         },
         "lineage": lineage_of(checkpoint, encoder),
+        **encoder.origin.counters,
     }
 
 

@@ -17,6 +17,10 @@ class CannotAsk(ForgetcheckError):
     """The question could not be asked: usage, unreadable or mismatched input, no room to write."""
 
 
+class NoPart(CannotAsk):
+    """A task has no part of this name, as many have no train: what doesn't need it can still be asked."""
+
+
 class PolicyFailed(ForgetcheckError):
     """The audit was complete and the policy was not met. The only cause of exit code 1."""
 

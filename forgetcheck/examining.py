@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetcheck.auditing import audit
+from forgetcheck.auditing import PROBES, audit
 from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.deciding import ARCHITECTURE, BY_FUNCTION, doubt_activation
 from forgetcheck.clip.encoder import Encoder
@@ -23,7 +23,8 @@ from forgetcheck.retention.answers import Answers, Audit
 from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.battery import Battery
 
-PROBES = ("zero-shot", "linear")
+ASKED = tuple(probe for probe in PROBES if "text=base" not in probe)  # the texts of a copy are its own
+MOST = 50  # captions that an image is compared with
 SAMPLES = 256  # images that are computed in several ways
 BATCH = 64
 HALVES = (torch.bfloat16, torch.float16)
@@ -70,7 +71,7 @@ def examine(
     """
     # a run's own head would be compared with its prompts, and its activation is examined apart
     copy = replace(checkpoint, run={}, head=None, inferred={**checkpoint.inferred, ARCHITECTURE: BY_FUNCTION})
-    itself = examine_itself(audit(copy, [copy], battery, PROBES, device, progress))
+    itself = examine_itself(audit(copy, [copy], battery, ASKED, device, progress))
     encoder = load_encoder(checkpoint, device)
     drawn = draw(encoder, battery, samples)
     usual = look(encoder, drawn, progress, f"{BATCH} at a time")
@@ -128,20 +129,37 @@ def drop(item: Answers) -> float:
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the images of a task may be called: its classes in its templates, or captions as they are."""
+
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> "Words":
+        captions = task.split("test").captions
+        return (
+            cls(task.class_names, task.templates)
+            if captions is None
+            else cls(captions.distinct[:MOST], ("{}",))
+        )
+
+
+@dataclass(frozen=True)
 class Drawn:
     """Some test images of every task, prepared for one model."""
 
     images: Tensor  # (n, 3, h, w), task after task
-    tasks: tuple[tuple[Task, int], ...]  # each with how many of the images are its own
+    tasks: tuple[tuple[Words, int], ...]  # each with how many of the images are its own
 
     @property
     def prompts(self) -> list[str]:
         """Every prompt of zero-shot, once."""
         filled = (
             template.replace("{}", name)
-            for task, _ in self.tasks
-            for name in task.class_names
-            for template in task.templates
+            for words, _ in self.tasks
+            for name in words.class_names
+            for template in words.templates
         )
         return list(dict.fromkeys(filled))
 
@@ -154,7 +172,7 @@ def draw(encoder: Encoder, battery: Battery, samples: int) -> Drawn:
         with suppress(CannotAsk):
             part = draw_from(task, share, encoder)
             images.append(part)
-            tasks.append((task, len(part)))
+            tasks.append((Words.of(task), len(part)))
     drawn = Drawn(torch.cat(images), tuple(tasks)) if images else None
     if drawn is None or len(drawn.images) < 2:
         raise CannotAsk(f"battery '{battery.name}' has too few test images: two are needed to compare.")
@@ -187,7 +205,7 @@ class Look:
 def look(encoder: Encoder, drawn: Drawn, progress: Progress, note: str) -> Look:
     embeddings = see(encoder, drawn.images, BATCH, progress, note)
     prompts = tuple(
-        class_embeddings(encoder, task.class_names, task.templates).cpu() for task, _ in drawn.tasks
+        class_embeddings(encoder, words.class_names, words.templates).cpu() for words, _ in drawn.tasks
     )
     return decide(drawn, embeddings, prompts)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, NoPart
 from forgetcheck.looking import Remark, look_through
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.compare import FEW
@@ -14,7 +14,13 @@ from forgetcheck.retention.planning import Thin, few_images, smallest_drop, thin
 from forgetcheck.retention.policy import Policy
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.battery import Battery, TaskEntry, survey
-from forgetcheck.tasks.mistakes import mistaken_names, mistaken_templates, some
+from forgetcheck.tasks.mistakes import (
+    doubtful_labels,
+    doubtful_names,
+    mistaken_names,
+    mistaken_templates,
+    some,
+)
 from forgetcheck.tasks.naming import FALLBACK
 from forgetcheck.tasks.stated import Stated
 
@@ -58,9 +64,10 @@ def lint(spec: str, policy: Policy | None = None, images: bool = True, progress:
     for name, task in battery.tasks.items():
         found, missing = ask(name, battery.entries[name], task)
         asked.append(found)
-        remarks += [Remark(name, text) for text in missing]
+        remarks += missing
         remarks += look_at_words(found)
         remarks += look_at_numbers(found, policy)
+        remarks += look_at_left(found)
     opened = 0
     if images:
         total = sum(len(split) for each in asked for split in each.splits.values())
@@ -72,19 +79,27 @@ def lint(spec: str, policy: Policy | None = None, images: bool = True, progress:
     return Found(battery, tuple(sorted(unique, key=lambda remark: order.get(remark.task, -1))), opened)
 
 
-def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[str]]:
+def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Remark]]:
     """Get class names and parts of a task; what is in the way is told once."""
-    class_names, splits, missing = None, {}, []
+    class_names, splits = None, {}
+    missing: list[Remark] = []
     try:
         class_names = task.class_names
     except CannotAsk as problem:
-        missing.append(str(problem))
+        missing.append(Remark(name, str(problem)))
     for part in PARTS if task.labelled_by == "class" else PARTS[1:]:  # nothing learns from captions
         try:
             splits[part] = task.split(part)
+        except NoPart as problem:  # without train, only what learns from it can't be asked
+            missing.append(Remark(name, str(problem), grave=part != "train"))
         except CannotAsk as problem:
-            missing.append(str(problem))
+            missing.append(Remark(name, str(problem)))
     return Asked(name, entry, task, class_names, splits), list(dict.fromkeys(missing))
+
+
+def look_at_left(asked: Asked) -> Iterator[Remark]:
+    if asked.class_names is not None:
+        yield from (Remark(asked.name, f"left out: {text}", grave=False) for text in asked.task.left_out)
 
 
 def look_at_words(asked: Asked) -> Iterator[Remark]:
@@ -96,6 +111,9 @@ def look_at_words(asked: Asked) -> Iterator[Remark]:
         return
     if asked.class_names is not None:
         yield from (Remark(name, text) for text in mistaken_names(asked.class_names))
+        labels = [split.labels for split in asked.splits.values()]
+        odd = (*doubtful_names(asked.class_names), *doubtful_labels(asked.class_names, labels))
+        yield from (Remark(name, text, grave=False) for text in odd)
     yield from (Remark(name, text) for text in misordered(asked))
     try:
         templates = asked.task.templates
@@ -113,7 +131,7 @@ def look_at_words(asked: Asked) -> Iterator[Remark]:
 
 def misordered(asked: Asked) -> Iterator[str]:
     """Compare stated class names with those of the source, whose order the labels follow."""
-    if asked.entry.class_names is None or not isinstance(asked.task, Stated):
+    if not isinstance(asked.entry.class_names, list) or not isinstance(asked.task, Stated):
         return
     try:
         theirs = asked.task.source.class_names

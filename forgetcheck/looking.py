@@ -29,6 +29,7 @@ class Seen:
 
     ids: tuple[str, ...]
     looks: tuple[Look, ...]
+    labels: tuple[int, ...]
     unreadable: tuple[str, ...]  # id and reason of the others
 
 
@@ -47,21 +48,24 @@ def look_through(
         before += len(split)
         yield from unreadable(name, part, split, seen[part], task.tolerated)
         yield from replaced(name, part, task, seen[part])
+        if task.labelled_by == "class":
+            yield from contradicted(name, part, task, seen[part])
     if "train" in seen and "test" in seen:
         yield from overlap(name, seen["train"], seen["test"])
 
 
 def see(name: str, split: Split, progress: Progress, before: int, total: int) -> Seen:
-    ids, looks, bad = [], [], []
+    ids, looks, labels, bad = [], [], [], []
     for i, sample in enumerate(split.ids):
         try:
             looks.append(look_at(split.image(i)))
             ids.append(sample)
+            labels.append(int(split.labels[i]))
         except Unreadable as problem:
             bad.append(f"'{sample}' ({problem})")
         if (i + 1) % STEP == 0 or i + 1 == len(split):
             progress("checking", before + i + 1, total, name)
-    return Seen(tuple(ids), tuple(looks), tuple(bad))
+    return Seen(tuple(ids), tuple(looks), tuple(labels), tuple(bad))
 
 
 def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: float) -> Iterator[Remark]:
@@ -72,6 +76,27 @@ def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: 
             f"{len(seen.unreadable)} of {len(split)} {part} images can't be read: {some(seen.unreadable)}; "
             "restore or remove them",
             grave=share > tolerated,
+        )
+
+
+def contradicted(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Remark]:
+    """Name images that are there twice, with two labels: one of them is wrong whatever is answered."""
+    first: dict[str, int] = {}
+    pairs = []
+    for place, look in enumerate(seen.looks):
+        before = first.setdefault(look.pixels, place)
+        if seen.labels[before] != seen.labels[place]:
+            pairs.append((before, place))
+    if pairs:
+        names = task.class_names
+        shown = [
+            f"'{seen.ids[i]}' ({names[seen.labels[i]]}) and '{seen.ids[j]}' ({names[seen.labels[j]]})"
+            for i, j in pairs
+        ]
+        yield Remark(
+            name,
+            f"{len(pairs)} {part} images have the pixels of another with another label: {some(shown)}; give "
+            "each one label, or remove both",
         )
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
 from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
+from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
 NAMED = 5  # classes that a warning names, at most
@@ -149,7 +151,11 @@ def tune(
         history=history,
         facts={
             "base": {"name": checkpoint.name, "digest": base.digests},
-            "task": {"source": task.spec, "class_names": list(task.thing.class_names)},
+            "task": {
+                "source": task.spec,
+                "class_names": list(task.thing.class_names),
+                "folder": str(Path.cwd()),  # where its paths begin
+            },
             "regularizer": {"spec": regularizer.spec, "options": asdict(method)},
             "schedule": asdict(schedule),
             "validation_accuracy": history[-1]["validation_accuracy"],
@@ -167,10 +173,11 @@ def tune(
 
 
 def thin_classes(task: Named) -> tuple[str, ...]:
-    """Say which classes have too few train images to be learned, or to tell how well they were.
+    """Say what is odd about names and labels, and which classes have too few train images.
 
-    Looks at labels only, so that whoever tunes hears of it before step 1. Raises CannotAsk for a task that
-    `tune` refuses. All names are in the facts of the run.
+    Too few to be learned, or to tell how well they were. Looks at labels only, so that whoever tunes hears
+    of it before step 1. Raises CannotAsk for a task that `tune` refuses. All names are in the facts of the
+    run.
     """
     _refuse_captions(task)
     classes = task.thing.class_names
@@ -178,11 +185,15 @@ def thin_classes(task: Named) -> tuple[str, ...]:
         "no_train_images": "no train images to learn from",
         "too_few_to_hold_out": f"fewer than {HELD_OUT} train images, too few to hold one out for accuracy",
     }
-    return tuple(
-        f"{len(names)} of {len(classes)} classes {'has' if len(names) == 1 else 'have'} {what[kind]}: "
-        f"{_some(names)}"
-        for kind, names in _thin(classes, *_hold_out(task)).items()
-        if names
+    return (
+        *(
+            f"{len(names)} of {len(classes)} classes {'has' if len(names) == 1 else 'have'} {what[kind]}: "
+            f"{_some(names)}"
+            for kind, names in _thin(classes, *_hold_out(task)).items()
+            if names
+        ),
+        *doubtful_names(classes),
+        *doubtful_labels(classes, [task.thing.split("train").labels]),
     )
 
 

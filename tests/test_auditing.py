@@ -1,9 +1,11 @@
 """audit(): the truth tests. A model against itself forgets exactly nothing; a scrambled one is caught."""
 
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import sources
 import torch
 from captioned import Told
 from planted import make_answers
@@ -29,6 +31,7 @@ from forgetcheck.retention.verdict import Verdict
 from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.battery import Battery
 from forgetcheck.tasks.drawn import Drawn
+from forgetcheck.tasks.folder import Folder
 
 TINY = find_checkpoint("forgetcheck:tiny")
 SMALL = Battery("small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")})
@@ -540,3 +543,103 @@ def test_captions_of_one_image_count_as_a_cluster_in_the_report(tmp_path):
     assert images.clusters is None
     assert (captions.clusters, captions.n) == (images.n, 2 * images.n)
     assert f"{captions.n} samples in {images.n} clusters" in " ".join(captions.warnings)
+
+
+PHOTOS = {"train": 6, "test": 8}
+
+
+def photos(tmp_path, parts=None, **options):
+    parts = PHOTOS if parts is None else parts
+    sources.folder(tmp_path / "photos", parts, options.pop("names", tuple(sources.COLOURS)))
+    return Battery("photos", {"photos": Folder(str(tmp_path / "photos"), **options)})
+
+
+def warned(found):
+    return {item.probe: item.warnings for item in found.answers}
+
+
+def test_what_needs_no_train_images_is_asked_where_there_are_none(tmp_path):
+    found = audit(TINY, [TINY], photos(tmp_path, {"test": 8}), device="cpu")
+    assert [item.probe for item in found.answers] == ["zero-shot"]
+    assert found.unasked == ()
+    assert warned(found)["zero-shot"] == ("not asked: linear, because the task has no train images",)
+    with pytest.raises(CannotAsk, match="has no train part"):
+        audit(TINY, [TINY], photos(tmp_path, {}), ("linear",), device="cpu")
+
+
+def test_equal_images_under_two_labels_are_told(tmp_path):
+    battery = photos(tmp_path)
+    shutil.copy(tmp_path / "photos/test/red fox/image 0.png", tmp_path / "photos/test/blue_jay/again.png")
+    for told in warned(audit(TINY, [TINY], battery, device="cpu")).values():
+        assert told == (
+            "labels: 1 test images are equal to another with another label, such as one of 'blue jay' and "
+            "one of 'red fox': whatever is answered, one is wrong",
+        )
+
+
+def test_names_that_the_model_reads_alike_are_told(tmp_path):
+    """forgetcheck:tiny reads 16 tokens: what differs after them doesn't differ."""
+    long = "red fox that stands in a very deep wood under a tree by the lake at"
+    battery = photos(tmp_path, names=(f"{long} night", f"{long} dawn", "blue_jay", "BLUE JAY"))
+    told = warned(audit(TINY, [TINY], battery, device="cpu"))
+    assert "labels" not in str(told["linear"])
+    (said,) = told["zero-shot"]
+    assert said.startswith("2 class names read the same as another to the model, such as ")
+
+
+def test_labels_that_no_one_would_defend_are_told(tmp_path):
+    battery = photos(tmp_path, names=("red fox", "nan", "blue_jay"))
+    assert (
+        "labels: 'nan' reads like a missing label"
+        in warned(audit(TINY, [TINY], battery, device="cpu"))["linear"][0]
+    )
+
+
+def photo_run(tmp_path, source, **task):
+    names = list(Folder(str(tmp_path / "photos")).class_names)
+    facts = {
+        "base": {"digest": ""},
+        "task": {"source": source, "class_names": names, **task},
+        "regularizer": {"spec": "ldifs"},
+        "schedule": {"seed": 0},
+    }
+    head = torch.ones(len(names), 128)
+    write_run(tmp_path / "run", Run(TINY.config, load_encoder(TINY, "cpu").weights, head, [], facts))
+    return find_checkpoint(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("spelled", ["relative", "dotted", "linked", "copied"])
+def test_the_target_is_known_however_its_path_is_spelled(tmp_path, monkeypatch, spelled):
+    battery = photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    if spelled == "copied":
+        shutil.copytree(tmp_path / "photos", tmp_path / "copy")
+    path = {"relative": "photos", "dotted": "./x/../photos", "linked": "link", "copied": "copy"}[spelled]
+    (tmp_path / "x").mkdir()
+    found = audit(TINY, [photo_run(tmp_path, f"folder:path={path}")], battery, ("zero-shot",), device="cpu")
+    assert {(item.probe, item.target) for item in found.answers} == {("zero-shot", True), ("head", True)}
+
+
+def test_other_images_of_the_same_names_are_no_target(tmp_path, monkeypatch):
+    battery = photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sources.folder(tmp_path / "others", {"train": 6, "test": 7})
+    found = audit(TINY, [photo_run(tmp_path, "folder:path=others")], battery, ("zero-shot",), device="cpu")
+    assert [item.target for item in found.answers if item.task == "photos"] == [False]
+
+
+def test_a_run_is_audited_from_anywhere(tmp_path, monkeypatch):
+    """Its paths begin where it was tuned; where its data is gone, only its head can't be asked."""
+    battery = photos(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = photo_run(tmp_path, "folder:path=photos", folder=str(tmp_path))
+    found = audit(TINY, [run], battery, ("zero-shot",), device="cpu")
+    assert {(item.probe, item.target) for item in found.answers} == {("zero-shot", True), ("head", True)}
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    found = audit(TINY, [run], SMALL, ("zero-shot",), device="cpu")
+    assert {item.task for item in found.answers} == {"shape", "size"}
+    (unasked,) = found.unasked
+    assert (unasked.task, unasked.probe) == ("folder:path=photos", "head")
+    assert "no folder of images at" in unasked.why

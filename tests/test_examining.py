@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import sources
 import torch
+from captioned import Told
 from conftest import RESNET, TEXT, VIT, make_config, random_encoder
 from PIL import Image
 
@@ -33,6 +35,7 @@ from forgetcheck.examining import (
 from forgetcheck.progress import silent
 from forgetcheck.tasks.base import Split, Task
 from forgetcheck.tasks.battery import Battery
+from forgetcheck.tasks.folder import Folder
 
 BATTERY = Battery(
     "small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")}
@@ -314,7 +317,7 @@ def test_every_task_and_class_has_its_share(vit):
 
 def test_tasks_that_cannot_be_drawn_from_are_left_out(vit):
     some = draw(vit, Battery("few", {"a": Few(0), "b": Few(6), "c": Few(6, broken=True)}), 12)
-    assert [task for task, _ in some.tasks] == [Few(6)]
+    assert [words.class_names for words, _ in some.tasks] == [Few(6).class_names]
     for battery in ({"a": Few(0)}, {"a": Few(1)}, {"a": Few(6, broken=True)}):
         with pytest.raises(CannotAsk, match="battery 'few' has too few test images"):
             draw(vit, Battery("few", battery), 12)
@@ -325,3 +328,13 @@ def test_a_wrong_activation_fails(monkeypatch, vit):
     found = examining.examine_activation(find_checkpoint("forgetcheck:tiny"), vit, BATTERY, silent)
     assert found.passed is False
     assert "configured with GELU" in found.measured
+
+
+def test_captions_are_examined_as_well(tmp_path):
+    """Alone and beside classes; a task without train images is no obstacle either."""
+    sources.folder(tmp_path / "photos", {"test": 8})
+    tasks = {"told": Told(), "swapped": Told(labelled_by="swap"), "photos": Folder(str(tmp_path / "photos"))}
+    for some in ({"told": tasks["told"]}, tasks):
+        examined = examine(find_checkpoint("forgetcheck:tiny"), Battery("b", some), 24, "cpu")
+        assert examined.failed == ()
+        assert "could not be asked" not in examined.diagnoses[0].measured

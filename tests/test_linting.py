@@ -57,6 +57,54 @@ def test_class_names(battery):
     only(lint(battery(class_names=["fox", "", "jay"])), "missing, for label 1")
 
 
+def test_names_by_label(battery, tmp_path):
+    """Whatever their order: a table, and the files that data sets have beside them."""
+    for named in (
+        '{ red_fox = "fox", blue_jay = "jay", "Übersee-Käfer" = "beetle" }',
+        '"names.txt"',
+        '"names.json"',
+    ):
+        (tmp_path / "names.txt").write_text(
+            "red_fox fox, Vulpes vulpes\nÜbersee-Käfer\tbeetle\nblue_jay jay\n"
+        )
+        (tmp_path / "names.json").write_text(
+            '{"blue_jay": "jay",\n "red_fox": "fox", "Übersee-Käfer": "beetle"}'
+        )
+        found = lint(battery(class_names=named), images=False)
+        assert texts(found) == []
+        assert found.battery.tasks["animals"].class_names == ("jay", "fox", "beetle")
+    only(
+        lint(battery(class_names='{ red_fox = "fox", blue_jay = "jay" }')),
+        "no name for the label 'Übersee-Käfer'",
+    )
+    twice = '{ red_fox = "fox", blue_jay = "fox", "Übersee-Käfer" = "beetle" }'
+    only(lint(battery(class_names=twice), images=False), "used twice", "'fox'")
+    (tmp_path / "names.txt").write_text("nothing\n")
+    assert "names no label" in texts(lint(battery(class_names='"names.txt"'), images=False))[0]
+
+
+def test_the_same_picture_under_two_labels(battery, tmp_path):
+    shutil.copy(tmp_path / "data/test/red fox/image 0.png", tmp_path / "data/test/blue_jay/again.png")
+    only(
+        lint(battery()),
+        "1 test images have the pixels of another with another label",
+        "'test/blue_jay/again.png' (blue jay) and 'test/red fox/image 0.png' (red fox)",
+    )
+
+
+def test_names_that_no_one_would_defend_are_told(battery, tmp_path):
+    (tmp_path / "data/test/blue_jay").rename(tmp_path / "data/test/no_label")
+    (tmp_path / "data/train/blue_jay").rename(tmp_path / "data/train/no_label")
+    assert any("reads like a missing label" in text for text in texts(lint(battery()), grave=False))
+
+
+def test_a_task_without_a_train_part_is_a_note(battery, tmp_path):
+    shutil.rmtree(tmp_path / "data" / "train")
+    found = lint(battery())
+    assert texts(found) == []
+    assert any("has no train part" in text for text in texts(found, grave=False))
+
+
 def test_the_order_of_class_names(battery):
     only(
         lint(battery(class_names=["red_fox", "Blue Jay", "Käfer"])),

@@ -25,6 +25,7 @@ from forgetcheck.cli.options import (
     Quiet,
     Target,
     Top,
+    WeightsOf,
     Workers,
 )
 from forgetcheck.errors import CannotAsk, unknown_name
@@ -53,6 +54,7 @@ def audit(
         list[str] | None, typer.Option(help="Ask only this way; repeatable.", show_default="all")
     ] = None,
     model: Model = None,
+    weights: WeightsOf = "",
     target: Target = "",
     allow_mismatch: AllowMismatch = False,
     policy: PolicyFile = None,
@@ -98,7 +100,7 @@ def audit(
                 refuse_blind_policy(judging, tasks, probes, outlook)
                 # from here on images may be shown: to tell which of two activations bare weights have
                 words, shown = [base, *tuned], tuple(tasks.tasks.values())
-                before, *after = find_checkpoints(words, model, shown, progress)
+                before, *after = find_checkpoints(words, model, shown, progress, weights)
                 refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine)

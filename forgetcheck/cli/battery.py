@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Device, Model, Quiet, file_path
+from forgetcheck.cli.options import Device, Model, Quiet, WeightsOf, file_path
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
@@ -207,6 +207,7 @@ def pick(
     train_per_class: TrainPerClass = None,
     method: Method = "herding",
     model: Model = None,
+    weights: WeightsOf = "",
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -226,7 +227,7 @@ def pick(
     from forgetcheck.clip.finding import find_checkpoints
 
     specs = [base] if tuned is None else [base, tuned]
-    before, *after = find_checkpoints(specs, model, tuple(tasks.tasks.values()))
+    before, *after = find_checkpoints(specs, model, tuple(tasks.tasks.values()), weights=weights)
     numbers: dict[SplitName, int] = {"test": per_class}
     if train_per_class is not None:
         numbers["train"] = train_per_class

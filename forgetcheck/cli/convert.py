@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Model
+from forgetcheck.cli.options import Model, WeightsOf
 from forgetcheck.cli.saving import kind_of, refuse_target
 from forgetcheck.text import printable
 
@@ -43,6 +43,7 @@ def convert(
         ),
     ] = None,
     model: Model = None,
+    weights: WeightsOf = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT is now.")] = False,
 ) -> None:
     """Write a checkpoint so that open_clip, torch and safetensors load it.
@@ -55,7 +56,7 @@ def convert(
     from forgetcheck.clip.converting import read_clip
     from forgetcheck.clip.writing import write_clip
 
-    found = read_clip(source, model)
+    found = read_clip(source, model, weights)
     write_clip(out, found.clip, kind, overwrite)
     for note in found.notes:
         console.print_note(note)

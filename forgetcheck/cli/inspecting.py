@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Model, Quiet
+from forgetcheck.cli.options import Model, Quiet, WeightsOf
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def inspect(
         typer.Argument(metavar="OTHER", help="Another, to compare it with.", show_default=False),
     ] = None,
     model: Model = None,
+    weights: WeightsOf = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,7 +45,7 @@ def inspect(
     from forgetcheck.clip.settings import differences
     from forgetcheck.clip.weight_change import compare
 
-    found = look_at([checkpoint] if other is None else [checkpoint, other], model)
+    found = look_at([checkpoint] if other is None else [checkpoint, other], model, weights)
     encoders = []
     with console.progress_shown(quiet) as progress:
         for number, each in enumerate(found):

@@ -30,6 +30,15 @@ Model = Annotated[
     str | None,
     typer.Option(help="Architecture of a bare weights file, as open_clip names it.", show_default=False),
 ]
+WeightsOf = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="NAME",
+        help="Of a file with several sets of weights, the one under this name, such as ema.",
+        show_default=False,
+    ),
+]
 PolicyFile = Annotated[
     Path | None,
     typer.Option(

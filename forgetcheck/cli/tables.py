@@ -48,6 +48,8 @@ def show_report(report: Report, top: int) -> None:
             show(printable(f"warning: {warning}"))
     for line in unmet(report, top):
         show(printable(line))
+    if report.sanity:
+        show(Text(printable(f"{report.sanity}."), style="dim"))
     for remark in report.remarks:
         show(Text(printable(f"!! {opened(remark)}"), style="bold red"))
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.documents import parse_json, reason
 from forgetcheck.errors import CannotAsk, unknown_name
 
@@ -32,6 +33,7 @@ class Checkpoint:
     inferred: Mapping[str, str] = field(default_factory=dict)  # what was not told -> what it follows from
     candidates: tuple[str, ...] = ()  # architectures that fit equally, while it is open which one it is
     undecided: str = ""  # why it is open; empty once it is settled
+    choice: Choice = field(default_factory=Choice)  # of several sets of weights in one file
     text_from: "Checkpoint | None" = None  # whose text tower completes an image tower saved alone
 
 

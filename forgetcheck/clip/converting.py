@@ -36,19 +36,21 @@ class Found:
         return " and ".join(str(kind).removeprefix("torch.") for kind, _ in kinds.most_common())
 
 
-def read_clip(text: str, model: str | None = None) -> Found:
+def read_clip(text: str, model: str | None = None, weights: str = "") -> Found:
     """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model."""
-    checkpoint = find_checkpoint(text, model)
+    checkpoint = find_checkpoint(text, model, weights=weights)
     encoder = load_encoder(checkpoint, "cpu")
     own, path = encoder.model.state_dict(), checkpoint.weights
-    weights = Weights(own, "weights of open_clip") if path is None else read_weights(path)
-    tensors = fitted(checkpoint.name, weights.tensors, own)
+    stored = (
+        Weights(own, "weights of open_clip") if path is None else read_weights(path, choice=checkpoint.choice)
+    )
+    tensors = fitted(checkpoint.name, stored.tensors, own)
     made, notes = earlier(path, digests(tensors))
-    if weights.head is not None or checkpoint.head is not None:
+    if stored.head is not None or checkpoint.head is not None:
         notes = (*notes, "Left out the fine-tuned head: what is written is the CLIP alone.")
-    read = {"name": checkpoint.name, "family": weights.family, "notes": weights.notes}
+    read = {"name": checkpoint.name, "family": stored.family, "notes": stored.notes}
     clip = Clip(checkpoint.config, tensors, {**made, "read": read}, tokenizer=encoder.tokenizer)
-    return Found(clip, weights.family, (*weights.notes, *notes))
+    return Found(clip, stored.family, (*stored.notes, *notes))
 
 
 def fitted(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ class Origin:
     census: Mapping[str, Census] = field(default_factory=dict)  # by tower, in the stored precision
     head: Tensor | None = None  # (c, d) a fine-tuned head found beside the towers
     head_bias: Tensor | None = None  # (c,)
+    counters: Mapping[str, int] = field(default_factory=dict)  # how far training was: epoch, global_step
 
 
 @dataclass

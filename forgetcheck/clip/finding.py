@@ -22,9 +22,10 @@ from forgetcheck.clip.checkpoint import (
     read_json,
 )
 from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US, GUESS, PREPROCESSED
+from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.hub import download
 from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
-from forgetcheck.clip.reading import has_weights, read_metadata, read_weights
+from forgetcheck.clip.reading import ANY, NAMES, has_weights, only_weights, read_metadata, read_weights
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress, silent
@@ -35,7 +36,11 @@ TRANSFORMERS = "config.json"
 
 
 def find_checkpoint(
-    text: str, model: str | None = None, like: Checkpoint | None = None, tasks: Sequence[Task] = ()
+    text: str,
+    model: str | None = None,
+    like: Checkpoint | None = None,
+    tasks: Sequence[Task] = (),
+    weights: str = "",
 ) -> Checkpoint:
     """Work out what `text` names, and of which architecture it is.
 
@@ -43,9 +48,10 @@ def find_checkpoint(
     weights, `local-dir:FOLDER`, `hf-hub:NAME`, or open_clip's `NAME:TAG`. The architecture of bare weights is
     `model` if it is told; else what is recorded with them; else, of all that have their names and shapes,
     that of `like`, the other checkpoint of the pair; else, of two activations, the one that works on the
-    images of `tasks`. Raises CannotAsk when nothing fits, or several do.
+    images of `tasks`. Of a file with several sets of weights the one under `weights` is meant. Raises
+    CannotAsk when nothing fits, or several do.
     """
-    return settled(look(text, model, like), tasks)
+    return settled(look(text, model, like, Choice(weights)), tasks)
 
 
 def find_checkpoints(
@@ -53,23 +59,26 @@ def find_checkpoints(
     model: str | None = None,
     tasks: Sequence[Task] = (),
     progress: Progress = silent,
+    weights: str = "",
 ) -> list[Checkpoint]:
     """Work out the checkpoints of one comparison, the base first.
 
     Bare weights take from the base what they don't say. What the base leaves open, another may tell.
     """
-    return together(texts, model, partial(settled, tasks=tasks, progress=progress))
+    return together(texts, model, partial(settled, tasks=tasks, progress=progress), weights)
 
 
-def look_at(texts: Sequence[str], model: str | None = None) -> list[Checkpoint]:
+def look_at(texts: Sequence[str], model: str | None = None, weights: str = "") -> list[Checkpoint]:
     """Work out several checkpoints as far as it shows; each can be built, maybe in several ways."""
-    return together(texts, model, buildable)
+    return together(texts, model, buildable, weights)
 
 
 def together(
-    texts: Sequence[str], model: str | None, finish: Callable[[Checkpoint], Checkpoint]
+    texts: Sequence[str], model: str | None, finish: Callable[[Checkpoint], Checkpoint], weights: str
 ) -> list[Checkpoint]:
-    found = [point(text, model) for text in texts]
+    # a base that holds one set of weights only was trained by others, who named them otherwise
+    choices = [Choice(weights, required=place > 0 or len(texts) == 1) for place in range(len(texts))]
+    found = [point(text, model, choice) for text, choice in zip(texts, choices, strict=True)]
     base = finish(base_among(found, model))
     return [base, *(finish(identify(each, model, base)) for each in found[1:])]
 
@@ -91,12 +100,14 @@ def is_guess(checkpoint: Checkpoint) -> bool:
     return checkpoint.inferred.get(PREPROCESSED, "").startswith(GUESS)
 
 
-def look(text: str, model: str | None = None, like: Checkpoint | None = None) -> Checkpoint:
+def look(
+    text: str, model: str | None = None, like: Checkpoint | None = None, choice: Choice = ANY
+) -> Checkpoint:
     """Work out what `text` names as far as it shows; what stays open is said in `undecided`."""
-    return identify(point(text, model), model, like)
+    return identify(point(text, model, choice), model, like)
 
 
-def point(text: str, model: str | None) -> Checkpoint | Bare:
+def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Follow a word to what it names."""
     if model is not None:
         architecture(model)  # a name that nothing knows is refused, also where it isn't needed
@@ -107,11 +118,11 @@ def point(text: str, model: str | None) -> Checkpoint | Bare:
         config = read_config(TINY_FOLDER / CONFIG)
         return Checkpoint("tiny", config, TINY_FOLDER / WEIGHTS, inferred={ARCHITECTURE: BY_US})
     if text.startswith(HUB):
-        return folder_checkpoint(download(text.removeprefix(HUB)), model)
+        return folder_checkpoint(download(text.removeprefix(HUB)), model, choice)
     if path.is_dir():
-        return folder_checkpoint(path, model)
+        return folder_checkpoint(path, model, choice)
     if path.exists():
-        return file_checkpoint(path, model)
+        return file_checkpoint(path, model, choice)
     if text.startswith("forgetcheck:"):
         raise unknown_name("embedded checkpoint", text, [TINY], "forgetcheck --help")
     if ":" in text and not text.startswith(LOCAL):
@@ -122,11 +133,11 @@ def point(text: str, model: str | None) -> Checkpoint | Bare:
     )
 
 
-def folder_checkpoint(folder: Path, model: str | None) -> Checkpoint | Bare:
+def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Tell a folder of open_clip, which may be a run folder, from one of transformers."""
     if not (folder / CONFIG).is_file():
         if (folder / TRANSFORMERS).is_file():
-            return bare(folder)
+            return bare(folder, choice)
         raise CannotAsk(
             f"'{folder}' is no run folder: it has no {CONFIG} (nor a {TRANSFORMERS} of transformers); "
             "name a folder of `forgetcheck tune`, or a file."
@@ -138,7 +149,8 @@ def folder_checkpoint(folder: Path, model: str | None) -> Checkpoint | Bare:
     return Checkpoint(
         name=folder.resolve().name,
         config=config,
-        weights=folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder,
+        weights=only_weights(folder) or folder,
+        choice=choice,
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
@@ -159,23 +171,27 @@ def read_run(path: Path) -> dict[str, Any]:
     return run
 
 
-def file_checkpoint(path: Path, model: str | None) -> Checkpoint | Bare:
+def file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Read the config in the header of a safetensors file, or see which weights there are."""
     recorded = read_metadata(path).get(HEADER)
-    if not recorded:
-        return bare(path)
-    where = f"the {HEADER} header of '{path}'"
-    config = checked_config(where, recorded)
+    beside = path.parent / CONFIG
+    if recorded:
+        where = f"the {HEADER} header of '{path}'"
+        config = checked_config(where, recorded)
+    elif path.name in NAMES and beside.is_file() and not path.name.startswith(("model.", "pytorch_model.")):
+        where, config = str(beside), read_config(beside)
+    else:
+        return bare(path, choice)
     refuse_contradiction(where, config, model)
-    return Checkpoint(path.stem, config, path)
+    return Checkpoint(path.stem, config, path, choice=choice)
 
 
-def bare(path: Path) -> Bare:
+def bare(path: Path, choice: Choice) -> Bare:
     """Read weights for their names and shapes; that they are finite is asked when they are loaded."""
-    read = read_weights(path, finite=False)
+    read = read_weights(path, finite=False, choice=choice)
     recorded = None if read.config is None else checked_config(f"'{path}'", json.dumps(read.config))
     shapes = {name: tuple(value.shape) for name, value in read.tensors.items()}
-    return Bare(path, shapes, recorded, read.quick_gelu)
+    return Bare(path, shapes, recorded, read.quick_gelu, choice)
 
 
 def tagged_checkpoint(text: str, model: str | None) -> Checkpoint:

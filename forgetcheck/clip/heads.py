@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forgetcheck.clip.encoder import Encoder
+
+COARSE = 1000.0  # steps of a grid that an embedding's entries, at most 1, are laid on
+SAME = 1e-5  # entries of equal inputs differ by less
 
 
 class Head(nn.Module):
@@ -45,6 +50,24 @@ def class_embeddings(encoder: Encoder, class_names: Sequence[str], templates: Se
 def prompts_of(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
     """Return every template about every class, class by class."""
     return [template.replace("{}", name) for name in class_names for template in templates]
+
+
+def equal_rows(rows: NDArray[np.float32]) -> list[tuple[int, int]]:  # (n, d)
+    """Return each row that is another one again, up to rounding, with the first that it equals."""
+    if not len(rows):
+        return []
+    first: dict[bytes, int] = {}
+    pairs = []
+    # equal inputs differ by rounding, which moves few entries over the edge of a coarse grid: two grids
+    grids = [np.floor(rows * COARSE + shift).astype(np.int16) for shift in (0.0, 0.5)]
+    for place in range(len(rows)):
+        keys = [bytes([number]) + grid[place].tobytes() for number, grid in enumerate(grids)]
+        known = next((first[key] for key in keys if key in first), None)
+        if known is not None and np.abs(rows[known] - rows[place]).max() < SAME:
+            pairs.append((known, place))
+        else:
+            first.update((key, place) for key in keys if key not in first)
+    return pairs
 
 
 def mean_by_class(rows: Tensor, classes: int) -> Tensor:  # (c * t, d) or (c, t, d) -> (c, d)

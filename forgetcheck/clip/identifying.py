@@ -1,7 +1,7 @@
 """Identify bare weights: of which architecture they are, and from what that is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from forgetcheck.clip.deciding import (
     usual_preprocessing,
 )
 from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.loading import load_encoder, shapes_of
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
@@ -46,6 +47,7 @@ class Bare:
     shapes: Shapes
     recorded: Mapping[str, Any] | None
     quick_gelu: bool | None = None  # whether its activation is QuickGELU, where the file names the class
+    choice: Choice = field(default_factory=Choice)  # of several sets of weights in one file
 
     @property
     def image_alone(self) -> bool:
@@ -54,7 +56,7 @@ class Bare:
     def checkpoint(self, config: Mapping[str, Any], **known: Any) -> Checkpoint:
         """Name it as the user does: a cache may keep the file under a digest."""
         name = self.path.resolve().name if self.path.is_dir() else self.path.stem
-        return Checkpoint(name, config, self.path, **known)
+        return Checkpoint(name, config, self.path, choice=self.choice, **known)
 
     def open(self, why: str) -> Checkpoint:
         """Leave it open what this is; `why` is the whole refusal, should nobody know better."""

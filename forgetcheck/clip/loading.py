@@ -79,7 +79,7 @@ def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
     """Read both towers, the text tower from elsewhere if the checkpoint has none; None behind a tag."""
     if checkpoint.weights is None:
         return None
-    read = read_weights(checkpoint.weights, finite)
+    read = read_weights(checkpoint.weights, finite, checkpoint.choice)
     if checkpoint.text_from is None:
         return read
     note = f"The text tower is that of '{checkpoint.text_from.name}': the file holds an image tower only."
@@ -150,7 +150,9 @@ def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     tensors = scalars_shaped(renamed(read.tensors, own), shapes(own))
     refuse_problems(checkpoint, [*misfits(shapes(own), shapes(tensors)), *not_fractions(own, tensors)])
     model.load_state_dict({**own, **tensors})
-    return Origin(read.family, read.notes, read.doubts, census_of(tensors), read.head, read.head_bias)
+    return Origin(
+        read.family, read.notes, read.doubts, census_of(tensors), read.head, read.head_bias, read.counters
+    )
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:

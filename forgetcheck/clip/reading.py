@@ -1,7 +1,7 @@
 """Read the weights of a checkpoint, whatever saved them, without executing anything in it."""
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +17,17 @@ from forgetcheck.clip.formats.base import (
     shown,
 )
 from forgetcheck.clip.formats.naming import (
+    TOWER,
     drop_constants,
     is_adapter,
     is_constant,
     settle_names,
     strip_prefixes,
+    take_apart,
 )
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
 from forgetcheck.clip.formats.pickled_weights import read_pickled
+from forgetcheck.clip.formats.rivals import TOP, Choice, choose, same_weights
 from forgetcheck.clip.formats.safetensors_files import (
     INDEXES,
     is_safetensors,
@@ -32,6 +35,7 @@ from forgetcheck.clip.formats.safetensors_files import (
     read_index,
     read_safetensors,
 )
+from forgetcheck.clip.formats.transformers_folder import CONFIG as TRANSFORMERS_CONFIG
 from forgetcheck.clip.formats.transformers_folder import convert_folder
 from forgetcheck.errors import CannotAsk
 
@@ -42,28 +46,38 @@ FILES = (  # of a folder, in the order of open_clip
     "open_clip_pytorch_model.bin",
     "pytorch_model.bin",
 )
+NAMES = (*FILES, *INDEXES)
 TRANSFORMERS = ("vision_model.", "text_model.")
 ADAPTER = "adapter_config.json"
 MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
+ANY = Choice()
 GIT_LFS = b"version https://git-lfs"
 
 
-def read_weights(path: Path, finite: bool = True) -> Weights:
+def read_weights(path: Path, finite: bool = True, choice: Choice = ANY) -> Weights:
     """Return what the checkpoint at `path`, a file or a folder, holds under open_clip's names.
 
-    The format is told from the content, not the suffix. Raises CannotAsk for a missing, empty, truncated
-    or foreign file, for code in it, and, unless `finite` is off, for NaN or Inf.
+    The format is told from the content, not the suffix. Where there are several sets of weights that
+    differ, `choice` says which is meant. Raises CannotAsk for a missing, empty, truncated or foreign file,
+    for code in it, for a choice that is open, and, unless `finite` is off, for NaN or Inf.
     """
     if is_folder(path):
-        return read_folder(path, finite)
-    raw = read_file(path, finite)
-    if of_transformers(strip_prefixes(raw.tensors)[0]):
+        return read_folder(path, finite, choice)
+    raw = read_file(path, finite, choice)
+    weights = converted(path, path.parent, raw)
+    return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
+
+
+def converted(path: Path, folder: Path, raw: Raw) -> Weights:
+    """Bring weights to open_clip's names; those of transformers need the config in their folder."""
+    if not of_transformers(strip_prefixes(raw.tensors)[0]):
+        return settled(path, raw)
+    if not (folder / TRANSFORMERS_CONFIG).is_file():
         raise CannotAsk(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
             "the towers are built."
         )
-    weights = settled(path, raw)
-    return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
+    return convert_folder(folder, replace(raw, tensors=strip_prefixes(raw.tensors)[0]))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -75,6 +89,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 def has_weights(folder: Path) -> bool:
     """Tell whether a folder has one of the files that are read."""
     return any((folder / name).exists() for name in (*FILES, *INDEXES))
+
+
+def only_weights(folder: Path) -> Path | None:
+    """Return the file of weights of a folder, None where it has several, or none."""
+    found = [folder / name for name in NAMES if (folder / name).exists()]
+    return found[0] if len(found) == 1 else None
 
 
 def is_folder(path: Path) -> bool:
@@ -93,10 +113,34 @@ def unreachable(path: Path, problem: Exception) -> CannotAsk:
     return CannotAsk(f"no checkpoint at '{path}' ({reason}): check the path.")
 
 
-def read_folder(folder: Path, finite: bool) -> Weights:
+def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
+    """Read the file of weights that a folder has. Of several, all must hold the same."""
     refuse_adapter(folder)
-    raw = read_files(folder, finite)
-    return convert_folder(folder, raw) if of_transformers(raw.tensors) else settled(folder, raw)
+    names = [name for name in (*FILES, *INDEXES) if (folder / name).exists()]
+    if not names:
+        raise CannotAsk(
+            f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}."
+        )
+    first, *others = names
+    weights = converted(folder, folder, read_file(folder / first, finite, choice))
+    for name in others:
+        if not same_weights(weights.tensors, other_weights(folder, name, first, choice)):
+            raise CannotAsk(
+                f"'{folder}' holds different weights in {first} and {name}: name the file that is meant, as "
+                f"'{folder / name}'."
+            )
+        weights = replace(weights, notes=(*weights.notes, f"The same weights are in {name}."))
+    return weights
+
+
+def other_weights(folder: Path, name: str, first: str, choice: Choice) -> dict[str, Tensor]:
+    try:
+        return converted(folder, folder, read_file(folder / name, False, choice)).tensors
+    except CannotAsk as problem:
+        raise CannotAsk(
+            f"'{folder}' holds weights in {first} and in {name}, which can't be compared "
+            f"({str(problem).rstrip('.')}): name the file that is meant, as '{folder / first}'."
+        ) from None
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -112,15 +156,7 @@ def of_transformers(names: Iterable[str]) -> bool:
     return any(name.startswith(TRANSFORMERS) for name in names)
 
 
-def read_files(folder: Path, finite: bool) -> Raw:
-    """Read the file of weights that a folder has, or the parts of an index."""
-    for name in (*FILES, *INDEXES):
-        if (folder / name).exists():
-            return read_file(folder / name, finite)
-    raise CannotAsk(f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}.")
-
-
-def read_file(path: Path, finite: bool) -> Raw:
+def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
     """Read one file, told by its content."""
     refuse_irregular(path)
     with path.open("rb") as file:
@@ -128,33 +164,59 @@ def read_file(path: Path, finite: bool) -> Raw:
     if start == GIT_LFS:
         raise CannotAsk(f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`.")
     if start[:1] == b"{" and not is_safetensors(path):
-        raw = read_parts(path, finite)
+        raw = read_parts(path, finite, choice)
     else:
-        raw = read_one(path)
+        raw = read_one(path, choice)
         refuse_unfit(path, raw.tensors, path.stat().st_size)
         if finite:
             refuse_not_finite(path, raw.tensors)
     adapters = [name for name in raw.tensors if is_adapter(name)]
     if adapters:
         raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}.")
-    return raw
+    return one_model(path, raw, choice)
 
 
-def read_one(path: Path) -> Raw:
+def one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
+    """Take the CLIP out of a model that it is a part of, whatever its names begin with there."""
+    parts = take_apart(raw.tensors)
+    if set(parts.models) <= {""} or (len(parts.models) == 1 and has_tower(settle_names(raw.tensors).tensors)):
+        return raw
+    found = {prefix.rstrip(".") or TOP: parts.models[prefix] for prefix in sorted(parts.models, key=bool)}
+    wanted, equal = choose(path, found, choice if choice.name in found else ANY)
+    notes = [f"Read the weights whose names begin with '{shown(wanted)}.'."] if wanted != TOP else []
+    left = f"Left out what is no part of them: {some(parts.others)}." if parts.others else ""
+    return replace(
+        raw,
+        tensors={**found[wanted], **parts.heads},
+        notes=(*raw.notes, *notes, *filter(None, [equal])),
+        doubts=(*raw.doubts, *filter(None, [left])),
+    )
+
+
+def has_tower(names: Iterable[str]) -> bool:
+    return any(TOWER.match(name) for name in names)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most:,} more" if names[most:] else ""
+    return f"{', '.join(map(shown, names[:most]))}{more}"
+
+
+def read_one(path: Path, choice: Choice) -> Raw:
     """Read one file without what is no weight: an attention mask is infinite by right."""
-    raw = Raw(read_safetensors(path), "safetensors") if is_safetensors(path) else read_pickled(path)
+    raw = Raw(read_safetensors(path), "safetensors") if is_safetensors(path) else read_pickled(path, choice)
     tensors, note = drop_constants(raw.tensors)
     if not tensors:
         raise CannotAsk(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
     return replace(raw, tensors=tensors, notes=(*raw.notes, note) if note else raw.notes)
 
 
-def read_parts(index: Path, finite: bool) -> Raw:
+def read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
     """Read the parts that an index lists; each must hold what the index says."""
     tensors: dict[str, Tensor] = {}
     for part, names in read_index(index).items():
         refuse_irregular(part)
-        found = read_one(part).tensors
+        found = read_one(part, choice).tensors
         missing = [name for name in names if name not in found and not is_constant(name)]
         if missing:
             raise CannotAsk(
@@ -186,6 +248,8 @@ def settled(path: Path, raw: Raw) -> Weights:
         head=named.head,
         head_bias=named.head_bias,
         quick_gelu=raw.quick_gelu,
+        doubts=raw.doubts,
+        counters=raw.counters,
     )
 
 

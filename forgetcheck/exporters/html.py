@@ -38,6 +38,7 @@ class Html(Exporter):
             top=self.top,
             sentence=verdict_in_full(report),
             remarks=[opened(remark) for remark in report.remarks],
+            sanity=report.sanity and opened(report.sanity),
             summary=executive_summary(report, self.language),
             language=self.language,
             plots=figures(report),

@@ -7,6 +7,7 @@ from typing import Any
 from forgetcheck.retention.answers import Audit, Lost, Unasked
 from forgetcheck.retention.compare import Retention, compare
 from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.labels import doubts, fits_of, sanity
 from forgetcheck.retention.older import remark_of_older, told_of_older
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.suspicion import remarks, same_checkpoints
@@ -29,6 +30,7 @@ class Report:
     gallery: tuple[Lost, ...] = ()
     gated: bool = True  # whether somebody gave this policy; else it is the default, and only informs
     remarks: tuple[str, ...] = ()  # what a reader must know before any number: "the same weights", "swapped?"
+    sanity: str = ""  # whether the labels fit the images, in a line
 
     @property
     def passed(self) -> bool:
@@ -105,6 +107,7 @@ def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
     same = same_checkpoints(audit, rows)
     found = judge(rows, policy, audit.unasked, same)
     findings = told_of_older(found.findings, audit, policy)
+    fits = fits_of(audit)
     return Report(
         findings,
         found.means,
@@ -114,7 +117,8 @@ def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
         audit.unasked,
         audit.gallery,
         gated,
-        (*remarks(audit, findings, same), *remark_of_older(findings)),
+        (*doubts(fits), *remarks(audit, findings, same), *remark_of_older(findings)),
+        sanity(fits),
     )
 
 
@@ -154,6 +158,7 @@ def as_record(report: Report) -> dict[str, Any]:
         "passed": report.passed,
         "gated": report.gated,
         "remarks": list(report.remarks),
+        "sanity": report.sanity,
         "policy": report.policy.model_dump(),
         "checks": [check_record(check) for check in report.checks],
         "findings": [finding_record(finding) for finding in report.findings],

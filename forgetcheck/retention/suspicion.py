@@ -7,6 +7,7 @@ from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.verdict import Finding, Verdict
 
+COUNTERS = ("epoch", "global_step", "global_steps", "step", "iteration")  # of training, as files record them
 FEWEST = 2  # tasks that must all rise before anybody is asked
 
 
@@ -46,13 +47,18 @@ def swapped(audit: Audit, name: str, tasks: Sequence[Finding]) -> str:
         return "The base records that it was tuned from the other"
     if tuned_by_us(base) and not tuned_by_us(tuned):
         return "The base records a fine-tuning and the other none"
-    before, after = base.get("epoch"), tuned.get("epoch")
-    if isinstance(before, int) and isinstance(after, int) and before > after:
-        return f"The base records epoch {before}, the other {after}"
     others = [finding for finding in tasks if not finding.retention.target]
+    counter = next((key for key in COUNTERS if counted(base, key) and counted(tuned, key)), None)
+    # a fine-tuning that begins to count anew is no swap: it forgets, where a swapped one seems to learn
+    if counter and base[counter] > tuned[counter] and not any(f.verdict is Verdict.FORGOT for f in others):
+        return f"The base records {counter.replace('_', ' ')} {base[counter]:,}, the other {tuned[counter]:,}"
     if len(others) >= FEWEST and all(finding.verdict is Verdict.GAINED for finding in others):
         return "Every task is answered better than by the base"
     return ""
+
+
+def counted(model: Mapping[str, Any], key: str) -> bool:
+    return type(model.get(key)) is int
 
 
 def facts(audit: Audit, *keys: str) -> Mapping[str, Any]:

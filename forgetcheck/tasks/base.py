@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, NoPart
 from forgetcheck.provenance import digest
 
 SplitName = Literal["train", "test"]
@@ -90,6 +90,11 @@ class Task(ABC):
         """Names that fill the templates, indexed by label."""
 
     @property
+    def raw_names(self) -> tuple[str, ...]:
+        """What the source itself calls its classes, such as the names of folders, in their order."""
+        return self.class_names
+
+    @property
     @abstractmethod
     def templates(self) -> tuple[str, ...]:
         """Prompt templates for zero-shot, each with one `{}`."""
@@ -112,6 +117,11 @@ class Task(ABC):
         return "class"
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """What lies among the data and is not asked about, counted; each half a sentence. Notes as well."""
+        return ()
+
+    @property
     def tolerated(self) -> float:
         """The share of images that may be unreadable before the task can't be asked."""
         return 0.0
@@ -128,6 +138,17 @@ def size(task: Task, name: SplitName) -> int:
         return len(task.split(name))
     except CannotAsk:
         return 0
+
+
+def lacks(task: Task, name: SplitName) -> bool:
+    """Whether a task has no such part at all; what else keeps it from being asked is told when it is."""
+    try:
+        task.split(name)
+    except NoPart:
+        return True
+    except CannotAsk:
+        return False
+    return False
 
 
 def texts(split: Split) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forgetcheck import catalog
 from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.mistakes import mistaken_names, mistaken_templates
 from forgetcheck.tasks.places import settled, unset
@@ -41,7 +42,8 @@ class TaskEntry(BaseModel):
 
     name: Text
     source: Text  # as on the command line: name:option=value
-    class_names: list[str] | None = None  # in place of the source's, in the order of its labels
+    # in place of the source's: in the order of its labels, by label, or the file that has a line for each
+    class_names: list[str] | dict[str, str] | Text | None = None
     templates: list[str] | None = None  # in place of the source's
     samples: Text | None = None  # a table of those that are asked, beside the file
     expected: Expected = Expected()
@@ -169,7 +171,9 @@ def describe(place: int, error: Any) -> Mistake:
 
 def mistaken_words(entry: TaskEntry) -> Iterator[str]:
     if entry.class_names is not None:
-        yield from mistaken_names(entry.class_names) if entry.class_names else ("class_names is empty",)
+        listed = entry.class_names.values() if isinstance(entry.class_names, dict) else entry.class_names
+        if not isinstance(entry.class_names, str):
+            yield from mistaken_names(tuple(listed)) if listed else ("class_names is empty",)
     if entry.templates is not None:
         yield from mistaken_templates(entry.templates)
 
@@ -184,12 +188,19 @@ def build(entry: TaskEntry, folder: Path) -> Task:
     return Stated(
         source,
         entry.name,
-        None if entry.class_names is None else tuple(entry.class_names),
+        tuple(entry.class_names) if isinstance(entry.class_names, list) else None,
         None if entry.templates is None else tuple(entry.templates),
         None if entry.samples is None else folder / entry.samples,
         missing,
         entry.get,
+        names_by_label(entry, folder),
     )
+
+
+def names_by_label(entry: TaskEntry, folder: Path) -> Mapping[str, str] | None:
+    if isinstance(entry.class_names, str):
+        return naming.read_by_label(folder / entry.class_names)
+    return entry.class_names if isinstance(entry.class_names, dict) else None
 
 
 def summary(battery: Battery) -> dict[str, Any]:

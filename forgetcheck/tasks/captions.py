@@ -24,6 +24,7 @@ from forgetcheck.tasks.rows import Columns
 from forgetcheck.tasks.shard_folders import root_of, shards_of
 from forgetcheck.tasks.shards import list_captioned
 
+IMAGE = "path"
 KIND = "caption"  # what captions without a kind are called
 
 
@@ -33,7 +34,7 @@ class Captions(Captioned, Task):
 
     path: str
     root: str = ""  # where the paths begin; the folder of the file if empty
-    image: str = "path"  # the names of the columns of a table
+    image: str = IMAGE  # the names of the columns of a table; in tars, the ending of the image that counts
     caption: str = "caption"
     kind: str = "kind"
     part: str = "split"
@@ -50,7 +51,7 @@ class Captions(Captioned, Task):
     def album(self) -> Album:
         path, where = Path(self.path), f"'{self.path}'"
         if "://" in self.path or path.is_dir():
-            return from_tars(self.path)
+            return from_tars(self.path, "" if self.image == IMAGE else self.image)
         root = Path(self.root) if self.root else path.parent
         columns = Columns(
             {"image": self.image, "caption": self.caption},
@@ -62,8 +63,8 @@ class Captions(Captioned, Task):
         return make_album(where, root, told, KIND, follow=self.links == "follow")
 
 
-def from_tars(path: str) -> Album:
-    samples, told = list_captioned(ASKED, shards_of(root_of(path), ASKED))
+def from_tars(path: str, image: str) -> Album:
+    samples, told = list_captioned(ASKED, shards_of(root_of(path), ASKED), image)
     for name, captions in zip(samples.ids, told, strict=True):
         if not captions:
             raise CannotAsk(f"'{path}': the sample '{name}' has no caption: pack it anew.")

@@ -69,15 +69,16 @@ def label_of(row: Row) -> str:
 def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
     """Return the place of each label in `names`; numbers are places where no name is one."""
     places = {name: place for place, name in enumerate(names)}
-    if by_number and not any(label_of(row) in places for row in rows):
-        places = {str(place): place for place in range(len(names))}
-    for row in rows:
-        if label_of(row) not in places:
+    said = [label_of(row) for row in rows]
+    if by_number and not any(label in places for label in said):
+        places, said = {str(place): place for place in range(len(names))}, [*map(naming.whole, said)]
+    for row, label in zip(rows, said, strict=True):
+        if label not in places:
             raise CannotAsk(
                 f"{row.where} has the label '{label_of(row)}', which is none of the {len(names)} "
                 "classes: correct it, or add it to them."
             )
-    return [places[label_of(row)] for row in rows]
+    return [places[label] for label in said]
 
 
 def make_index(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:

@@ -28,6 +28,24 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
 )
+UNREAD = (  # images as well, which no evaluator of CLIPs reads
+    *(
+        ".heic",
+        ".heif",
+        ".jxl",
+        ".svg",
+        ".psd",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+    ),
+    *(".exr", ".hdr", ".dcm", ".tga", ".eps", ".ico", ".xcf"),
+)
 GIT_LFS = b"version https://git-lfs"
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535

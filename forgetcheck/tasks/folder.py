@@ -1,12 +1,16 @@
 """A folder of images on this machine: one folder per class, or train/<class> and test/<class>.
 
-Class names are the folder names (`golden_retriever` is asked for as "golden retriever"), in sorted order.
-A folder without train and test is split by content hash, so that equal images are always in the same part.
+Class names are the folder names (`golden_retriever` is asked for as "golden retriever"), in sorted order
+(numbers by value). A folder without train and test is split by content hash, so that equal images are always
+in the same part.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -14,11 +18,14 @@ from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task
-from forgetcheck.tasks.decoding import SUFFIXES
+from forgetcheck.tasks.decoding import SUFFIXES, UNREAD
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.walking import Walk, spelling
+
+SMALL = re.compile(r"thumb|preview|resized|small|mini", re.IGNORECASE)  # folders of the same again, smaller
+SAMPLED = 3  # pairs of files that are compared
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
 class Listing:
     """The images of each class folder, by their names relative to the root, and the files that are none."""
 
-    classes: Mapping[str, Sequence[str]]
+    classes: dict[str, list[str]]
     others: Sequence[str]
 
     def samples(self, walk: Walk, folders: Sequence[str]) -> Samples:
@@ -78,14 +85,18 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
     listings = {part: list_images(walk, folder) for part, folder in parts.items()}
     whole = None if parts else list_images(walk, "")
     every = [*listings.values(), *([whole] if whole else [])]
-    folders = sorted({name for listing in every for name in listing.classes}, key=spelling)
+    unify(where, every)
+    refuse_twice(walk, every)
+    folders = naming.in_order((name for listing in every for name in listing.classes), spelling)
     refuse_empty(where, folders, every)
     return Index(
         where,
         naming.checked(where, folders if as_is else naming.humanised(folders)),
         {part: listing.samples(walk, folders) for part, listing in listings.items()},
         whole.samples(walk, folders) if whole else None,
-        (*left_out(walk.folders(), parts), *remarks([path for listing in every for path in listing.others])),
+        left_out(walk.folders(), parts),
+        tuple(passed_over(walk, every)),
+        tuple(folders),
     )
 
 
@@ -95,7 +106,7 @@ def list_images(walk: Walk, below: str) -> Listing:
     others, stray = [], []
     for path in walk.files(below):
         name, slash, _ = path.removeprefix(f"{below}/" if below else "").partition("/")
-        if PurePosixPath(path).suffix.lower() not in SUFFIXES:
+        if PurePosixPath(path).suffix.lower() not in (*SUFFIXES, *UNREAD):
             others.append(path)
         elif slash:
             classes[name].append(path)
@@ -116,9 +127,50 @@ def refuse_empty(where: str, folders: Iterable[str], listings: Sequence[Listing]
         raise CannotAsk(f"{where} has no image of {shown(empty)}: add some, or remove the folder.")
 
 
-def remarks(others: Sequence[str]) -> Iterator[str]:
+def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
+    """Count what is no image, and what was not looked into."""
+    others = [path for listing in listings for path in listing.others]
     if others:
-        yield f"files that are no images were left out: {shown(others)}"
+        images = sum(len(paths) for listing in listings for paths in listing.classes.values())
+        yield f"{len(others):,} of {len(others) + images:,} files, which are no images: {shown(others)}"
+    if walk.hidden:
+        yield f"hidden files and those of the system: {shown(walk.hidden)}"
+
+
+def unify(where: str, listings: Sequence[Listing]) -> None:
+    """Give a class one name in all parts: case and Unicode form depend on the machine that wrote a part."""
+    spelled: dict[str, str] = {}
+    for listing in listings:
+        for name in list(listing.classes):
+            first = spelled.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+            if first != name and first not in listing.classes:
+                listing.classes[first] = listing.classes.pop(name)
+
+
+def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
+    """Refuse a class that holds its images twice, as with thumbnails or a copy beside the originals."""
+    for listing in listings:
+        for name, paths in listing.classes.items():
+            places: dict[str, dict[str, str]] = {}
+            for path in paths:
+                folder, _, file = path.rpartition("/")
+                places.setdefault(folder, {})[PurePosixPath(file).stem] = path
+            for one, other in combinations(places, 2):
+                same = [stem for stem in places[one] if stem in places[other]]
+                if 2 * len(same) > min(len(places[one]), len(places[other])) and is_copy(
+                    walk, [(places[one][stem], places[other][stem]) for stem in same[:SAMPLED]]
+                ):
+                    raise CannotAsk(
+                        f"class '{name}' holds its images twice, in '{walk.root / one}' and "
+                        f"'{walk.root / other}': remove one of the folders."
+                    )
+
+
+def is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether files of one name are one picture: in a folder called like thumbnails, or equal bytes."""
+    if any(SMALL.search(path.rpartition("/")[0].rpartition("/")[2]) for pair in pairs for path in pair):
+        return True
+    return all((walk.root / one).read_bytes() == (walk.root / other).read_bytes() for one, other in pairs)
 
 
 def shown(names: Iterable[str]) -> str:

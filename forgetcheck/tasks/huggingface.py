@@ -16,6 +16,7 @@ import numpy as np
 from huggingface_hub import constants
 
 from forgetcheck.catalog import Share
+from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
@@ -50,26 +51,43 @@ class Huggingface(Indexed, Task):
         where = f"'{self.path}'"
         found = load(self.path, self.config, self.revision)
         parts = choose_parts(where, list(found), self.train, self.test)
-        columns = Columns.of(where, found[next(iter(parts.values()))].features, self.image, self.label)
         tables = {
-            part: Table(where, part, found[name], columns, self.trusted) for part, name in parts.items()
+            part: Table(
+                where,
+                part,
+                found[name],
+                Columns.of(f"{where} {name}", found[name].features, self.image, self.label),
+                self.trusted,
+            )
+            for part, name in parts.items()
         }
-        names = self.names_of(where, columns, list(tables.values()))
+        names = self.names_of(where, list(tables.values()))
         samples = {part: table.samples(names) for part, table in tables.items()}
         shown = naming.humanised(names) if self.names == "humanised" and not self.classes else names
         whole = samples["train"] if set(samples) == {"train"} else None
-        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts))
+        raw = () if self.classes else tuple(names)
+        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts), raw)
 
-    def names_of(self, where: str, columns: "Columns", tables: Sequence["Table"]) -> Sequence[str]:
-        """Return the class names in the order of the labels."""
+    def names_of(self, where: str, tables: Sequence["Table"]) -> Sequence[str]:
+        """Return the class names; each part numbers them as it likes, so they are what counts."""
+        told = [table.columns.names for table in tables]
         if self.classes:
+            if any(names != told[0] for names in told):
+                raise CannotAsk(
+                    f"{where}: its parts number their classes differently, so one classes= can't name both: "
+                    "leave it out."
+                )
             return naming.read_lines(Path(self.classes))
-        if columns.names is not None:
-            return columns.names
-        labels = {label for table in tables for label in table.labels}
+        known = [names for names in told if names is not None]
+        if len(known) == len(told):
+            longest = max(known, key=len)
+            every = list(dict.fromkeys([*longest, *(name for names in known for name in names)]))
+            return naming.in_order(every) if naming.are_numbers(every) else every
+        labels = [label for table in tables for label in table.named]
         if not all(isinstance(label, str) for label in labels):
-            raise CannotAsk(f"{where}: the column '{columns.label}' has no class names: pass classes=FILE.")
-        return sorted(labels)
+            column = tables[0].columns.label
+            raise CannotAsk(f"{where}: the column '{column}' has no class names: pass classes=FILE.")
+        return naming.in_order(labels)
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -140,7 +158,25 @@ class Table:
 
     @cached_property
     def labels(self) -> list[Any]:  # (n,)
-        return list(self.rows.select_columns([self.columns.label])[:][self.columns.label])
+        """The labels as they are stored. Raises CannotAsk where a row has none, or more than one."""
+        found = list(self.rows.select_columns([self.columns.label])[:][self.columns.label])
+        # where one is missing, whole numbers were read as fractions by whoever wrote the table
+        found = [int(label) if isinstance(label, float) and label.is_integer() else label for label in found]
+        for row, label in enumerate(found):
+            if not isinstance(label, str | int):
+                raise CannotAsk(
+                    f"{self.where}: row {row} of {self.part} has the label {label!r}, which is no name or "
+                    "whole number: name another column with label=..., or leave such rows out."
+                )
+        return found
+
+    @cached_property
+    def named(self) -> list[Any]:  # (n,)
+        """The labels by this part's own class names, where it has any; -1 is how `datasets` says none."""
+        names = self.columns.names
+        if names is None:
+            return [naming.tidied(label) if isinstance(label, str) else label for label in self.labels]
+        return [names[label] if 0 <= label < len(names) else label for label in self.labels]
 
     @cached_property
     def images(self) -> Any:
@@ -153,16 +189,18 @@ class Table:
 
     def samples(self, names: Sequence[str]) -> Samples:
         places: dict[Any, int] = {name: place for place, name in enumerate(names)}
-        if not all(label in places for label in self.labels):
+        given = self.named
+        if not all(label in places for label in given):
             places = {place: place for place in range(len(names))}  # numbers, or none of these
-        for row, label in enumerate(self.labels):
+            given = self.labels
+        for row, label in enumerate(given):
             if label not in places:
                 raise CannotAsk(
                     f"{self.where}: row {row} of {self.part} has the label {label!r}, which is none of the "
                     f"{len(names)} classes: name another split with {self.part}=..., or correct it."
                 )
         ids = tuple(f"{self.part}/{row}" for row in range(len(self.labels)))
-        labels = np.array([places[label] for label in self.labels], dtype=np.int64)
+        labels = np.array([places[label] for label in given], dtype=np.int64)
         assert len(self.images) == len(ids)  # made now: what is wrong with the column shows before the work
         return Samples(ids, labels, self.read)
 
@@ -199,7 +237,38 @@ def load(path: str, config: str, revision: str) -> Mapping[str, Any]:
     finally:
         if not shown:
             library.enable_progress_bars()
+    refuse_disagreeing(Path(path))
     return found if isinstance(found, Mapping) else {"train": found}
+
+
+def refuse_disagreeing(folder: Path) -> None:
+    """`datasets` reads all parquet files by the class names of the first: each has its own in its schema."""
+    seen: dict[str, tuple[Path, Any]] = {}
+    for path in sorted(folder.rglob("*.parquet")) if folder.is_dir() else ():
+        for column, names in class_names_in(path).items():
+            first, told = seen.setdefault(column, (path, names))
+            if names != told:
+                raise CannotAsk(
+                    f"'{folder}': '{first.relative_to(folder)}' and '{path.relative_to(folder)}' number the "
+                    f"classes of '{column}' differently, and `datasets` reads both alike: write labels as "
+                    "names, or save the parts together with save_to_disk."
+                )
+
+
+def class_names_in(path: Path) -> dict[str, list[str]]:
+    """Return the class names that a parquet file records, by column."""
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        recorded = (parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
+        features = parse_json(recorded.decode()).get("info", {}).get("features", {})
+        return {
+            column: feature["names"]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and isinstance(feature.get("names"), list)
+        }
+    except (ArrowInvalid, OSError, ValueError, AttributeError):  # damaged files are told by `datasets`
+        return {}
 
 
 def load_library() -> Any:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import NoPart
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.naming import templates_from
 from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out
@@ -24,16 +24,19 @@ class Index:
     parts: Mapping[SplitName, Samples]
     whole: Samples | None = None
     remarks: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()  # what was passed over, counted
+    raw: tuple[str, ...] = ()  # what the source itself calls its classes, if that isn't their names
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.remarks if self.whole is None else (SPLIT_BY_CONTENT, *self.remarks)
+        said = (*self.remarks, *self.left)
+        return said if self.whole is None else (SPLIT_BY_CONTENT, *said)
 
     def split(self, name: SplitName) -> Split:
         if self.whole is not None:
             return self.whole.split().take(np.flatnonzero(self.held if name == "test" else ~self.held))
         if name not in self.parts:
-            raise CannotAsk(f"{self.where} has no {name} part: add one, or leave out what needs it.")
+            raise NoPart(f"{self.where} has no {name} part: add one, or leave out what needs it.")
         return self.parts[name].split()
 
     @cached_property
@@ -56,6 +59,14 @@ class Indexed:
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.index.class_names
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self.index.left
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        return self.index.raw or self.index.class_names
 
     @cached_property
     def templates(self) -> tuple[str, ...]:

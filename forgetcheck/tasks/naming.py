@@ -2,14 +2,16 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from forgetcheck.documents import read_text, reason
+from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 
 FALLBACK = ("a photo of a {}.",)  # where the source has no templates of its own
 LARGEST = 2**24  # bytes of a list of names
+NUMBER = re.compile(r"[+-]?\d+(?:[.]\d*)?")
 NUMBERED = re.compile(r"\d+\.(?=.*\D)")  # as in CUB's 001.Black_footed_Albatross
 
 
@@ -44,12 +46,24 @@ def checked(where: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def in_order(labels: Iterable[str]) -> list[str]:
-    """Sort labels, each once; numbers by value, so that 10 comes after 9."""
+def in_order(labels: Iterable[str], key: Callable[[str], Any] = str) -> list[str]:
+    """Sort labels, each once: numbers by value, so that 10 comes after 9, and texts by `key`."""
     distinct = set(labels)
-    if all(label.isdecimal() for label in distinct):
-        return sorted(distinct, key=lambda label: (int(label), label))
-    return sorted(distinct)
+    if are_numbers(distinct):
+        return sorted(distinct, key=lambda label: (float(label), label))
+    return sorted(distinct, key=key)
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Whether all labels are numbers as people write class numbers: 7, -1, 007, 3.0."""
+    return all(NUMBER.fullmatch(label) for label in labels)
+
+
+def whole(label: str) -> str:
+    """Write a whole number one way: 7 for 07, 7.0 and +7. Anything else stays as it is."""
+    if NUMBER.fullmatch(label) and float(label).is_integer():
+        return str(int(float(label)))
+    return label
 
 
 def has_no_text(name: str) -> bool:
@@ -64,6 +78,44 @@ def read_lines(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
     return tuple(tidied(line) for line in text.rstrip().splitlines())
+
+
+def read_by_label(path: Path) -> dict[str, str]:
+    """Read what labels are called: a JSON object, or a line for each, `n01440764 tench, Tinca tinca`.
+
+    Of several names with commas between them the first counts, as it does for ImageNet.
+    """
+    lines = read_lines(path)
+    if lines and lines[0].startswith("{"):
+        try:
+            pairs = [
+                (label, name) for label, name in parse_json(" ".join(lines)).items() if isinstance(name, str)
+            ]
+        except ValueError as problem:
+            raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+    else:
+        pairs = [
+            (label.rstrip(",:"), name)
+            for label, name in (line.split(" ", 1) for line in lines if " " in line)
+        ]
+    found = {tidied(label): tidied(name.split(",")[0]) for label, name in pairs}
+    if not found:
+        raise CannotAsk(f"'{path}' names no label: write a line for each, the label first and then its name.")
+    return found
+
+
+def by_label(where: str, raw: Sequence[str], told: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of labels by what the source calls them. Raises CannotAsk for one without a name."""
+    spelled = {plain(label): name for label, name in told.items()}
+    missing = [label for label in raw if plain(label) not in spelled]
+    if missing:
+        raise CannotAsk(f"{where}: class_names has no name for the label '{missing[0]}': add it.")
+    return tuple(spelled[plain(label)] for label in raw)
+
+
+def plain(label: str) -> str:
+    """Write a label in the way that all its spellings share: numbers by value, spaces for underscores."""
+    return whole(tidied(label.replace("_", " ")))
 
 
 def read_templates(path: Path) -> tuple[str, ...]:

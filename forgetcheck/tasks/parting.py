@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.samples import Samples
 
 ACCEPTED: Mapping[SplitName, tuple[str, ...]] = {  # the first that is there is meant
-    "train": ("train",),
-    "test": ("test", "val", "valid", "validation"),
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation"),
 }
+SHORT = {"training": "train", "testing": "test", "valid": "val", "validation": "val"}  # that mean the same
 EVERY = tuple(name for names in ACCEPTED.values() for name in names)
 TEST_SHARE = 3  # one in three is test where the source doesn't say
 SPLIT_BY_CONTENT = (
@@ -22,8 +24,16 @@ SPLIT_BY_CONTENT = (
 
 
 def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
-    """Return the name that each part has in the source, where it has one; case doesn't matter."""
-    spelled = {name.casefold(): name for name in found}
+    """Return the name that each part has in the source, where it has one; case doesn't matter.
+
+    Raises CannotAsk where two names mean one part: which is stale can't be known.
+    """
+    spelled: dict[str, str] = {}
+    for name in found:
+        short = SHORT.get(name.casefold(), name.casefold())
+        if spelled.setdefault(short, name) != name:
+            raise CannotAsk(f"'{spelled[short]}' and '{name}' are both called {short}: rename or remove one.")
+    spelled |= {name.casefold(): name for name in spelled.values()}
     chosen = {
         part: next((spelled[name] for name in accepted if name in spelled), None)
         for part, accepted in ACCEPTED.items()

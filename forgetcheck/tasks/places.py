@@ -2,7 +2,12 @@
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.base import Task
 
 PLACES = ("path", "root", "classes", "prompts")  # the options of sources that name a file or folder
 HUB = "huggingface"  # whose path may be a name on the hub instead
@@ -27,6 +32,34 @@ def is_relative(option: str, text: str, source: str, folder: Path) -> bool:
         return False
     on_hub = source.partition(":")[0] == HUB and option == "path" and not (folder / text).exists()
     return not on_hub and not Path(text).is_absolute()
+
+
+def same_data(one: Task, other: Task) -> bool:
+    """Whether two tasks have the same images and labels: one source however it is spelled, or one content.
+
+    Content is compared only where classes and numbers agree, for all images are read for it.
+    """
+    first, second = one.origin, other.origin
+    if first == second or (type(first) is type(second) and resolved(first) == resolved(second)):
+        return True
+    try:
+        if first.class_names != second.class_names:
+            return False
+        parts = [task.split("test") for task in (first, second)]
+        if len(parts[0]) != len(parts[1]) or not all(part.contents for part in parts):
+            return False
+        return len({part.contents() for part in parts if part.contents}) == 1
+    except CannotAsk:  # the data of one isn't here
+        return False
+
+
+def resolved(task: Task) -> dict[str, Any]:
+    """Return the options of a source, with every path as its links lead."""
+    options = asdict(task)
+    local = {
+        name: text for name, text in options.items() if name in PLACES and text and "://" not in str(text)
+    }
+    return {**options, **{name: os.path.realpath(text) for name, text in local.items()}}
 
 
 def unset(source: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TextIO
 from forgetcheck.documents import kind_of, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
-from forgetcheck.tasks.parting import ACCEPTED, is_part
+from forgetcheck.tasks.parting import EVERY, SHORT, is_part
 
 IMAGE, PART = "image", "part"  # the options that mean the same in every file
 
@@ -93,7 +93,7 @@ def make_row(where: str, line: int, root: Path, values: Mapping[str, str], colum
             raise CannotAsk(f"{where} has no {option}: every image needs one.")
     name = columns.more[PART]
     if name in values and not is_part(said[PART]):
-        accepted = ", ".join(name for names in ACCEPTED.values() for name in names)
+        accepted = ", ".join(dict.fromkeys(SHORT.get(name, name) for name in EVERY))
         raise CannotAsk(f"{where} has the {name} '{said[PART]}': write one of {accepted}.")
     return Row(where, line, below(where, root, values[columns.needed[IMAGE]]), said)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, NoPart
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.downloading import Mirror
@@ -54,6 +54,8 @@ def kind_of(root: Mirror | Local) -> str:
 
 def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
     """Return the tars of a part, in order. Raises CannotAsk for one that is missing, or not counted."""
+    if part == "train" and root.find(f"{part}/{COUNT}") is None:
+        raise NoPart(f"there is no '{part}/{COUNT}': add it, or leave out what needs train images.")
     count = count_shards(root, part)
     if isinstance(root, Local):
         root.refuse_more(part, count)

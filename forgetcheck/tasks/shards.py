@@ -28,7 +28,7 @@ METADATA = re.compile(r"__[^/]*__")
 Pieces = Mapping[str, Member]  # what a sample consists of, by ending
 
 
-def list_samples(name: str, shards: Sequence[Path], classes: int) -> Samples:
+def list_samples(name: str, shards: Sequence[Path], classes: int, image: str = "") -> Samples:
     """List the samples of all shards, in order. Raises CannotAsk for one that is not whole."""
     labels = array("q")
 
@@ -38,23 +38,23 @@ def list_samples(name: str, shards: Sequence[Path], classes: int) -> Samples:
             raise CannotAsk(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
         labels.append(label)
 
-    ids, places = walk(name, shards, add)
+    ids, places = walk(name, shards, add, image)
     return Samples(ids, np.array(labels, dtype=np.int64), places.read)
 
 
-def list_captioned(name: str, shards: Sequence[Path]) -> tuple[Samples, list[list[str]]]:
+def list_captioned(name: str, shards: Sequence[Path], image: str = "") -> tuple[Samples, list[list[str]]]:
     """List the samples of all shards, in order, and the captions of each: the lines of KEY.txt."""
     captions: list[list[str]] = []
 
     def add(where: str, file: BinaryIO, pieces: Pieces) -> None:
         captions.append(read_captions(where, file, pieces))
 
-    ids, places = walk(name, shards, add)
+    ids, places = walk(name, shards, add, image)
     return Samples(ids, np.zeros(len(ids), dtype=np.int64), places.read), captions
 
 
 def walk(
-    name: str, shards: Sequence[Path], add: Callable[[str, BinaryIO, Pieces], None]
+    name: str, shards: Sequence[Path], add: Callable[[str, BinaryIO, Pieces], None], image: str
 ) -> tuple[tuple[str, ...], "Places"]:
     """Return the names of all samples, and where their images lie; `add` is shown the rest of each."""
     places, ids = Places(shards), []
@@ -65,7 +65,7 @@ def walk(
                 where = f"the sample '{key}' in '{path}'"
                 add(where, file, pieces)
                 ids.append(f"{name}/{number}/{key}")
-                places.add(number, image_of(where, pieces))
+                places.add(number, image_of(where, file, pieces, image))
     return tuple(ids), places
 
 
@@ -114,11 +114,19 @@ def samples_of(path: Path) -> Mapping[str, Pieces]:
     return found
 
 
-def image_of(where: str, pieces: Pieces) -> Member:
-    for ending in IMAGES:
-        if ending in pieces:
-            return pieces[ending]
-    raise CannotAsk(f"{where} has no image ({', '.join(IMAGES)}) but {', '.join(pieces)}: pack it anew.")
+def image_of(where: str, file: BinaryIO, pieces: Pieces, wanted: str) -> Member:
+    """Return the image of a sample. Of several that differ none is taken unless it is `wanted`."""
+    found = [ending for ending in IMAGES if ending in pieces]
+    if wanted in pieces:
+        return pieces[wanted]
+    if wanted or not found:
+        expected = wanted or ", ".join(IMAGES)
+        raise CannotAsk(f"{where} has no image ({expected}) but {', '.join(pieces)}: pack it anew.")
+    if len({piece(file, pieces[ending].offset, pieces[ending].size) for ending in found[1:] and found}) > 1:
+        raise CannotAsk(
+            f"{where} has different images ({' and '.join(found)}): say which is meant, as image={found[0]}."
+        )
+    return pieces[found[0]]
 
 
 def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:

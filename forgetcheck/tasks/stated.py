@@ -1,12 +1,13 @@
 """A task as a battery states it: the images of its source, with what the file says of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import base
+from forgetcheck.tasks.naming import by_label
 from forgetcheck.tasks.picks import find_picks, read_picks
 
 
@@ -21,13 +22,21 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
     samples: Path | None = None  # the table of those that are asked; None: all
     unset: tuple[str, ...] = ()  # variables of the source that nobody has set
     get: str = ""  # how to get the data
+    names_by_label: Mapping[str, str] | None = None  # in place of the source's, by what it calls them
 
     @property
     def class_names(self) -> tuple[str, ...]:
         if self.own_names is not None:
             return self.own_names
         with self.explained():
+            if self.names_by_label is not None:
+                return by_label(f"task '{self.name}'", self.source.raw_names, self.names_by_label)
             return self.source.class_names
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        with self.explained():
+            return self.source.raw_names
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -44,6 +53,11 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
     def notes(self) -> tuple[str, ...]:
         with self.explained():
             return self.source.notes
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        with self.explained():
+            return self.source.left_out
 
     @property
     def labelled_by(self) -> base.Label:
@@ -84,7 +98,7 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         try:
             yield
         except CannotAsk as problem:
-            raise CannotAsk(f"{problem}{self.advice}") from None
+            raise type(problem)(f"{problem}{self.advice}") from None
 
     @property
     def advice(self) -> str:

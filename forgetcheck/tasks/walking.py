@@ -3,14 +3,18 @@
 import os
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.decoding import SUFFIXES
 from forgetcheck.tasks.samples import is_below
 
-MACOS = "__MACOSX"  # what its archives carry beside the files
+RESOURCE = "._"  # what macOS writes beside each file on the disks of others
+SERVICE = {  # folders that machines put among the files
+    "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
+}  # fmt: skip
 
 Identity = tuple[int, int]  # device and inode of a folder
 
@@ -26,6 +30,7 @@ class Walk:
 
     root: Path
     follow: bool = False
+    hidden: dict[str, None] = field(default_factory=dict)  # folders and images that were passed over
 
     def folders(self, below: str = "") -> list[str]:
         """Name the folders in `below`, sorted."""
@@ -53,15 +58,20 @@ class Walk:
         """
         try:
             with os.scandir(self.root / folder) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != MACOS]
+                every = sorted(found, key=lambda entry: spelling(entry.name))
         except (OSError, ValueError) as problem:
             raise CannotAsk(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
+        entries = [entry for entry in every if not is_service(entry.name)]
+        self.hidden.update(
+            (f"{folder}/{entry.name}".lstrip("/"), None)
+            for entry in every
+            if is_service(entry.name) and not entry.name.startswith(RESOURCE)
+            if is_folder(entry) or Path(entry.name).suffix.lower() in SUFFIXES
+        )
         for entry in entries:
             if entry.is_symlink() and not self.follow:
                 self.refuse_outside(Path(entry.path))
-        return sorted(
-            ((entry.name, is_folder(entry)) for entry in entries), key=lambda pair: spelling(pair[0])
-        )
+        return [(entry.name, is_folder(entry)) for entry in entries]
 
     def refuse_outside(self, link: Path) -> None:
         if not is_below(os.path.realpath(self.root), link):
@@ -78,6 +88,11 @@ class Walk:
         if found in above:
             raise CannotAsk(f"'{path}' is a link that leads back to a folder around it: remove the link.")
         return found
+
+
+def is_service(name: str) -> bool:
+    """Whether a name is hidden, or one that a machine gave and no person."""
+    return name.startswith(".") or name.casefold() in SERVICE
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:

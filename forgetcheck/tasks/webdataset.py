@@ -9,6 +9,7 @@ indexed by their headers and read in place: nothing in them is executed or extra
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from forgetcheck.catalog import Share
 from forgetcheck.errors import CannotAsk
@@ -28,6 +29,7 @@ class Webdataset(Task):
     """A data set that CLIP_benchmark's webdataset builder wrote, or one in its layout."""
 
     path: str  # a folder, or an address such as https://huggingface.co/datasets/USER/NAME
+    image: Literal["", "webp", "png", "jpg", "jpeg"] = ""  # which, where a sample has several
     unreadable: Share = 0.0
 
     @cached_property
@@ -56,18 +58,18 @@ class Webdataset(Task):
 
     @cached_property
     def train(self) -> Samples:
-        return list_part(self.root, "train", len(self.class_names))
+        return list_part(self.root, "train", len(self.class_names), self.image)
 
     @cached_property
     def test(self) -> Samples:
-        return list_part(self.root, "test", len(self.class_names))
+        return list_part(self.root, "test", len(self.class_names), self.image)
 
 
-def list_part(root: Mirror | Local, part: SplitName, classes: int) -> Samples:
+def list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -> Samples:
     """List the samples of a part from the headers of its tars."""
     if kind_of(root) != CLASSIFICATION:
         raise CannotAsk(
             f"its {KIND} says '{kind_of(root)}': its images have no class each; captions are read by the "
             "source captions:path=..."
         )
-    return list_samples(part, shards_of(root, part), classes)
+    return list_samples(part, shards_of(root, part), classes, image)

@@ -93,3 +93,14 @@ def test_what_is_no_checkpoint_is_refused(run, tmp_path):
 )
 def test_bars(value, largest, length):
     assert len(bar(value, largest)) == length
+
+
+def test_of_a_model_beside_its_average_the_user_says_which(run, tmp_path, weights):
+    path = tmp_path / "last.pt"
+    average = {name: value * 1.01 for name, value in weights.items()}
+    torch.save({"model": weights, "ema": average, "epoch": 3}, path)
+    run("inspect", path).refusal("different weights under 'model' and 'ema'", "`--weights ema`")
+    plain, averaged = (
+        json.loads(run("inspect", path, "--weights", name, "--json").out) for name in ("model", "ema")
+    )
+    assert plain["checkpoints"][0]["digests"] != averaged["checkpoints"][0]["digests"]

@@ -59,15 +59,15 @@ def test_training_checkpoints(tmp_path, wrapper, prefix):
 
 
 def test_what_lies_beside_the_weights_is_left_out(tmp_path):
-    averaged = {name: value * 2 for name, value in WEIGHTS.items()}
     beside = {
         "optimizer": {"state": {0: {"exp_avg": torch.tensor([float("nan")])}}},
         "args": argparse.Namespace(),
+        "loss": {"scale": torch.ones(2)},
     }
-    torch.save({"state_dict": WEIGHTS, "state_dict_ema": averaged, **beside}, tmp_path / "w.pt")
+    torch.save({"state_dict": WEIGHTS, **beside}, tmp_path / "w.pt")
     found = read_weights(tmp_path / "w.pt")
     assert_same(found.tensors)
-    assert "Left out other weights: state_dict_ema." in found.notes
+    assert "Left out other weights: loss." in found.notes
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
@@ -221,18 +221,6 @@ def test_nested_tensors(tmp_path):
 def test_a_number_repeated_without_being_stored(tmp_path):
     torch.save({"a": torch.zeros(1).expand(100)}, tmp_path / "stride.pt")
     refused(tmp_path / "stride.pt", "more data than the file holds")
-
-
-@pytest.mark.parametrize("beside", ["model_ema", "ema", "teacher"])
-def test_other_weights_of_a_training_checkpoint_are_told(tmp_path, beside):
-    """Which of two was read must not be a surprise."""
-    averaged = {name: value * 2 for name, value in WEIGHTS.items()}
-    content = {"model": WEIGHTS, beside: averaged, "optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}}}
-    for value in (averaged, {"decay": 0.99, "module": averaged}):
-        torch.save({**content, beside: value}, tmp_path / "w.pt")
-        found = read_weights(tmp_path / "w.pt")
-        assert_same(found.tensors)
-        assert found.notes == ("Read the weights under 'model'.", f"Left out other weights: {beside}.")
 
 
 def test_a_deepspeed_checkpoint(tmp_path):

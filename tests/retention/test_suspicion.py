@@ -81,6 +81,7 @@ def test_where_everything_rises_somebody_asks():
         ({"run": {"regularizer": {"spec": "ldifs"}}}, {}, "records a fine-tuning and the other none"),
         ({"lineage": {"base": {"digest": TWO}}}, {"digest": TWO}, "was tuned from the other"),
         ({"epoch": 12}, {"epoch": 0}, "records epoch 12, the other 0"),
+        ({"global_step": 5000}, {"epoch": 1, "global_step": 20}, "records global step 5,000, the other 20"),
     ],
 )
 def test_what_the_files_record_of_their_history_is_believed(base, tuned, said):
@@ -88,6 +89,13 @@ def test_what_the_files_record_of_their_history_is_believed(base, tuned, said):
     assert said in sentence(found)
     assert sentence(found).count("are base and tuned swapped?") == 1
     assert "swapped" not in sentence(report(make_answers(KEPT), base=tuned, tuned=base))
+
+
+def test_a_fine_tuning_that_counts_anew_is_no_swap():
+    """A base of 32 epochs, fine-tuned for 3: it forgets, so it is in order."""
+    lost = make_answers({"cat": (300, 150, 0, 20), "dog": (300, 150, 0, 9)})
+    found = report(lost, base={"epoch": 32}, tuned={"epoch": 3})
+    assert "swapped" not in sentence(found)
 
 
 @pytest.mark.parametrize("facts", [None, 3, "x", {"run": 5, "lineage": [1], "epoch": "late", "digest": 7}])

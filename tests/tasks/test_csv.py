@@ -42,6 +42,16 @@ def test_rows_are_samples_in_the_order_of_the_file(tmp_path):
 def test_labels_are_sorted_and_numbers_by_value(tmp_path):
     assert Csv(write(tmp_path, listing(["b", "a", "B"]))).class_names == ("B", "a", "b")
     assert Csv(write(tmp_path, listing(["10", "9"]))).class_names == ("9", "10")
+    numbers = ["11.0", "-1", "2.0", "+3"]
+    assert Csv(write(tmp_path, listing(numbers))).class_names == ("-1", "2.0", "+3", "11.0")
+    assert Csv(write(tmp_path, listing(["v10", "v9"]))).class_names == ("v10", "v9")
+
+
+def test_numbers_are_places_among_the_classes_however_they_are_written(tmp_path):
+    path = str(put(tmp_path / "classes.txt", b"zebra\nokapi\napple"))
+    for written in (["0", "1", "2"], ["0.0", "1.0", "2.0"], ["00", "01", "+2"]):
+        task = Csv(write(tmp_path, listing(written)), classes=path)
+        assert task.index.whole.labels.tolist() == [0, 1, 2]
 
 
 def test_a_file_of_classes_gives_names_and_order(tmp_path):

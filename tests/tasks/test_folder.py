@@ -32,6 +32,16 @@ def test_names_are_said_as_people_say_them(tmp_path):
     assert Folder(str(tmp_path), names="as-is").class_names == ("blue_jay", "red fox", "Übersee-Käfer")
 
 
+def test_classes_that_are_numbers_are_in_the_order_of_their_values(tmp_path):
+    """Whoever names them by position means 2 before 10."""
+    folder(tmp_path / "x", {"": 1}, tuple(map(str, range(12))))
+    assert Folder(str(tmp_path / "x")).class_names == tuple(map(str, range(12)))
+    folder(tmp_path / "y", {"train": 1, "test": 1}, ("-1", "10", "2.5"))
+    task = Folder(str(tmp_path / "y"))
+    assert task.class_names == ("-1", "2.5", "10")
+    assert [name.split("/")[1] for name in task.split("test").ids] == ["-1", "2.5", "10"]
+
+
 def test_numbers_in_front_are_dropped_where_every_class_has_one(tmp_path):
     folder(tmp_path / "birds", {"": 1}, ("001.Black_footed_Albatross", "002.Laysan_Albatross"))
     assert Folder(str(tmp_path / "birds")).class_names == ("Black footed Albatross", "Laysan Albatross")
@@ -119,7 +129,67 @@ def test_subfolders_of_a_class_belong_to_it_and_hidden_files_do_not(tmp_path):
     task = Folder(str(tmp_path))
     assert task.split("test").ids[1:3] == ("test/red fox/image 0.png", "test/red fox/old/très bon.JPEG")
     assert len(task.split("test")) == 4
-    assert task.notes == ("files that are no images were left out: 'test/red fox/Thumbs.db'",)
+    assert task.notes == (
+        "1 of 8 files, which are no images: 'test/red fox/Thumbs.db'",
+        "hidden files and those of the system: '__MACOSX'",
+    )
+    assert task.left_out == task.notes
+
+
+def test_folders_of_parts_have_the_names_that_people_give_them(tmp_path):
+    folder(tmp_path / "x", {"Training": 2, "Testing": 1})
+    assert [len(Folder(str(tmp_path / "x")).split(part)) for part in ("train", "test")] == [6, 3]
+    folder(tmp_path / "x", {"train": 1})
+    refused(Folder(str(tmp_path / "x")), "'Training' and 'train' are both called train")
+    folder(tmp_path / "y", {"train": 1, "test": 1, "Test": 1})
+    refused(Folder(str(tmp_path / "y")), "'Test' and 'test' are both called test")
+
+
+@pytest.mark.parametrize(("train", "test"), [("Red Fox", "red fox"), ("Käfer", "Ka\u0308fer")])
+def test_a_class_that_is_written_otherwise_in_the_other_part_is_one(tmp_path, train, test):
+    folder(tmp_path, {"train": 2}, (train, "owl"))
+    folder(tmp_path, {"test": 2}, (test, "owl"))
+    task = Folder(str(tmp_path))
+    assert len(task.class_names) == 2
+    assert sorted(task.split("test").labels.tolist()) == sorted(task.split("train").labels.tolist())
+
+
+@pytest.mark.parametrize("place", [".thumbnails", "@eaDir", "red fox/.thumbs", "red fox/@eaDir"])
+def test_thumbnails_in_folders_of_the_system_are_no_images_and_counted(tmp_path, place):
+    folder(tmp_path, {"": 4})
+    put(tmp_path / place / "image 0.png", encoded(picture("red fox", 50, side=4)))
+    task = Folder(str(tmp_path))
+    assert len(task.index.whole) == 12
+    assert task.left_out == (f"hidden files and those of the system: '{place}'",)
+
+
+def test_the_same_images_in_two_folders_of_a_class_are_refused(tmp_path):
+    folder(tmp_path / "x", {"": 4})
+    shutil.copytree(tmp_path / "x" / "red fox", tmp_path / "x" / "red fox" / "copy")
+    refused(
+        Folder(str(tmp_path / "x")), "class 'red fox' holds its images twice", "remove one of the folders"
+    )
+    folder(tmp_path / "y", {"": 4})
+    for number in range(4):
+        data = encoded(picture("red fox", number, side=4), "JPEG")
+        put(tmp_path / "y" / "red fox" / "thumbnails" / f"image {number}.jpg", data)
+    refused(Folder(str(tmp_path / "y")), "class 'red fox' holds its images twice", "thumbnails")
+    for camera in ("left", "right"):  # cameras number their frames alike
+        for number in range(4):
+            place = tmp_path / "z" / "red fox" / camera / f"{number}.png"
+            put(place, encoded(picture("red fox", number + 10 * len(camera))))
+    put(tmp_path / "z" / "owl" / "0.png", encoded(picture("owl")))
+    assert len(Folder(str(tmp_path / "z")).index.whole) == 9
+
+
+def test_images_that_nobody_reads_are_missed(tmp_path):
+    folder(tmp_path, {"test": 2})
+    for number in range(6):
+        put(tmp_path / "test" / "red fox" / f"{number}.HEIC", b"ftypheic")
+    task = Folder(str(tmp_path))
+    assert len(task.split("test")) == 12  # so that they count against what is tolerated
+    with pytest.raises(Unreadable, match="no image of a known format"):
+        task.split("test").image(task.split("test").ids.index("test/red fox/0.HEIC"))
 
 
 def test_an_image_that_cannot_be_read_keeps_its_place(tmp_path):

@@ -236,3 +236,61 @@ def test_a_class_with_one_image(tmp_path):
     columns = {"image": images(*["red fox"] * 6, "blue_jay"), "label": [0] * 6 + [1]}
     task = Huggingface(save(tmp_path / "x", FEATURES, train=columns))
     assert task.split("train").labels.tolist().count(1) == 1
+
+
+def by_name(task, part):
+    split = task.split(part)
+    return [task.class_names[label] for label in split.labels]
+
+
+def test_every_part_is_read_by_its_own_class_names(tmp_path):
+    """A test part that lacks a class numbers those after it otherwise."""
+    train = ClassLabel(names=["ant", "bee", "red fox", "blue_jay"])
+    test = ClassLabel(names=["red fox", "blue_jay"])
+    parts = {
+        "train": Dataset.from_dict(
+            {"image": images("ant", "bee", "red fox", "blue_jay"), "label": [0, 1, 2, 3]},
+            Features({"image": Image(), "label": train}),
+        ),
+        "test": Dataset.from_dict(TWO, Features({"image": Image(), "label": test})),
+    }
+    DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    task = Huggingface(str(tmp_path / "saved"))
+    assert task.class_names == ("ant", "bee", "red fox", "blue jay")
+    assert by_name(task, "test") == ["red fox", "blue jay"]
+    assert by_name(task, "train") == ["ant", "bee", "red fox", "blue jay"]
+    classes = put(tmp_path / "classes.txt", b"a\nb\nc\nd")
+    refused(Huggingface(str(tmp_path / "saved"), classes=str(classes)), "number their classes differently")
+
+
+def test_parquet_files_that_number_their_classes_differently_are_refused(tmp_path):
+    other = ClassLabel(names=["blue_jay", "red fox"])
+    path = save(tmp_path / "x", FEATURES, train=TWO)
+    save(tmp_path / "x", {"image": Image(), "label": other}, test=TWO)
+    refused(Huggingface(path), "number the classes of 'label' differently", "save_to_disk")
+
+
+NUMBERS = [str(number) for number in range(12)]
+
+
+@pytest.mark.parametrize("kind", [Value("string"), ClassLabel(names=sorted(NUMBERS))], ids=["text", "class"])
+def test_classes_that_are_numbers_are_in_the_order_of_their_values(tmp_path, kind):
+    rows = {"image": images(*NUMBERS), "label": NUMBERS}
+    path = save(tmp_path / "x", {"image": Image(), "label": kind}, train=rows, test=rows)
+    task = Huggingface(path, label="label")
+    assert task.class_names == tuple(NUMBERS)
+    assert task.split("test").labels.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("label", [["ant"], {"name": "ant"}, None, 1.5, float("nan")])
+def test_a_label_that_is_none_is_told_and_loses_no_other_task(tmp_path, label):
+    rows = {"image": images("red fox", "blue_jay"), "label": [label, label]}
+    path = save(tmp_path / "x", train=rows, test=rows)
+    refused(Huggingface(path, image="image", label="label"), "row 0 of", "no name or whole number")
+
+
+def test_whole_numbers_stay_whole_where_one_was_missing(tmp_path):
+    rows = {"image": images("red fox", "blue_jay"), "label": [0.0, 1.0]}
+    classes = put(tmp_path / "classes.txt", b"red fox\nblue jay")
+    path = save(tmp_path / "x", {"image": Image(), "label": Value("float64")}, train=rows, test=rows)
+    assert by_name(Huggingface(path, classes=str(classes), label="label"), "test") == ["red fox", "blue jay"]

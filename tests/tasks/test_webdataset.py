@@ -12,6 +12,7 @@ from sources import COLOURS, encoded, lines, picture, put, shards
 from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Unreadable
+from forgetcheck.tasks.captions import Captions
 from forgetcheck.tasks.webdataset import Webdataset
 
 
@@ -84,13 +85,31 @@ def test_metadata_and_other_pieces_are_no_samples(tmp_path):
         ("README", b"hello"),
         ("a.seg.png", b"no image of the sample"),
         ("a.webp", image),
-        ("a.png", b"CLIP_benchmark takes the webp"),
+        ("a.png", image),  # the same again
         ("a.json", b"{}"),
         ("a.cls", b"1"),
     ]
     split = alone(tmp_path, members).split("test")
     assert len(split) == 1
     assert split.image(0).size == (9, 5)
+
+
+@pytest.mark.parametrize("captioned", [False, True])
+def test_of_two_images_of_a_sample_none_is_taken_in_silence(tmp_path, captioned):
+    """CLIP_benchmark takes the webp, and the training code that wrote the tar maybe the jpg."""
+    webp, jpg = encoded(picture("blue_jay"), "WEBP", lossless=True), encoded(Image.new("RGB", (9, 5)), "JPEG")
+    members = [("a.webp", webp), ("a.jpg", jpg), ("a.cls", b"1"), ("a.txt", b"a jay\na bird")]
+    path = alone(tmp_path, members).path
+    if captioned:
+        lines(tmp_path / "dataset_type.txt", "retrieval")
+
+    def task(**options):
+        return (Captions if captioned else Webdataset)(path, **options)
+
+    refused(task(), "different images (webp and jpg): say which is meant, as image=webp")
+    assert task(image="webp").split("test").image(0).tobytes() == picture("blue_jay").tobytes()
+    assert task(image="jpg").split("test").image(0).size == (9, 5)
+    refused(task(image="png"), "has no image (png) but webp, jpg, cls, txt")
 
 
 @pytest.mark.parametrize(

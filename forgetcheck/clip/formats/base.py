@@ -4,7 +4,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Weights:
     head: Tensor | None = None  # (c, d), a fine-tuned classification head found beside the towers
     head_bias: Tensor | None = None  # (c,)
     quick_gelu: bool | None = None  # whether the activation is QuickGELU, where the file names its class
+    counters: Mapping[str, int] = field(default_factory=dict)  # how far training was, such as {"epoch": 3}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Raw:
     notes: tuple[str, ...] = ()
     quick_gelu: bool | None = None  # as in Weights
     head_raw: bool = False  # whether its head expects embeddings that are not normalised
+    counters: Mapping[str, int] = field(default_factory=dict)  # as in Weights
+    doubts: tuple[str, ...] = ()  # as in Weights
 
 
 class Unbuildable(Exception):

@@ -15,6 +15,8 @@ PREFIXES = (  # of DataParallel, compile, FSDP, Lightning, wise-ft
 WRAPPED = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 HEAD = re.compile(r"^classification_head\.(weight|bias)$")
 ADAPTER = re.compile(r"(^|[._])lora_|\.base_layer\.|(^|\.)(hada_w|lokr_w|ia3_)")
+ANY_HEAD = re.compile(r"(?:^|\.)(classification_head\.(?:weight|bias))$")
+TOWER = re.compile(r"(?:^|(?<=\.))(?:visual|vision_model)\.")  # what an image tower's names begin with
 SCALARS = ("logit_scale", "logit_bias")
 CONSTANT = re.compile(  # OpenAI keeps settings among its tensors; masks and positions were once saved
     r"(^|\.)(input_resolution|context_length|vocab_size|attn_mask|position_ids)$|^n_averaged$"
@@ -87,6 +89,34 @@ def shared_prefix(names: Collection[str]) -> str:
     """Return the prefix of a wrapper that all names share, empty if there is none (or no name)."""
     found = (prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names))
     return next(found, "") if names else ""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The models that lie in one state dict, each under a prefix of its own."""
+
+    models: dict[str, dict[str, Tensor]]  # by prefix; "" where there is none
+    heads: dict[str, Tensor]  # fine-tuned heads, without a prefix
+    others: tuple[str, ...]  # names of what belongs to none
+
+
+def take_apart(tensors: dict[str, Tensor]) -> Parts:
+    """Find where CLIPs are in a state dict, by where their image towers are, whatever is before the names."""
+    tensors = after(Named(tensors), strip_prefixes, drop_wrappers).tensors
+    prefixes = list(dict.fromkeys(name[: match.start()] for name in tensors if (match := TOWER.search(name))))
+    longest = sorted(prefixes, key=len, reverse=True)
+    models: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
+    heads, others = {}, []
+    for name, value in tensors.items():
+        head = ANY_HEAD.search(name)
+        prefix = next((prefix for prefix in longest if name.startswith(prefix)), None)
+        if head:
+            heads[head[1]] = value
+        elif prefix is None:
+            others.append(name)
+        else:
+            models[prefix][name.removeprefix(prefix)] = value
+    return Parts(models, heads, tuple(others))
 
 
 def drop_constants(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

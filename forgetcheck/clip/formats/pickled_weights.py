@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from forgetcheck.clip.formats.archive import open_archive, read_archive
 from forgetcheck.clip.formats.base import CONVERT, Raw, in_one_line, shown, too_large
 from forgetcheck.clip.formats.openai import OPENAI_ARCHIVE, SETTINGS
 from forgetcheck.clip.formats.pickled import Made, Name
+from forgetcheck.clip.formats.rivals import OPTION, TOP, Choice, choose
 from forgetcheck.clip.formats.streams import read_stream
 from forgetcheck.clip.formats.tensors import NotDense, Shelf, TooLarge, build_tensor, is_tensor
 from forgetcheck.errors import CannotAsk
@@ -20,6 +21,10 @@ from forgetcheck.errors import CannotAsk
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "module")  # the last: DeepSpeed
 MAX_MODULES = 20_000  # modules may share modules, so that few of them spell very many names
 MAX_ENTRIES = 100_000  # of all modules together
+INNER = (*WRAPPERS, "shadow", "ema", "ema_model", "params")  # of a moving average
+COUNTERS = ("epoch", "global_step", "global_steps", "step", "iteration")
+PLAIN = "state dict"
+FIRST = 8  # entries that tell what the rest is
 MENTIONED = 3  # other weights that a note names
 MAX_NAME = 1000  # characters of the path to a tensor
 SCRIPTED = "__torch__."  # the classes of TorchScript
@@ -31,12 +36,22 @@ class Found:
 
     nodes: Mapping[str, Made]  # what torch would make tensors of, by name
     family: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     classes: frozenset[str] = frozenset()  # of the modules in it, by the name of their code
     head_raw: bool = False  # whether its head is one of wise-ft's that doesn't normalise embeddings
 
 
-def read_pickled(path: Path) -> Raw:
+@dataclass(frozen=True)
+class Opened:
+    """A training checkpoint without what is around its weights."""
+
+    sets: Mapping[str, Any]  # by key, the usual one first; by TOP where there is no key
+    way: tuple[str, ...] = ()  # the keys that led there
+    nameless: str = ""  # the key of a moving average that is a list, without names
+    counters: Mapping[str, int] = field(default_factory=dict)  # such as {"epoch": 3}
+
+
+def read_pickled(path: Path, choice: Choice) -> Raw:
     """Read a file of torch.save or pickle.dump. Nothing in it is looked up, called or executed."""
     with in_one_line(path), ExitStack() as stack:
         root: Any
@@ -47,9 +62,51 @@ def read_pickled(path: Path) -> Raw:
         else:
             file.seek(0)
             root, shelf = read_stream(file, path.stat().st_size)
-        found = find_nodes(path, root)
-        tensors = build_all(path, found.nodes, shelf)
-        return Raw(tensors, found.family, found.notes, quick_gelu(found.classes), found.head_raw)
+        opened = opened_at(root)
+        refuse_nameless(path, opened, choice)
+        return taken(path, opened, shelf, choice)
+
+
+def taken(path: Path, opened: Opened, shelf: Shelf, choice: Choice) -> Raw:
+    """Build the set of weights that is meant, after a look at what else might be."""
+    usual = next(iter(opened.sets))
+    if choice.name in opened.way:  # every key on the way names what it leads to
+        choice = Choice()
+    wanted = choice.name if choice.name in opened.sets else usual
+    found = find_nodes(path, opened.sets[wanted])
+    tensors = {wanted: build_all(path, found.nodes, shelf)}
+    for name in opened.sets if not choice.name else ():
+        if name != wanted and may_be_same(found.nodes, other := nodes_in(opened.sets[name])):
+            tensors[name] = build_all(path, other, shelf)
+    there = {name: tensors.get(name, {}) for name in opened.sets}
+    wanted, equal = choose(path, there, choice)
+    keys = (*opened.way, *(() if wanted == TOP else (wanted,)))
+    notes = [f"Read the weights under '{shown(key)}'." for key in keys]
+    others = [shown(name) for name in opened.sets if name != wanted]
+    if equal:
+        notes.append(equal)
+    elif others:
+        more = f" and {len(others) - MENTIONED} more" if others[MENTIONED:] else ""
+        notes.append(f"Left out other weights: {', '.join(others[:MENTIONED])}{more}.")
+    return Raw(
+        tensors[wanted],
+        "training checkpoint" if keys and found.family == PLAIN else found.family,
+        (*notes, *found.notes),
+        quick_gelu(found.classes),
+        found.head_raw,
+        counters=opened.counters,
+    )
+
+
+def refuse_nameless(path: Path, opened: Opened, choice: Choice) -> None:
+    """torch_ema keeps its average as a list in the order of the parameters, which no name leads to."""
+    if not opened.nameless or choice.name in opened.sets:
+        return
+    name, usual = shown(opened.nameless), shown(next(iter(opened.sets)))
+    raise CannotAsk(
+        f"'{path}' holds weights under '{usual}' and an average of them without names under '{name}': "
+        f"`{OPTION} {usual}` reads the former; for the latter, copy it into a model and save its state_dict."
+    )
 
 
 def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, Tensor]:
@@ -64,18 +121,32 @@ def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, 
     return tensors
 
 
-def find_nodes(path: Path, root: Any) -> Found:
-    """Return what torch would make tensors of, the family of the file, and what was left aside."""
-    content, notes = unwrap(root)
+def find_nodes(path: Path, content: Any) -> Found:
+    """Return what torch would make tensors of, and the family of the file."""
     if scripted(content):
         nodes = scripted_tensors(content)
-        return Found(nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive", notes)
+        return Found(nodes, OPENAI_ARCHIVE if set(nodes) >= SETTINGS else "TorchScript archive")
     if module_state(content):
         refuse_bare_head(path, content)
         nodes, classes = module_tensors(content)
-        notes = (*notes, f"The classes of {class_name(content)} were not run.")
+        notes = (f"The classes of {class_name(content)} were not run.",)
         return Found(nodes, "whole-module pickle", notes, classes, head_is_raw(content))
-    return Found(state_dict(path, content), "training checkpoint" if notes else "state dict", notes)
+    return Found(state_dict(path, content), PLAIN)
+
+
+def nodes_in(content: Any) -> Mapping[str, Made]:
+    """Return what torch would make tensors of, as far as it has names; what else is there doesn't matter."""
+    if module_state(content):
+        return module_tensors(content)[0]
+    return {
+        key: value for key, value in mapping(content).items() if isinstance(key, str) and is_tensor(value)
+    }
+
+
+def may_be_same(nodes: Mapping[str, Made], others: Mapping[str, Made]) -> bool:
+    """Tell by the ends of their names whether two sets may be weights of one model."""
+    ends, other_ends = ({name.rpartition("module.")[2] for name in part} for part in (nodes, others))
+    return 2 * len(ends & other_ends) >= max(len(ends), 1)
 
 
 def head_is_raw(root: Made) -> bool:
@@ -93,28 +164,56 @@ def quick_gelu(classes: frozenset[str]) -> bool | None:
     return False if "GELU" in names else None
 
 
-def unwrap(content: Any) -> tuple[Any, tuple[str, ...]]:
-    """Find the weights inside a training checkpoint, and say what lies beside them."""
-    notes: list[str] = []
+def opened_at(content: Any) -> Opened:
+    """Find the weights inside a training checkpoint, and what is beside them."""
+    way: list[str] = []
+    counters: dict[str, int] = {}
     for _ in WRAPPERS:
         fields = mapping(content)
-        inside = [key for key in WRAPPERS if holds_weights(fields.get(key))]
-        if not inside:
+        counters |= counted(fields)
+        usual = [key for key in WRAPPERS if holds_weights(fields.get(key))]
+        others = [key for key, value in fields.items() if key not in usual and has_tensors(value)]
+        if not usual and len(others) != 1:
             break
-        notes.append(f"Read the weights under '{inside[0]}'.")
-        others = [shown(str(key)) for key, value in fields.items() if key != inside[0] and has_tensors(value)]
-        if others:
-            more = f" and {len(others) - MENTIONED} more" if others[MENTIONED:] else ""
-            notes.append(f"Left out other weights: {', '.join(others[:MENTIONED])}{more}.")
-        content = fields[inside[0]]
-    return content, tuple(notes)
+        # of what lies under a usual key, some may be settings only, which are no rival
+        names = [*usual[:1], *(key for key in (*usual[1:], *others) if has_tensors(fields[key]))]
+        nameless = next((str(key) for key, value in fields.items() if is_nameless(value)), "")
+        if len(names) > 1 or nameless:
+            return Opened({str(key): inmost(fields[key]) for key in names}, tuple(way), nameless, counters)
+        way.append(str(names[0]))
+        content = fields[names[0]]
+    if way:
+        return Opened({way[-1]: content}, tuple(way[:-1]), "", counters)
+    return Opened({TOP: content}, counters=counters)
+
+
+def counted(fields: Mapping[Any, Any]) -> dict[str, int]:
+    """Return how far training was, by what a file says of itself."""
+    return {key: fields[key] for key in COUNTERS if type(fields.get(key)) is int and fields[key] >= 0}
+
+
+def inmost(content: Any) -> Any:
+    """Follow the usual keys to where the tensors are."""
+    for _ in WRAPPERS:
+        inside = next(
+            (mapping(content)[key] for key in INNER if holds_weights(mapping(content).get(key))), None
+        )
+        if inside is None:
+            break
+        content = inside
+    return content
+
+
+def is_nameless(value: Any) -> bool:
+    listed = mapping(value).get("shadow_params")
+    return isinstance(listed, list) and any(map(is_tensor, listed))
 
 
 def has_tensors(value: Any) -> bool:
     """Tell by the first of its entries whether this is weights, perhaps inside of a wrapper of their own."""
-    inside = [value, *(mapping(value).get(key) for key in WRAPPERS)]
+    inside = [value, *(mapping(value).get(key) for key in INNER)]
     return any(
-        module_state(item) is not None or any(map(is_tensor, islice(mapping(item).values(), 1)))
+        module_state(item) is not None or any(map(is_tensor, islice(mapping(item).values(), FIRST)))
         for item in inside
     )
 

@@ -17,6 +17,7 @@ PREPROCESSOR = "preprocessor_config.json"
 TOKENIZER = "tokenizer_config.json"
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 PROCESSOR = "processor_config.json"  # where transformers 5 keeps the other inside
+TRAINER = "trainer_state.json"
 RESCALING = 1 / 255
 MAX_TEXT = 2**22  # bytes of a config
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
@@ -73,7 +74,15 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         (*raw.notes, f"Converted from the names of transformers' {name}.", *notes, *more),
         doubts=(*notes, *more),
         config={"model_cfg": model, "preprocess_cfg": preprocess},
+        counters={**raw.counters, **trained(folder)},
     )
+
+
+def trained(folder: Path) -> dict[str, int]:
+    """Return how many steps transformers' Trainer says that it made."""
+    path = folder / TRAINER
+    steps = read_json(path).get("global_step") if path.is_file() else None
+    return {"global_step": steps} if type(steps) is int and steps >= 0 else {}
 
 
 def refuse_tokenizer(folder: Path, kind: str) -> None:
