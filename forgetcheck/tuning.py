@@ -148,6 +148,7 @@ def tune(
         config=checkpoint.config,
         weights=weights,
         head=head.weight,
+        tokenizer=base.tokenizer,
         history=history,
         facts={
             "base": {"name": checkpoint.name, "digest": base.digests},

@@ -34,6 +34,9 @@ class Checkpoint:
     candidates: tuple[str, ...] = ()  # architectures that fit equally, while it is open which one it is
     undecided: str = ""  # why it is open; empty once it is settled
     choice: Choice = field(default_factory=Choice)  # of several sets of weights in one file
+    tokenizer: Path | None = (
+        None  # the folder of its own one; None: open_clip's, or one that the config names
+    )
     text_from: "Checkpoint | None" = None  # whose text tower completes an image tower saved alone
 
 

@@ -26,6 +26,7 @@ from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.hub import download
 from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
 from forgetcheck.clip.reading import ANY, NAMES, has_weights, only_weights, read_metadata, read_weights
+from forgetcheck.clip.tokenizers import tokenizer_in
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress, silent
@@ -151,6 +152,7 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         config=config,
         weights=only_weights(folder) or folder,
         choice=choice,
+        tokenizer=tokenizer_in(folder),
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
@@ -183,7 +185,8 @@ def file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint
     else:
         return bare(path, choice)
     refuse_contradiction(where, config, model)
-    return Checkpoint(path.stem, config, path, choice=choice)
+    own = None if recorded else tokenizer_in(path.parent)
+    return Checkpoint(path.stem, config, path, choice=choice, tokenizer=own)
 
 
 def bare(path: Path, choice: Choice) -> Bare:

@@ -28,6 +28,7 @@ from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.loading import load_encoder, shapes_of
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
+from forgetcheck.clip.tokenizers import NAME, tokenizer_in
 from forgetcheck.clip.towers import VISUAL
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress, silent
@@ -56,7 +57,9 @@ class Bare:
     def checkpoint(self, config: Mapping[str, Any], **known: Any) -> Checkpoint:
         """Name it as the user does: a cache may keep the file under a digest."""
         name = self.path.resolve().name if self.path.is_dir() else self.path.stem
-        return Checkpoint(name, config, self.path, choice=self.choice, **known)
+        folder = self.path if self.path.is_dir() else self.path.parent
+        own = tokenizer_in(folder) if self.recorded else None
+        return Checkpoint(name, config, self.path, choice=self.choice, tokenizer=own, **known)
 
     def open(self, why: str) -> Checkpoint:
         """Leave it open what this is; `why` is the whole refusal, should nobody know better."""
@@ -64,9 +67,23 @@ class Bare:
 
 
 def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
-    """Say of which architecture weights are: told, else recorded, else as `like`, else by shapes."""
+    """Say of which architecture weights are: told, else recorded, else as `like`, else by shapes.
+
+    Bare weights that need a tokenizer which lies beside no weights but the other's take that.
+    """
     if not isinstance(found, Bare):
         return found
+    known = identify_bare(found, model, like)
+    if known.tokenizer is None and like is not None and tokenizer_name(known) == tokenizer_name(like):
+        return replace(known, tokenizer=like.tokenizer)
+    return known
+
+
+def tokenizer_name(checkpoint: Checkpoint) -> Any:
+    return checkpoint.config.get("model_cfg", {}).get("text_cfg", {}).get(NAME)
+
+
+def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
     if found.recorded:
         refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
         return found.checkpoint(found.recorded, inferred={ARCHITECTURE: RECORDED, PREPROCESSED: RECORDED})

@@ -12,6 +12,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
 from forgetcheck.clip.reading import Weights, read_weights
 from forgetcheck.clip.spelling import SCALARS, Shape, Shapes, harmless, renamed
+from forgetcheck.clip.tokenizers import NAME, lay_out
 from forgetcheck.clip.towers import TOWERS, tower
 from forgetcheck.errors import CannotAsk
 
@@ -55,15 +57,21 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
 def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
     """Return the same weights in the model of another config, which must have the same names and shapes."""
     with quiet():
-        model, tokenizer, preprocess = create(Checkpoint(encoder.name, config, None))
+        model, _, preprocess = create(Checkpoint(encoder.name, plain_texts(config), None))
     model.load_state_dict(encoder.model.state_dict())
     return replace(
         encoder,
         config=config,
         model=model.float().eval().to(encoder.device),
-        tokenizer=tokenizer,
         preprocess=preprocess,
     )
+
+
+def plain_texts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the tokenizer out of a config, which is there already."""
+    model = dict(config["model_cfg"])
+    model["text_cfg"] = {key: value for key, value in model.get("text_cfg", {}).items() if key != NAME}
+    return {**config, "model_cfg": model}
 
 
 def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
@@ -103,6 +111,7 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
     """Let open_clip build the model, the tokenizer and the preprocessing of a config."""
     if checkpoint.tag is not None:
         return create_tagged(*checkpoint.tag, quick=bool(checkpoint.config["model_cfg"].get("quick_gelu")))
+    text = checkpoint.config["model_cfg"].get("text_cfg", {})
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
         (Path(folder) / CONFIG).write_text(json.dumps(dict(checkpoint.config)), encoding="utf-8")
         source = f"local-dir:{folder}"
@@ -110,7 +119,7 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
-            tokenizer = open_clip.get_tokenizer(source)
+            tokenizer = make_tokenizer(text, checkpoint.tokenizer, Path(folder))
             try_out(model.eval(), tokenizer, preprocess)
             return model, tokenizer, preprocess
         except MemoryError:
@@ -121,6 +130,25 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
                 f"open_clip cannot build the architecture of '{checkpoint.name}' "
                 f"({type(problem).__name__}: {why}): correct its config."
             ) from None
+
+
+def make_tokenizer(text: Mapping[str, Any], own: Path | None, folder: Path) -> Any:
+    """Make the tokenizer of a text_cfg: the one beside the weights, else the one that the config names.
+
+    open_clip itself looks for any but CLIP's in the folder of the config, and nowhere else.
+    """
+    if not text.get(NAME):
+        return open_clip.get_tokenizer(f"local-dir:{folder}")
+    if own is not None:
+        lay_out(own, folder)
+        return open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
+    return HFTokenizer(
+        text[NAME],
+        context_length=text.get("context_length", DEFAULT_CONTEXT_LENGTH),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        trust_remote_code=False,
+        **text.get("tokenizer_kwargs", {}),
+    )
 
 
 def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:

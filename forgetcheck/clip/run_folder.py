@@ -29,6 +29,7 @@ class Run:
     head: Tensor  # (c, d)
     history: Sequence[Mapping[str, Any]]  # one row per step
     facts: Mapping[str, Any]  # base, task, options, seed, versions: everything tune.json says
+    tokenizer: Any = None  # that of the base
 
 
 def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
@@ -54,7 +55,8 @@ def tuned_clip(run: Run) -> Clip:
         "regularizer": facts["regularizer"]["spec"],
         "seed": facts["schedule"]["seed"],
     }
-    return Clip(run.config, run.weights, origin, {"base": str(facts["base"]["digest"])})
+    header = {"base": str(facts["base"]["digest"])}
+    return Clip(run.config, run.weights, origin, header, run.tokenizer)
 
 
 def read_head(path: Path) -> Tensor:

@@ -201,8 +201,8 @@ def as_their_tasks(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[L
     }
     found = []
     for row, limit in zip(rows, limits, strict=True):
-        task = tasks.get((row.checkpoint, row.probe, row.task), limit)
         if limit.watched:
+            task = tasks.get((row.checkpoint, row.probe, row.task), limit)
             limit = replace(limit, watched=task.gated, max_drop=task.max_drop)
         found.append(limit)
     return found

@@ -126,7 +126,8 @@ def mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
     """Mark what the policy says a checkpoint was tuned on, where the checkpoint itself doesn't."""
     known = {row.checkpoint for row in rows if row.target}
     return [
-        row if row.checkpoint in known else replace(row, target=policy.names_target(row.task)) for row in rows
+        replace(row, target=True) if row.checkpoint not in known and policy.names_target(row.task) else row
+        for row in rows
     ]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from forgetcheck.clip.formats.base import LONGEST_NAME, Raw, Unbuildable, Weights, in_one_line, shown
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import siglip_config, siglip_tensors
+from forgetcheck.clip.tokenizers import NAME, is_clips_own, named, tokenizer_in
 from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 
@@ -67,6 +68,10 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         raise CannotAsk(
             f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
         ) from None
+    if tokenizer_in(folder) and (kind != "clip" or not is_clips_own(folder)):
+        # the text tower knows this vocabulary, whatever its class or size says
+        model["text_cfg"][NAME] = named(folder)
+        more = (*more, "Its own tokenizer is used, which is not CLIP's.") if kind == "clip" else more
     name = NAMES[kind]
     return Weights(
         tensors,
@@ -87,6 +92,8 @@ def trained(folder: Path) -> dict[str, int]:
 
 def refuse_tokenizer(folder: Path, kind: str) -> None:
     """Weights of a text tower mean something to one tokenizer only, and open_clip has CLIP's built in."""
+    if tokenizer_in(folder):  # which is used as it is
+        return
     path = folder / TOKENIZER
     name = read_json(path).get("tokenizer_class") if kind == "clip" and path.is_file() else None
     if name is not None and name not in CLIP_TOKENIZERS:

@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.finding import find_checkpoint
+from forgetcheck.clip.converting import read_clip
+from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
 from forgetcheck.clip.formats.base import Unbuildable
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.settings import differences
+from forgetcheck.clip.writing import write_clip
 from forgetcheck.errors import CannotAsk
 
 if "FORGETCHECK_NO_SKIPS" in os.environ:
@@ -249,10 +252,16 @@ def test_configs_that_are_refused(tmp_path, changes, word):
 
 def test_a_file_with_transformers_names_asks_for_its_folder(tmp_path):
     clip(tmp_path)
+    whole = read_weights(tmp_path).tensors
+    named = read_weights(tmp_path / "model.safetensors").tensors  # which says which of several is meant
+    assert all(torch.equal(named[name], value) for name, value in whole.items())
+    (tmp_path / "alone").mkdir()
+    alone = (tmp_path / "model.safetensors").rename(tmp_path / "alone" / "model.safetensors")
     with pytest.raises(CannotAsk, match="save_pretrained"):
-        read_weights(tmp_path / "model.safetensors")
+        read_weights(alone)
+    alone.rename(tmp_path / "model.safetensors")
     (tmp_path / "config.json").unlink()
-    with pytest.raises(CannotAsk, match=r"config\.json"):
+    with pytest.raises(CannotAsk, match="save_pretrained"):
         read_weights(tmp_path)
 
 
@@ -331,3 +340,136 @@ def test_another_tokenizer_than_clips_is_refused(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     with pytest.raises(CannotAsk, match="its tokenizer is BertTokenizer"):
         read_weights(tmp_path)
+
+
+WORDS = ("a", "photo", "of", "the", "red", "fox", "blue", "jay", "small", "large")
+
+
+def openai(encoder):
+    """Return open_clip's vocabulary with the names that OpenAI gave to the ends of a text."""
+    names = {49406: "<|startoftext|>", 49407: "<|endoftext|>"}
+    return {names.get(number, token): number for token, number in encoder.items()}
+
+
+def own_tokenizer(folder, words=(("fox", "jay"), ("red", "blue"))):
+    """Save CLIP's own tokenizer with some words exchanged: of the same class and size, and another."""
+    known = open_clip.tokenizer.SimpleTokenizer()
+    vocabulary = openai(known.encoder)
+    for one, other in words:
+        here, there = f"{one}</w>", f"{other}</w>"
+        vocabulary[here], vocabulary[there] = vocabulary[there], vocabulary[here]
+    made = transformers.CLIPTokenizer(vocab=vocabulary, merges=list(known.bpe_ranks), model_max_length=12)
+    made.save_pretrained(folder)
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def small_tokenizer(folder, size=99):
+    """Save a tokenizer that knows a word at a time."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": size - 1, **{word: 3 + 7 * n for n, word in enumerate(WORDS)}}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    inner.normalizer, inner.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", size - 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
+    ).save_pretrained(folder)
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+LARGE = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+
+
+def read_by_transformers(model, tokenizer, texts):
+    tokens = tokenizer(
+        texts, return_tensors="pt", padding="max_length", truncation=True, max_length=12
+    ).input_ids
+    with torch.no_grad():
+        features = model.get_text_features(input_ids=tokens)
+    return F.normalize(getattr(features, "pooler_output", features), dim=-1)
+
+
+TEXTS = ["a photo of a red fox", "the small blue jay", "Large Fox of the red photo"]
+
+
+@pytest.mark.parametrize("kind", [clip, siglip])
+def test_a_folders_own_tokenizer_is_the_one_that_counts(tmp_path, kind):
+    """Whatever its class is called: one that says CLIPTokenizer may have another vocabulary."""
+    model = clip(tmp_path / "x", text=LARGE) if kind is clip else siglip(tmp_path / "x")
+    tokenizer = (own_tokenizer if kind is clip else small_tokenizer)(tmp_path / "x")
+    found = find_checkpoint(str(tmp_path / "x"))
+    encoder = load_encoder(found, "cpu")
+    with torch.inference_mode():
+        assert torch.allclose(encoder.read(TEXTS), read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
+    assert "its own" in found.config["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
+    assert any("Its own tokenizer is used" in doubt for doubt in encoder.origin.doubts) == (kind is clip)
+
+
+def test_a_tuned_file_takes_the_tokenizer_of_its_base(tmp_path):
+    model = clip(tmp_path / "x", text=LARGE)
+    tokenizer = own_tokenizer(tmp_path / "x")
+    weights = load_encoder(find_checkpoint(str(tmp_path / "x")), "cpu").weights
+    save_file(
+        {name: value.detach().clone().contiguous() for name, value in weights.items()},
+        tmp_path / "t.safetensors",
+    )
+    _, tuned = find_checkpoints([str(tmp_path / "x"), str(tmp_path / "t.safetensors")])
+    with torch.inference_mode():
+        read = load_encoder(tuned, "cpu").read(TEXTS)
+        assert torch.allclose(read, read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
+
+
+def test_two_tokenizers_are_no_pair(tmp_path):
+    for number, words in enumerate([[("fox", "jay")], [("red", "blue")]], 1):
+        clip(tmp_path / str(number), text=LARGE)
+        own_tokenizer(tmp_path / str(number), words)
+    found = find_checkpoints([str(tmp_path / "1"), str(tmp_path / "2")])
+    assert "tokenizer" in str(differences(found[0].config, found[1].config))
+
+
+def test_clips_own_vocabulary_is_open_clips(tmp_path):
+    known = open_clip.tokenizer.SimpleTokenizer()
+    clip(tmp_path / "x", text=LARGE)
+    (tmp_path / "x" / "vocab.json").write_text(json.dumps(openai(known.encoder)))
+    merges = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in known.bpe_ranks)])
+    (tmp_path / "x" / "merges.txt").write_text(merges)
+    found = find_checkpoint(str(tmp_path / "x"))
+    assert "hf_tokenizer_name" not in found.config["model_cfg"]["text_cfg"]
+    swapped = {
+        **openai(known.encoder),
+        "fox</w>": known.encoder["jay</w>"],
+        "jay</w>": known.encoder["fox</w>"],
+    }
+    (tmp_path / "x" / "vocab.json").write_text(json.dumps(swapped))
+    found = find_checkpoint(str(tmp_path / "x"))
+    assert "its own" in found.config["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
+    (tmp_path / "x" / "vocab.json").write_text("{")
+    with pytest.raises(CannotAsk, match="cannot read the tokenizer"):
+        find_checkpoint(str(tmp_path / "x"))
+
+
+def test_code_that_a_tokenizer_names_is_never_run(tmp_path):
+    clip(tmp_path / "x", text=LARGE)
+    own_tokenizer(tmp_path / "x")
+    path = tmp_path / "x" / "tokenizer_config.json"
+    (tmp_path / "x" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Tokenizer: pass\n")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}})
+    )
+    load_encoder(find_checkpoint(str(tmp_path / "x")), "cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_open_clip_folder_with_its_own_tokenizer(tmp_path):
+    """The way that SigLIP, multilingual and BERT towers are published; and what convert and tune write."""
+    model = siglip(tmp_path / "x")
+    tokenizer = small_tokenizer(tmp_path / "x")
+    found = read_clip(str(tmp_path / "x"))
+    write_clip(tmp_path / "local", found.clip, "local-dir")
+    encoder = load_encoder(find_checkpoint(str(tmp_path / "local")), "cpu")
+    with torch.inference_mode():
+        assert torch.allclose(encoder.read(TEXTS), read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
+    theirs = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'local'}")
+    assert torch.equal(theirs(TEXTS), encoder.tokenizer(TEXTS))

@@ -1,0 +1,108 @@
+"""The tokenizer beside weights: the one that its text tower was trained with, whatever its class is called.
+
+Weights of a text tower mean something to one vocabulary only. So a folder's own files are what counts, a
+built-in tokenizer only where they agree with it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from forgetcheck.documents import parse_json, read_text, reason
+from forgetcheck.errors import CannotAsk
+
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+ENDS = ("<|startoftext|>", "<|endoftext|>")  # which open_clip calls otherwise
+SETTINGS = "tokenizer_config.json"
+CODE = ("auto_map", "custom_pipelines")  # keys of settings that name code to be run
+LARGEST = 2**27  # bytes of a file; the largest vocabularies have 30 MB
+NAME = "hf_tokenizer_name"  # of a text_cfg: what makes open_clip use a tokenizer of transformers
+
+
+def tokenizer_in(folder: Path) -> Path | None:
+    """Return the folder if it holds a tokenizer of transformers."""
+    return folder if any((folder / name).is_file() for name in VOCABULARIES) else None
+
+
+def is_clips_own(folder: Path) -> bool:
+    """Whether the vocabulary and merges in a folder are those of CLIP, which open_clip has built in."""
+    try:
+        vocabulary, merges = byte_pairs(folder)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
+        raise CannotAsk(
+            f"cannot read the tokenizer in '{folder}': {reason(problem)}; copy the folder again."
+        ) from None
+    known, ranks = built_in()
+    return vocabulary == known and (not merges or merges == ranks)
+
+
+def byte_pairs(folder: Path) -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
+    """Read the vocabulary of byte pairs, and the merges in their order."""
+    if (folder / "vocab.json").is_file():
+        vocabulary = parse_json(read_text(folder / "vocab.json", LARGEST))
+        lines = (
+            read_text(folder / "merges.txt", LARGEST).splitlines()
+            if (folder / "merges.txt").is_file()
+            else []
+        )
+        return vocabulary, [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+    model = parse_json(read_text(folder / "tokenizer.json", LARGEST))["model"]
+    merges = [
+        tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges", [])
+    ]
+    return dict(model["vocab"]), merges
+
+
+@cache
+def built_in() -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    words = dict(sorted(tokenizer.encoder.items(), key=lambda pair: pair[1])[: -len(ENDS)])
+    return words | {end: len(words) + place for place, end in enumerate(ENDS)}, list(tokenizer.bpe_ranks)
+
+
+def named(folder: Path) -> str:
+    """Name the tokenizer of a folder by its content: two checkpoints of one pair must have the same."""
+    whole = hashlib.sha256()
+    for name in VOCABULARIES:
+        path = folder / name
+        if path.is_file():
+            whole.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"its own, {whole.hexdigest()[:12]}"
+
+
+def lay_out(source: Path, target: Path) -> None:
+    """Put the files of a tokenizer where open_clip looks for them, without what names code."""
+    for name in FILES:
+        path = source / name
+        if not path.is_file():
+            continue
+        if path.stat().st_size > LARGEST:
+            raise CannotAsk(f"'{path}' is too large for a tokenizer: check what it is.")
+        if name == SETTINGS:
+            (target / name).write_text(json.dumps(without_code(path)), encoding="utf-8")
+        else:
+            (target / name).write_bytes(path.read_bytes())
+
+
+def without_code(path: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(read_text(path, LARGEST))
+    except (OSError, ValueError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
+    return {key: value for key, value in settings.items() if key not in CODE}
