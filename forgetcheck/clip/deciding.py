@@ -54,7 +54,7 @@ class Trial:
 
     losses: Tensor  # (n,) float64 cross-entropy per sample
     hits: Tensor  # (n,) whether the nearest class is the right one
-    chance: Tensor  # (n,) float64, 1 / number of classes
+    chance: Tensor  # (n,) float64, share of right answers if they had nothing to do with the images
 
     @property
     def beats_chance(self) -> bool:
@@ -184,8 +184,18 @@ def attempt_one(encoder: Encoder, task: Task, progress: Progress, engine: Engine
     split = seen.splits["test"]
     logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
     losses = F.cross_entropy(logits, split.labels, reduction="none")
-    chance = torch.full_like(losses, 1 / logits.shape[1])
-    return Trial(losses, logits.argmax(dim=1) == split.labels, chance)
+    said = logits.argmax(dim=1)
+    chance = torch.full_like(losses, by_habit(said, split.labels, logits.shape[1]))
+    return Trial(losses, said == split.labels, chance)
+
+
+def by_habit(said: Tensor, labels: Tensor, classes: int) -> float:  # (n,), (n,)
+    """Return the share that would be right if the answers had nothing to do with the images.
+
+    A model that calls everything by the name of the commonest class is right often, and knows nothing.
+    """
+    shares = (torch.bincount(each, minlength=classes).double() / len(labels) for each in (said, labels))
+    return float(torch.dot(*shares))
 
 
 def clearly_lower(better: Trial, worse: Trial) -> bool:

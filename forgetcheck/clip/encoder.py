@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from forgetcheck.clip.towers import digests
 from forgetcheck.errors import CannotAsk
 
 TEXT_BATCH = 256  # prompts per forward
+STEM_LAYERS = 4  # of a container that is a stem and not a whole tower: convolution, norm, activation, pool
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,12 @@ def why_uncut(model: nn.Module) -> str:
 def stem_watched(visual: Any) -> Iterator[list[Tensor]]:
     """Collect what enters the first block, which open_clip's intermediates leave out for ViTs."""
     caught: list[Tensor] = []
-    handle = stem_of(visual).register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+    stem = stem_of(visual)
+    if isinstance(stem, nn.Sequential) and len(stem):
+        stem = stem[-1]  # timm runs some of them layer by layer
+    handle = stem.register_forward_hook(
+        lambda _module, _inputs, output: caught.append(output[0] if isinstance(output, tuple) else output)
+    )
     try:
         yield caught
     finally:
@@ -229,7 +236,24 @@ def stem_of(visual: Any) -> nn.Module:
         getattr(visual, "avgpool", None),  # ResNet: the end of the stem
         *(getattr(trunk, name, None) for name in ("stem", "norm_pre", "patch_embed")),
     ]
-    return next(module for module in candidates if isinstance(module, nn.Module))
+    found = next((module for module in candidates if isinstance(module, nn.Module)), None)
+    return entrance(trunk) if found is None and isinstance(trunk, nn.Module) else found or visual
+
+
+def entrance(module: nn.Module) -> nn.Module:
+    """Find the stem of a tower that names none: the layers before the first block, by how they are nested.
+
+    Layers before the first container end with the stem; a small container of layers before others is one.
+    """
+    children = list(module.children())
+    layers = list(takewhile(lambda child: not list(child.children()), children))
+    if layers:
+        return layers[-1] if len(layers) < len(children) else layers[0]
+    if not children:
+        return module
+    first, inner = children[0], list(children[0].children())
+    small = len(inner) <= STEM_LAYERS and not any(list(layer.children()) for layer in inner)
+    return first if small and len(children) > 1 else entrance(first)
 
 
 def has_extra_tokens(visual: Any) -> bool:

@@ -17,6 +17,7 @@ from forgetcheck.clip.deciding import (
     BY_US,
     Trial,
     by_function,
+    by_habit,
     clearly_lower,
     decide,
     differ_in,
@@ -162,3 +163,16 @@ def test_weights_that_know_nothing_are_not_doubted(vit: Encoder, monkeypatch: py
     """However much lower the loss under the other activation is: both are at chance."""
     monkeypatch.setattr(deciding, "clearly_lower", lambda *_: True)
     assert doubt_activation(Checkpoint("random", vit.config, None), vit, TASKS[:1]) == ""
+
+
+def test_who_calls_everything_by_the_commonest_name_knows_nothing():
+    labels = torch.tensor([0] * 294 + [1] * 6)
+    constant = torch.zeros(300, dtype=torch.int64)
+    chance = torch.full((300,), by_habit(constant, labels, 2), dtype=torch.float64)
+    assert not Trial(torch.zeros(300), constant == labels, chance).beats_chance
+    knows = labels.clone()
+    knows[:3] = 1
+    assert by_habit(knows, labels, 2) == pytest.approx((291 * 294 + 9 * 6) / 300**2)
+    even = torch.arange(300) % 3
+    chance = torch.full((300,), by_habit(even, even, 3), dtype=torch.float64)
+    assert Trial(torch.zeros(300), torch.ones(300, dtype=torch.bool), chance).beats_chance

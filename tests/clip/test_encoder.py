@@ -3,8 +3,9 @@
 import open_clip
 import pytest
 import torch
-from conftest import RESNET, VIT, random_encoder, save_folder
+from conftest import RESNET, VIT, make_config, random_encoder, save_folder
 
+from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.towers import digest
@@ -89,3 +90,30 @@ def test_towers_have_their_own_digest(vit):
         twin.weights["token_embedding.weight"].add_(1)
     assert twin.digests["visual"] == vit.digests["visual"]
     assert twin.digests["text"] != vit.digests["text"]
+
+
+FAMILIES = {  # of timm, each with a stem of another shape
+    "efficientnet_lite0": 32, "tf_efficientnet_lite0": 32, "resnet18": 32, "mobilenetv3_small_050": 32,
+    "mobilenetv2_050": 32, "densenet121": 32, "vgg11": 32, "inception_v4": 96, "ghostnet_050": 32,
+    "dla34": 32, "res2net50_26w_4s": 32, "resnest14d": 32, "seresnet50": 32, "convnext_atto": 32,
+    "regnetx_002": 32, "fastvit_t8": 64, "repvgg_a0": 32, "twins_pcpvt_small": 64, "rexnet_100": 32,
+    "nfnet_f0": 64, "poolformer_s12": 64, "swin_tiny_patch4_window7_224": 224, "vit_tiny_patch16_224": 224,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES.items(), ids=FAMILIES)
+def test_what_passes_between_the_blocks_of_any_family_of_timm(name, size):
+    """LDIFS, the default, compares it: depth 0 is what the stem makes of an image."""
+    # open_clip's linear projection doesn't fit those that widen before their classifier
+    wide = {"mobilenetv3_small_050": 1024, "vgg11": 4096, "ghostnet_050": 1280}
+    tower = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "avg", "image_size": size}
+    config = make_config({**tower, "timm_proj": "" if name in wide else "linear"})
+    config["model_cfg"]["embed_dim"] = wide.get(name, 16)
+    torch.manual_seed(0)
+    encoder = load_encoder(Checkpoint("random", config, weights=None), "cpu")
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    embedding, layers = encoder.see_through(images, range(encoder.blocks + 1))
+    assert torch.allclose(embedding, encoder.see(images), atol=1e-5)
+    assert len(layers) == encoder.blocks + 1
+    assert all(layer.ndim == 3 and len(layer) == 2 and layer.requires_grad for layer in layers)
+    assert layers[0].shape[1] >= layers[-1].shape[1]  # the stem sees more places than the last block
