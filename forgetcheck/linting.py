@@ -98,7 +98,7 @@ def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Remark]]:
 
 
 def look_at_left(asked: Asked) -> Iterator[Remark]:
-    if asked.class_names is not None:
+    if asked.class_names is not None and asked.splits:  # else its data is missing, which is told already
         yield from (Remark(asked.name, f"left out: {text}", grave=False) for text in asked.task.left_out)
 
 

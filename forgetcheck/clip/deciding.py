@@ -28,7 +28,8 @@ MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whate
 FIRST_IMAGES = 128
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
-GUESS = "a guess, the default of open_clip"
+GUESS = "a guess"
+OF_OPEN_CLIP, OF_TRANSFORMERS = f"{GUESS}, the default of open_clip", f"{GUESS}, the usual one of such models"
 BY_US = "what forgetcheck ships"
 BY_TAG = "what open_clip publishes"
 BY_SHAPES = "the names and shapes of its weights"
@@ -229,10 +230,10 @@ def usual_preprocessing(names: Sequence[str]) -> Usual:
         return Usual(config, BY_US)
     published = [get_pretrained_cfg(name, tag) for name in names for tag in tags_of(name)]
     if not published:
-        return Usual(config, f"{GUESS}: no weights of {names[0]} are published")
+        return Usual(config, f"{OF_OPEN_CLIP}: no weights of {names[0]} are published")
     odd = [key for key in PREPROCESSING if len({str(plain(item.get(key))) for item in published}) > 1]
     if odd:
-        return Usual(config, f"{GUESS}: published weights of {names[0]} differ in {', '.join(odd)}")
+        return Usual(config, f"{OF_OPEN_CLIP}: published weights of {names[0]} differ in {', '.join(odd)}")
     known = {key: plain(published[0][key]) for key in PREPROCESSING if key in published[0]}
     return Usual({**config, **known}, f"all {len(published)} published weights of {' and '.join(names)}")
 

@@ -194,7 +194,7 @@ def bare(path: Path, choice: Choice) -> Bare:
     read = read_weights(path, finite=False, choice=choice)
     recorded = None if read.config is None else checked_config(f"'{path}'", json.dumps(read.config))
     shapes = {name: tuple(value.shape) for name, value in read.tensors.items()}
-    return Bare(path, shapes, recorded, read.quick_gelu, choice)
+    return Bare(path, shapes, recorded, read.quick_gelu, read.assumed, choice)
 
 
 def tagged_checkpoint(text: str, model: str | None) -> Checkpoint:

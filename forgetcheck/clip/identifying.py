@@ -16,6 +16,7 @@ from forgetcheck.clip.checkpoint import (
 from forgetcheck.clip.deciding import (
     ARCHITECTURE,
     BY_OTHER,
+    OF_TRANSFORMERS,
     PREPROCESSED,
     Usual,
     by_function,
@@ -48,6 +49,7 @@ class Bare:
     shapes: Shapes
     recorded: Mapping[str, Any] | None
     quick_gelu: bool | None = None  # whether its activation is QuickGELU, where the file names the class
+    assumed: str = ""  # why the preprocessing in `recorded` is only the usual one
     choice: Choice = field(default_factory=Choice)  # of several sets of weights in one file
 
     @property
@@ -86,7 +88,8 @@ def tokenizer_name(checkpoint: Checkpoint) -> Any:
 def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
     if found.recorded:
         refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
-        return found.checkpoint(found.recorded, inferred={ARCHITECTURE: RECORDED, PREPROCESSED: RECORDED})
+        config, by = preprocessed(found, like)
+        return found.checkpoint(config, inferred={ARCHITECTURE: RECORDED, PREPROCESSED: by})
     if model is not None:
         return as_told(found, model, like)
     if like is not None and fits(like.config, found, like.name):
@@ -94,6 +97,17 @@ def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Ch
     if found.image_alone:
         return found.open(no_text_tower(found, like))
     return by_shapes(found, like)
+
+
+def preprocessed(found: Bare, like: Checkpoint | None) -> tuple[Mapping[str, Any], str]:
+    """Return a recorded config; where it lacks the preprocessing, with that of the same model of the pair."""
+    config = found.recorded or {}
+    if not found.assumed:
+        return config, RECORDED
+    lent = {**config, "preprocess_cfg": like.config.get("preprocess_cfg", {})} if like is not None else None
+    if lent is not None and like is not None and not differences(lent, like.config):
+        return lent, BY_OTHER
+    return config, f"{OF_TRANSFORMERS}: {found.assumed}"
 
 
 def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:

@@ -72,7 +72,7 @@ def converted(path: Path, folder: Path, raw: Raw) -> Weights:
     """Bring weights to open_clip's names; those of transformers need the config in their folder."""
     if not of_transformers(strip_prefixes(raw.tensors)[0]):
         return settled(path, raw)
-    if not (folder / TRANSFORMERS_CONFIG).is_file():
+    if not (folder / TRANSFORMERS_CONFIG).exists():
         raise CannotAsk(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
             "the towers are built."

@@ -10,7 +10,7 @@ import numpy as np
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Captions, Split, SplitName
-from forgetcheck.tasks.parting import numbered, parts_among
+from forgetcheck.tasks.parting import numbered, parts_among, short
 from forgetcheck.tasks.samples import Samples, file_samples
 
 ASKED: SplitName = "test"
@@ -108,7 +108,7 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
     """Return the captions of the test part, all if no part is named, and a note of the others."""
     if not told:
         raise CannotAsk(f"{where} has no captions: nothing would be measured.")
-    parts = dict.fromkeys(row.part for row in told)
+    parts = dict.fromkeys(short(row.part) for row in told)
     if set(parts) == {""}:
         return told, ()
     chosen = parts_among(parts).get(ASKED)
@@ -116,7 +116,7 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
         raise CannotAsk(
             f"{where} has the parts {', '.join(map(repr, parts))}: nothing is asked of any but test."
         )
-    asked = [row for row in told if row.part.casefold() == chosen.casefold()]
+    asked = [row for row in told if short(row.part) == chosen]
     left = len(told) - len(asked)
     note = f"only '{chosen}' is asked: {left:,} captions of other parts are left out"
     return asked, (note,) if left else ()

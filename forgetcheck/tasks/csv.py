@@ -18,7 +18,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import left_out, numbered, parts_among
+from forgetcheck.tasks.parting import left_out, numbered, parts_among, short
 from forgetcheck.tasks.rows import Columns, Row, read_rows
 from forgetcheck.tasks.samples import Samples, file_samples
 
@@ -59,7 +59,7 @@ class Csv(Indexed, Task):
             numbered([row.said["group"] for row in rows]),
             follow=self.links == "follow",
         )
-        return make_index(where, names, [row.said["part"] for row in rows], samples)
+        return make_index(where, names, [short(row.said["part"]) for row in rows], samples)
 
 
 def label_of(row: Row) -> str:

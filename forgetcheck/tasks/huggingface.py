@@ -66,7 +66,7 @@ class Huggingface(Indexed, Task):
         shown = naming.humanised(names) if self.names == "humanised" and not self.classes else names
         whole = samples["train"] if set(samples) == {"train"} else None
         raw = () if self.classes else tuple(names)
-        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts), raw)
+        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts), raw=raw)
 
     def names_of(self, where: str, tables: Sequence["Table"]) -> Sequence[str]:
         """Return the class names; each part numbers them as it likes, so they are what counts."""

@@ -30,15 +30,20 @@ def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
     """
     spelled: dict[str, str] = {}
     for name in found:
-        short = SHORT.get(name.casefold(), name.casefold())
-        if spelled.setdefault(short, name) != name:
-            raise CannotAsk(f"'{spelled[short]}' and '{name}' are both called {short}: rename or remove one.")
+        same = spelled.setdefault(short(name), name)
+        if same != name:
+            raise CannotAsk(f"'{same}' and '{name}' are both called {short(name)}: rename or remove one.")
     spelled |= {name.casefold(): name for name in spelled.values()}
     chosen = {
         part: next((spelled[name] for name in accepted if name in spelled), None)
         for part, accepted in ACCEPTED.items()
     }
     return {part: name for part, name in chosen.items() if name is not None}
+
+
+def short(name: str) -> str:
+    """Write the name of a part one way, for tables, whose rows may each spell it otherwise."""
+    return SHORT.get(name.casefold(), name.casefold())
 
 
 def numbered(groups: Sequence[str]) -> NDArray[np.int64] | None:  # (n,)

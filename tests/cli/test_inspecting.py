@@ -103,4 +103,4 @@ def test_of_a_model_beside_its_average_the_user_says_which(run, tmp_path, weight
     plain, averaged = (
         json.loads(run("inspect", path, "--weights", name, "--json").out) for name in ("model", "ema")
     )
-    assert plain["checkpoints"][0]["digests"] != averaged["checkpoints"][0]["digests"]
+    assert plain["passports"][0]["digests"] != averaged["passports"][0]["digests"]

@@ -36,6 +36,7 @@ class Weights:
     head_bias: Tensor | None = None  # (c,)
     quick_gelu: bool | None = None  # whether the activation is QuickGELU, where the file names its class
     counters: Mapping[str, int] = field(default_factory=dict)  # how far training was, such as {"epoch": 3}
+    assumed: str = ""  # why the preprocessing in the config is only the usual one; empty where it is recorded
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,14 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
             f"'{folder}' has '{shown(unread[0])}', which no {NAMES[kind]}Model has: save that model alone."
         )
     convert, describe = CONVERSIONS[kind]
+    more: tuple[str, ...] = ()
     try:
         with in_one_line(folder):
             model, notes = describe(config, raw.tensors)
             refuse_mismatch(model["vision_cfg"], model["text_cfg"], raw.tensors)
             tensors = convert(raw.tensors)
             refuse_tokenizer(folder, kind)
-            preprocess, more = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
+            preprocess, assumed = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
     except Unbuildable as problem:
         raise CannotAsk(
             f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
@@ -71,13 +72,14 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
     if tokenizer_in(folder) and (kind != "clip" or not is_clips_own(folder)):
         # the text tower knows this vocabulary, whatever its class or size says
         model["text_cfg"][NAME] = named(folder)
-        more = (*more, "Its own tokenizer is used, which is not CLIP's.") if kind == "clip" else more
+        more = ("Its own tokenizer is used, which is not CLIP's.",) if kind == "clip" else ()
     name = NAMES[kind]
     return Weights(
         tensors,
         f"transformers {name} folder",
-        (*raw.notes, f"Converted from the names of transformers' {name}.", *notes, *more),
+        (*raw.notes, f"Converted from the names of transformers' {name}.", *notes, *more, *assumed),
         doubts=(*notes, *more),
+        assumed=" ".join(assumed),
         config={"model_cfg": model, "preprocess_cfg": preprocess},
         counters={**raw.counters, **trained(folder)},
     )

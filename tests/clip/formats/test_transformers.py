@@ -473,3 +473,27 @@ def test_an_open_clip_folder_with_its_own_tokenizer(tmp_path):
         assert torch.allclose(encoder.read(TEXTS), read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
     theirs = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'local'}")
     assert torch.equal(theirs(TEXTS), encoder.tokenizer(TEXTS))
+
+
+@pytest.mark.parametrize("base_has_it", [True, False])
+def test_a_folder_without_a_processor_takes_the_preprocessing_of_the_pair(tmp_path, base_has_it):
+    for name in ("base", "tuned"):
+        clip(tmp_path / name)
+    told = {
+        "image_mean": [0.1, 0.2, 0.3],
+        "image_std": [0.5, 0.6, 0.7],
+        "size": {"shortest_edge": 32},
+        "crop_size": 32,
+    }
+    owner = "base" if base_has_it else "tuned"
+    (tmp_path / owner / "preprocessor_config.json").write_text(json.dumps(told))
+    base, tuned = find_checkpoints([str(tmp_path / "base"), str(tmp_path / "tuned")])
+    assert base.config == tuned.config
+    assert base.config["preprocess_cfg"]["mean"] == [0.1, 0.2, 0.3]
+    assert "the other checkpoint of the pair" in (tuned if base_has_it else base).inferred["preprocessing"]
+
+
+def test_the_usual_preprocessing_is_said_to_be_a_guess(tmp_path):
+    clip(tmp_path / "x")
+    found = find_checkpoint(str(tmp_path / "x"))
+    assert found.inferred["preprocessing"].startswith("a guess, the usual one of such models")
