@@ -25,13 +25,39 @@ from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US, GUESS, PREPRO
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.hub import download
 from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
-from forgetcheck.clip.reading import ANY, NAMES, has_weights, only_weights, read_metadata, read_weights
+from forgetcheck.clip.reading import (
+    ADAPTER,
+    ANY,
+    NAMES,
+    has_weights,
+    only_weights,
+    read_metadata,
+    read_weights,
+    refuse_adapter,
+)
 from forgetcheck.clip.tokenizers import tokenizer_in
+from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
+FOREIGN_FOLDERS = {
+    ".distcp": (
+        "a checkpoint of torch.distributed in parts",
+        "join it by `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
+    ),
+    "_model_states.pt": (
+        "a checkpoint of DeepSpeed in parts",
+        "join it by the zero_to_fp32.py that lies beside it",
+    ),
+    "saved_model.pb": (
+        "a SavedModel of TensorFlow",
+        "load it in transformers with from_tf=True, and save it",
+    ),
+    ".msgpack": ("weights of Flax", "load it in transformers with from_flax=True, and save it"),
+    ".npz": ("weights of MLX or JAX", "save the PyTorch model that they were made from"),
+}
 LOCAL, HUB = "local-dir:", "hf-hub:"
 TRANSFORMERS = "config.json"
 
@@ -139,6 +165,7 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
     if not (folder / CONFIG).is_file():
         if (folder / TRANSFORMERS).is_file():
             return bare(folder, choice)
+        refuse_foreign(folder)
         raise CannotAsk(
             f"'{folder}' is no run folder: it has no {CONFIG} (nor a {TRANSFORMERS} of transformers); "
             "name a folder of `forgetcheck tune`, or a file."
@@ -156,6 +183,19 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Name the format of a folder that is none of ours, and what makes one of it that is read."""
+    if (folder / ADAPTER).is_file():
+        refuse_adapter(folder)
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as problem:
+        raise CannotAsk(f"cannot read the folder '{folder}': {reason(problem)}.") from None
+    for ending, (what, way_out) in FOREIGN_FOLDERS.items():
+        if any(name.endswith(ending) for name in names):
+            raise CannotAsk(f"'{folder}' holds {what}: {way_out}.")
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -51,6 +51,11 @@ TRANSFORMERS = ("vision_model.", "text_model.")
 ADAPTER = "adapter_config.json"
 MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
 ANY = Choice()
+FOREIGN = {
+    b"GGUF": "a GGUF file of llama.cpp",
+    b"\x89HDF": "an HDF5 file, as Keras writes them",
+    b"\x93NUMPY": "an array of numpy",
+}
 GIT_LFS = b"version https://git-lfs"
 
 
@@ -161,6 +166,7 @@ def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
     refuse_irregular(path)
     with path.open("rb") as file:
         start = file.read(len(GIT_LFS))
+    refuse_foreign_file(path, start)
     if start == GIT_LFS:
         raise CannotAsk(f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`.")
     if start[:1] == b"{" and not is_safetensors(path):
@@ -200,6 +206,15 @@ def has_tower(names: Iterable[str]) -> bool:
 def some(names: Sequence[str], most: int = 3) -> str:
     more = f" and {len(names) - most:,} more" if names[most:] else ""
     return f"{', '.join(map(shown, names[:most]))}{more}"
+
+
+def refuse_foreign_file(path: Path, start: bytes) -> None:
+    """Name a format that holds weights and isn't read, with what makes one of it that is."""
+    for magic, what in FOREIGN.items():
+        if start.startswith(magic):
+            raise CannotAsk(f"'{path}' is {what}: save the PyTorch model that it was made from.")
+    if path.suffix.lower() == ".onnx":
+        raise CannotAsk(f"'{path}' is an ONNX graph: save the PyTorch model that it was made from.")
 
 
 def read_one(path: Path, choice: Choice) -> Raw:

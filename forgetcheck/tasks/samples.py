@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -82,10 +84,27 @@ def file_samples(
 
 
 def read_below(root: Path, base: str | None, names: Sequence[str], i: int) -> bytes:
-    path = root / names[i]
+    path = located(root, names[i])
     if base is not None and not is_below(base, path):
         raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")
     return read_file(path)
+
+
+def located(root: Path, name: str) -> Path:
+    """Return the path of a file, also where its name was written down on a machine that spells it otherwise.
+
+    Windows separates folders by backslashes, macOS decomposes accents.
+    """
+    path = root / name
+    with suppress(OSError):  # such as a name that is too long, which is told when it is read
+        if path.exists():
+            return path
+    slashed = name.replace("\\", "/")
+    spellings = [slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))]
+    inside = (root / each for each in spellings if ".." not in Path(each).parts and not each.startswith("/"))
+    with suppress(OSError):
+        return next((other for other in inside if other.exists()), path)
+    return path
 
 
 def is_below(base: str, path: Path) -> bool:

@@ -145,3 +145,38 @@ def test_an_empty_name_is_not_the_current_folder(vit_folder, monkeypatch):
 def test_an_unknown_model_is_refused_where_it_is_not_needed(model):
     with pytest.raises(CannotAsk, match="unknown model"):
         find_checkpoint("forgetcheck:tiny", model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("__0_0.distcp", "dcp_to_torch"),
+        ("mp_rank_00_model_states.pt", "zero_to_fp32.py"),
+        ("saved_model.pb", "from_tf=True"),
+        ("flax_model.msgpack", "from_flax=True"),
+        ("weights.npz", "save the PyTorch model"),
+        ("adapter_config.json", "merge_and_unload"),
+    ],
+)
+def test_folders_of_other_formats_are_called_by_their_names(tmp_path, name, hint):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(b"{}")
+    with pytest.raises(CannotAsk) as caught:
+        find_checkpoint(str(tmp_path / "x"))
+    assert hint in str(caught.value)
+    assert "run folder" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "said"),
+    [
+        ("m.gguf", b"GGUF\x03\0\0\0", "a GGUF file"),
+        ("m.h5", b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        ("m.npy", b"\x93NUMPY\x01\0", "an array of numpy"),
+        ("m.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX graph"),
+    ],
+)
+def test_files_of_other_formats_are_called_by_their_names(tmp_path, name, start, said):
+    (tmp_path / name).write_bytes(start * 9)
+    with pytest.raises(CannotAsk, match=f"is {said}"):
+        find_checkpoint(str(tmp_path / name))

@@ -128,9 +128,18 @@ def test_json_has_the_keys_of_its_schema(report):
     assert document["schema"] == "forgetcheck/report@1"
     assert document["passed"] is False
     assert document["provenance"] == report.provenance
-    keys = {"schema", "passed", "gated", "remarks", "policy", "checks", "findings", "summary", "unasked"} | {
-        "provenance"
-    }
+    keys = {
+        "schema",
+        "passed",
+        "gated",
+        "remarks",
+        "sanity",
+        "policy",
+        "checks",
+        "findings",
+        "summary",
+        "unasked",
+    } | {"provenance"}
     assert set(document) == keys
     assert len(document["findings"]) == len(report.findings)
     assert len(document["checks"]) == len(report.checks)

@@ -191,3 +191,29 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, forbid):
     path = write(tmp_path, listing("ab"))
     forbid(".csv")
     refused(Csv(path), "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("cats\\1.png", "cats/1.png"),
+        ("K\u00e4fer/1.png", "Ka\u0308fer/1.png"),
+        ("Ka\u0308fer/1.png", "K\u00e4fer/1.png"),
+        ("K\u00e4fer\\1.png", "Ka\u0308fer/1.png"),
+    ],
+)
+def test_paths_that_another_system_wrote_are_found(tmp_path, listed, there):
+    put(tmp_path / there, encoded(picture("red fox", 7)))
+    put(tmp_path / "b.png", encoded(picture("blue_jay", 8)))
+    path = put(tmp_path / "list.csv", f"path,label,split\n{listed},fox,test\nb.png,jay,test".encode())
+    split = Csv(str(path)).split("test")
+    assert split.ids[0] == listed
+    assert split.image(0).tobytes() == picture("red fox", 7).tobytes()
+
+
+@pytest.mark.parametrize("listed", ["..\\x.png", "a\\..\\..\\x.png"])
+def test_backslashes_lead_nowhere_else(tmp_path, listed):
+    put(tmp_path / "x.png", encoded(picture("red fox")))
+    path = put(tmp_path / "in" / "list.csv", f"path,label,split\n{listed},fox,test\nb.png,jay,test".encode())
+    with pytest.raises(Unreadable):
+        Csv(str(path)).split("test").image(0)

@@ -1,6 +1,6 @@
 """A folder of transformers' save_pretrained: CLIPModel or SiglipModel, under open_clip's names and config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,14 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         with in_one_line(folder):
             model, notes = describe(config, raw.tensors)
             refuse_mismatch(model["vision_cfg"], model["text_cfg"], raw.tensors)
-            tensors = convert(raw.tensors)
+            tensors = lacking_told(convert, raw.tensors)
             refuse_tokenizer(folder, kind)
             preprocess, assumed = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
+    except Lacking as problem:
+        raise CannotAsk(
+            f"'{folder}' lacks '{shown(problem.args[0])}', which every {NAMES[kind]}Model has: save the "
+            "whole model."
+        ) from None
     except Unbuildable as problem:
         raise CannotAsk(
             f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
@@ -83,6 +88,20 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         config={"model_cfg": model, "preprocess_cfg": preprocess},
         counters={**raw.counters, **trained(folder)},
     )
+
+
+class Lacking(Exception):
+    """A tensor that a model of this kind has isn't there; the argument is its name."""
+
+
+def lacking_told(
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]], tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Convert, and tell what isn't there: that is no damage."""
+    try:
+        return convert(tensors)
+    except KeyError as problem:
+        raise Lacking(str(problem.args[0])) from None
 
 
 def trained(folder: Path) -> dict[str, int]:

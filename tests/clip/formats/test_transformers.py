@@ -497,3 +497,15 @@ def test_the_usual_preprocessing_is_said_to_be_a_guess(tmp_path):
     clip(tmp_path / "x")
     found = find_checkpoint(str(tmp_path / "x"))
     assert found.inferred["preprocessing"].startswith("a guess, the usual one of such models")
+
+
+def test_a_tensor_that_is_not_there_is_no_damage(tmp_path):
+    clip(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["text_model.encoder.layers.0.self_attn.k_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        CannotAsk, match=r"lacks 'text_model\.encoder\.layers\.0\.self_attn\.k_proj\.weight'"
+    ) as caught:
+        read_weights(tmp_path)
+    assert "damaged" not in str(caught.value)
