@@ -35,6 +35,7 @@ from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
 from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 from forgetcheck.tasks.battery import Battery, summary
+from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
@@ -285,6 +286,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             warnings=(
                 *job.left,
                 *passed_over(anchor),
+                *dark(anchor),
                 *mislabelled(anchor),
                 *(indistinct(anchor) if probe.prompted else ()),
             ),
@@ -345,6 +347,12 @@ def ask(
 
 def left_out(seen: EncodedTask) -> list[str]:
     return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
+
+
+def dark(seen: EncodedTask) -> list[str]:
+    """Say where images are nearly black, as those are whose 12 bits are read as 16."""
+    told = brightest(seen.task.split("test"))
+    return [f"images: {told}"] if told else []
 
 
 def passed_over(seen: EncodedTask) -> list[str]:

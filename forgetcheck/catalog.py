@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=0)]
 Digits = Annotated[int, Field(ge=0, le=16)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SmallCount = Annotated[int, Field(ge=1, le=100)]
+White = Annotated[int, Field(ge=1, le=65535)]
 Rank = Annotated[int, Field(ge=1, le=1_000)]
 NeighbourCount = Annotated[int, Field(ge=1, le=10_000)]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.likeness import Look, alike_pairs, equal_pairs, look_at
 from forgetcheck.tasks.mistakes import some
 from forgetcheck.tasks.picks import read_picks
@@ -46,6 +47,9 @@ def look_through(
     for part, split in splits.items():
         seen[part] = see(name, split, progress, before, total)
         before += len(split)
+        told = brightest(split)
+        if told:
+            yield Remark(name, f"{part}: {told}", grave=False)
         yield from unreadable(name, part, split, seen[part], task.tolerated)
         yield from replaced(name, part, task, seen[part])
         if task.labelled_by == "class":

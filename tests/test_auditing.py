@@ -8,6 +8,7 @@ import pytest
 import sources
 import torch
 from captioned import Told
+from PIL import Image
 from planted import make_answers
 from safetensors.torch import save_file
 
@@ -643,3 +644,24 @@ def test_a_run_is_audited_from_anywhere(tmp_path, monkeypatch):
     (unasked,) = found.unasked
     assert (unasked.task, unasked.probe) == ("folder:path=photos", "head")
     assert "no folder of images at" in unasked.why
+
+
+def test_twelve_bits_that_are_read_as_sixteen_are_told(tmp_path):
+    """Every image is nearly black then; `white` says what they call white."""
+    for place, name in enumerate(("circle", "star")):
+        for part in ("train", "test"):
+            for number in range(8):
+                levels = np.random.default_rng([place, number]).integers(0, 2000 + 2000 * place, (12, 12))
+                path = tmp_path / "photos" / part / name / f"{number}{part}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(levels.astype(np.uint16)).save(path)
+    folder = Folder(str(tmp_path / "photos"))
+    told = warned(audit(TINY, [TINY], Battery("b", {"photos": folder}), device="cpu"))
+    assert all("images: the brightest pixel of 16 of the images is 1" in str(each) for each in told.values())
+    scaled = Folder(str(tmp_path / "photos"), white=4095)
+    told = warned(audit(TINY, [TINY], Battery("b", {"photos": scaled}), device="cpu"))
+    assert set(told.values()) == {()}
+    dark, bright = (int(np.asarray(each.split("test").image(8)).max()) for each in (folder, scaled))
+    assert dark == round(bright * 4095 / 65535)
+    digests = {each.split("test").contents() for each in (folder, scaled)}
+    assert len(digests) == 2  # or a cache would show the one for the other

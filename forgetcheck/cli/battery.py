@@ -1,6 +1,7 @@
 """`forgetcheck battery`: see what one asks, lint it, write one from a folder, pick a small one."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Device, Model, Quiet, WeightsOf, file_path
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
 
@@ -59,11 +60,26 @@ app = typer.Typer(
 
 
 @app.command()
-def show(battery: Spec) -> None:
+def show(
+    battery: Spec,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="Print what each label of this task is called, and one of its images.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
     """Print the tasks of a battery: classes, images, templates and sources."""
     from forgetcheck.tasks.battery import read_battery
 
     found = read_battery(battery)
+    if labels:
+        if labels not in found.tasks:
+            raise unknown_name("task", labels, found.tasks, f"forgetcheck battery show {battery}")
+        console.show(label_table(labels, found.tasks[labels]))
+        return
     console.show(task_table(found))
     console.show("")
     for line in remarks(found):
@@ -79,6 +95,21 @@ def task_table(battery: "Battery") -> Table:
     table.add_column("templates", overflow="fold")
     for name, task in battery.tasks.items():
         row = (name, *numbers(task, battery.entries[name]), said_templates(task, battery.entries[name]))
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def label_table(name: str, task: "Task") -> Table:
+    """Say for each label what the source calls it, what the model is asked for, and one image to look at."""
+    split = task.split("test")
+    first = {int(label): split.ids[place] for place, label in reversed(list(enumerate(split.labels)))}
+    table = Table(title=Text(printable(name), style="bold"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("label", justify="right", no_wrap=True)
+    for column in ("of the source", "asked for as", "a test image"):
+        table.add_column(column, overflow="fold")
+    # stated names may be more or fewer than the source has, which `check` tells
+    for label, (raw, called) in enumerate(zip_longest(task.raw_names, task.class_names, fillvalue="(none)")):
+        row = (str(label), raw, called, first.get(label, "(none)"))
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 

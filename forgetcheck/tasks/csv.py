@@ -13,10 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import left_out, numbered, parts_among, short
 from forgetcheck.tasks.rows import Columns, Row, read_rows
@@ -38,6 +39,7 @@ class Csv(Indexed, Task):
     prompts: str = ""  # a file of templates
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @cached_property
     def index(self) -> Index:

@@ -46,6 +46,7 @@ UNREAD = (  # images as well, which no evaluator of CLIPs reads
     ),
     *(".exr", ".hdr", ".dcm", ".tga", ".eps", ".ico", ".xcf"),
 )
+WHITE = 65535  # the brightest of 16 bits
 GIT_LFS = b"version https://git-lfs"
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535
@@ -102,14 +103,17 @@ def refuse_large(size: int) -> None:
         raise Unreadable(f"it has {size / 2**20:,.0f} MiB; at most {LARGEST >> 20} are read")
 
 
-def decode(data: bytes) -> Image.Image:
-    """Return the image as RGB. Raises Unreadable with the reason, and nothing else."""
+def decode(data: bytes, white: int = WHITE) -> Image.Image:
+    """Return the image as RGB. Raises Unreadable with the reason, and nothing else.
+
+    `white` is the brightest level of 16-bit gray: many cameras and scanners use 12 bits of them.
+    """
     if not data:
         raise Unreadable("it is empty")
     if data.startswith(GIT_LFS):
         raise Unreadable("it is a pointer of Git LFS: run `git lfs pull`")
     with refusing(), Image.open(io.BytesIO(data), formats=formats()) as image:
-        return as_rgb(image)
+        return as_rgb(image, white)
 
 
 @contextmanager
@@ -135,12 +139,12 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Convert to RGB in 8 bits. Raises Unreadable before anything is decoded that would take too much."""
     if image.width * image.height > PIXELS:
         raise Unreadable(f"{image.width} x {image.height} pixels are more than {PIXELS:,}: scale it down")
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_IN_32):
-        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(eight_bits(np.asarray(image), white)).convert("RGB")
     if image.mode in ("I", "F"):
         raise Unreadable("its 32-bit pixels have no agreed range: save it with 8 or 16 bits")
     image.load()
@@ -148,6 +152,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def eight_bits(levels: np.ndarray) -> np.ndarray:
-    """Scale 0 to 65535 to 0 to 255, rounding."""
-    return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def eight_bits(levels: np.ndarray, white: int = WHITE) -> np.ndarray:
+    """Scale 0 to `white` to 0 to 255, rounding; what is brighter is white."""
+    scaled = (levels.astype(np.uint64) * 255 + white // 2) // white
+    return scaled.clip(max=255).astype(np.uint8)

@@ -14,11 +14,11 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task
-from forgetcheck.tasks.decoding import SUFFIXES, UNREAD
+from forgetcheck.tasks.decoding import SUFFIXES, UNREAD, WHITE
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
@@ -38,6 +38,7 @@ class Folder(Indexed, Task):
     prompts: str = ""  # a file of templates
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @cached_property
     def index(self) -> Index:

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from huggingface_hub import constants
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
-from forgetcheck.tasks.decoding import read_file, refuse_large
+from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import left_out, parts_among
 from forgetcheck.tasks.samples import Samples, is_below
@@ -45,6 +45,7 @@ class Huggingface(Indexed, Task):
     classes: str = ""  # a file with one class name a line
     prompts: str = ""  # a file of templates
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @cached_property
     def index(self) -> Index:

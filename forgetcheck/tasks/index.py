@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forgetcheck.errors import NoPart
 from forgetcheck.tasks.base import Split, SplitName
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.naming import templates_from
 from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out
 from forgetcheck.tasks.samples import Samples
@@ -31,6 +32,13 @@ class Index:
     def notes(self) -> tuple[str, ...]:
         said = (*self.remarks, *self.left)
         return said if self.whole is None else (SPLIT_BY_CONTENT, *said)
+
+    def by_white(self, white: int) -> "Index":
+        """Return the same samples, with another level of 16-bit gray as white."""
+        if white == WHITE:
+            return self
+        parts = {name: replace(part, white=white) for name, part in self.parts.items()}
+        return replace(self, parts=parts, whole=self.whole and replace(self.whole, white=white))
 
     def split(self, name: SplitName) -> Split:
         if self.whole is not None:
@@ -80,5 +88,9 @@ class Indexed:
     def notes(self) -> tuple[str, ...]:
         return self.index.notes
 
+    @cached_property
+    def shown(self) -> Index:
+        return self.index.by_white(getattr(self, "white", WHITE))
+
     def split(self, name: SplitName) -> Split:
-        return self.index.split(name)
+        return self.shown.split(name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from forgetcheck.tasks.base import Split, Unreadable
-from forgetcheck.tasks.decoding import decode, read_file
+from forgetcheck.tasks.decoding import WHITE, decode, read_file
 
 NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
 
@@ -28,12 +28,13 @@ class Samples:
     read: Callable[[int], bytes]  # what sample i is stored as; raises Unreadable
     groups: NDArray[np.int64] | None = None  # (n,)
     show: Callable[[int], Image.Image] | None = None  # RGB, where what is stored is not an image file
+    white: int = WHITE  # the brightest level of 16-bit gray
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def image(self, i: int) -> Image.Image:
-        return decode(self.read(i)) if self.show is None else self.show(i)
+        return decode(self.read(i), self.white) if self.show is None else self.show(i)
 
     def take(self, indices: NDArray[np.int64]) -> "Samples":
         """Keep the samples at `indices` (m,), in that order."""
@@ -43,6 +44,7 @@ class Samples:
             lambda i: self.read(int(indices[i])),
             None if self.groups is None else self.groups[indices],
             self.show and (lambda i: self.image(int(indices[i]))),
+            self.white,
         )
 
     def split(self) -> Split:
@@ -50,7 +52,7 @@ class Samples:
 
     def contents(self) -> str:
         """Return a digest of every id, label and byte, in order."""
-        whole = hashlib.sha256()
+        whole = hashlib.sha256(b"" if self.white == WHITE else str(self.white).encode())
         for name, label, mark in zip(self.ids, self.labels.tolist(), self.fingerprints, strict=True):
             whole.update(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
             whole.update(label.to_bytes(8, "big", signed=True) + mark)

@@ -7,14 +7,15 @@ A tar holds KEY.jpg, KEY.jpeg, KEY.png or KEY.webp and KEY.cls, the label as a n
 indexed by their headers and read in place: nothing in them is executed or extracted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Split, SplitName, Task
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.downloading import Mirror
 from forgetcheck.tasks.samples import Samples
 from forgetcheck.tasks.shard_folders import CLASSIFICATION, KIND, Local, kind_of, root_of, shards_of
@@ -31,6 +32,7 @@ class Webdataset(Task):
     path: str  # a folder, or an address such as https://huggingface.co/datasets/USER/NAME
     image: Literal["", "webp", "png", "jpg", "jpeg"] = ""  # which, where a sample has several
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ class Webdataset(Task):
         return root_of(self.path)
 
     def split(self, name: SplitName) -> Split:
-        return (self.train if name == "train" else self.test).split()
+        part = self.train if name == "train" else self.test
+        return (part if self.white == WHITE else replace(part, white=self.white)).split()
 
     @cached_property
     def train(self) -> Samples:

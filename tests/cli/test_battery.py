@@ -131,3 +131,16 @@ def test_an_audit_asks_what_is_here_and_tells_what_is_missing(run, tmp_path, mon
     shown = run("report", "a", "--as", "json").out
     assert "${OUR_DATA} of its source is not set" in shown
     assert "To get the data: ask Ann." in shown
+
+
+def test_a_person_can_see_what_each_label_is_called(run, tmp_path):
+    """Twelve folders of numbers with names by position: 2 comes after 1, and one can look."""
+    folder(tmp_path / "data", {"test": 1}, tuple(map(str, range(12))))
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
+    (tmp_path / "b.toml").write_text(
+        f'[[task]]\nname = "n"\nsource = "folder:path=data"\nclass_names = {names}\n'
+    )
+    lines = [line.split() for line in run("battery", "show", "b.toml", "--labels", "n").out.splitlines()]
+    assert ["2", "2", "two", "test/2/image", "0.png"] in lines
+    assert ["11", "11", "eleven", "test/11/image", "0.png"] in lines
+    run("battery", "show", "b.toml", "--labels", "m").refusal("unknown task 'm'", "known: n")
