@@ -40,8 +40,8 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, Dataset
 
 from forgetcheck.auditing import audit
-from forgetcheck.clip.checkpoint import Checkpoint, architecture
-from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG
+from forgetcheck.clip.checkpoint import ARCHITECTURE, Checkpoint, architecture
+from forgetcheck.clip.deciding import BY_TAG
 from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
 from forgetcheck.clip.engine import KINDS, Engine
 from forgetcheck.clip.feature_cache import FeatureCache

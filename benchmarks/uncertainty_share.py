@@ -1,10 +1,11 @@
-"""What the spread over templates and the resampled training images cost, as a share of a whole audit.
+"""What intervals and the look at labels cost, as a share of a whole audit.
 
     python benchmarks/uncertainty_share.py --images 600 --classes 20
 
 Audits a pair of checkpoints with random weights on JPEGs (as benchmarks/audit.py makes them), zero-shot and
 linear, without a cache and on one thread, and counts the processor seconds spent inside of what exists for
-the intervals alone. Cross-validation of the strength is not part of it: it chooses the probe.
+the intervals alone (the spread over templates, the probes on parts of train), and of what doubts labels,
+names and brightness. Cross-validation of the strength is not part of it: it chooses the probe.
 """
 
 import argparse
@@ -19,12 +20,16 @@ from typing import Any
 import torch
 from audit import PROBES, make_jpegs, make_pair
 
-from forgetcheck.auditing import audit
+from forgetcheck import auditing
 from forgetcheck.clip.engine import Engine
 from forgetcheck.probes import linear, zero_shot
 from forgetcheck.tasks.battery import Battery
 
-PARTS = {zero_shot: ("by_template",), linear: ("trained_on_parts", "choices")}
+PARTS = {
+    zero_shot: ("by_template",),
+    linear: ("trained_on_parts", "choices"),
+    auditing: ("mislabelled", "indistinct", "dark", "passed_over"),
+}
 
 
 def counted(name: str, function: Callable[..., Any], spent: Counter[str]) -> Callable[..., Any]:
@@ -54,7 +59,9 @@ def main() -> None:
         task = make_jpegs(Path(folder), options.images, options.classes)
         base, tuned, *_ = make_pair(Path(folder), options.model, 1)
         start = time.process_time()
-        audit(base, [tuned], Battery("made", {"jpegs": task}), PROBES, "cpu", engine=Engine(workers=1))
+        auditing.audit(
+            base, [tuned], Battery("made", {"jpegs": task}), PROBES, "cpu", engine=Engine(workers=1)
+        )
         whole = time.process_time() - start
     print(f"{options.model}, {options.images} images in {options.classes} classes: {whole:.1f} s")
     for name, seconds in spent.items():

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck import catalog
-from forgetcheck.clip.checkpoint import HEAD, TINY_FOLDER, WEIGHTS, Checkpoint
+from forgetcheck.clip.checkpoint import HEAD, PREPROCESSED, TINY_FOLDER, WEIGHTS, Checkpoint
 from forgetcheck.clip.converting import earlier
-from forgetcheck.clip.deciding import PREPROCESSED, doubt_activation
+from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.finding import HUB, LOCAL, is_guess, read_run

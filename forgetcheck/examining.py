@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from forgetcheck.auditing import PROBES, audit
-from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.deciding import ARCHITECTURE, BY_FUNCTION, doubt_activation
+from forgetcheck.clip.checkpoint import ARCHITECTURE, Checkpoint
+from forgetcheck.clip.deciding import BY_FUNCTION, doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import computing
 from forgetcheck.clip.heads import class_embeddings

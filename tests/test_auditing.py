@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, plan, without_repeats
 from forgetcheck.candidates import Candidate, distinct_names, mismatch
-from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.deciding import GUESS
+from forgetcheck.clip.checkpoint import GUESS, Checkpoint
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.finding import find_checkpoint

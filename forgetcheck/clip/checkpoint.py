@@ -16,6 +16,8 @@ CONFIG = "open_clip_config.json"
 HEAD = "head.safetensors"
 RUN_SCHEMA = "forgetcheck/tune@1"
 HEADER = "open_clip_config"  # key of our safetensors header
+ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
+GUESS = "a guess"
 MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
 TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}  # all that open_clip's own configs use, and more
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
-from forgetcheck.clip.checkpoint import TINY, Checkpoint, architecture
+from forgetcheck.clip.checkpoint import ARCHITECTURE, GUESS, TINY, Checkpoint, architecture
 from forgetcheck.clip.encoded_task import encode_task
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
@@ -28,7 +28,6 @@ MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whate
 FIRST_IMAGES = 128
 MAX_IMAGES = 1000  # asked when a configured activation is doubted
 OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
-GUESS = "a guess"
 OF_OPEN_CLIP, OF_TRANSFORMERS = f"{GUESS}, the default of open_clip", f"{GUESS}, the usual one of such models"
 BY_US = "what forgetcheck ships"
 BY_TAG = "what open_clip publishes"
@@ -36,7 +35,6 @@ BY_SHAPES = "the names and shapes of its weights"
 BY_OTHER = "the other checkpoint of the pair"
 BY_FUNCTION = "what works: its zero-shot loss"
 BEYOND_DOUBT = (BY_US, BY_TAG, BY_FUNCTION)
-ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 

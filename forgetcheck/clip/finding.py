@@ -1,16 +1,19 @@
 """Work out what the word for a checkpoint names: a file, a folder, a tag; and of which architecture it is."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgetcheck.clip.checkpoint import (
+    ARCHITECTURE,
     CONFIG,
+    GUESS,
     HEAD,
     HEADER,
+    PREPROCESSED,
     RUN_SCHEMA,
     TINY,
     TINY_FOLDER,
@@ -21,7 +24,7 @@ from forgetcheck.clip.checkpoint import (
     read_config,
     read_json,
 )
-from forgetcheck.clip.deciding import ARCHITECTURE, BY_TAG, BY_US, GUESS, PREPROCESSED
+from forgetcheck.clip.deciding import BY_TAG, BY_US, OF_OPEN_CLIP
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.hub import download
 from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
@@ -180,9 +183,16 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         weights=only_weights(folder) or folder,
         choice=choice,
         tokenizer=tokenizer_in(folder),
+        inferred=unrecorded(config),
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
+
+
+def unrecorded(config: Mapping[str, Any]) -> dict[str, str]:
+    """Say that open_clip's default is used where a config doesn't say how images are prepared."""
+    lacking = [key for key in ("mean", "std") if key not in config["preprocess_cfg"]]
+    return {PREPROCESSED: f"{OF_OPEN_CLIP}: its config has no {' and '.join(lacking)}"} if lacking else {}
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -226,7 +236,7 @@ def file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint
         return bare(path, choice)
     refuse_contradiction(where, config, model)
     own = None if recorded else tokenizer_in(path.parent)
-    return Checkpoint(path.stem, config, path, choice=choice, tokenizer=own)
+    return Checkpoint(path.stem, config, path, choice=choice, tokenizer=own, inferred=unrecorded(config))
 
 
 def bare(path: Path, choice: Choice) -> Bare:

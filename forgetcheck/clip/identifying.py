@@ -9,15 +9,15 @@ from typing import Any
 from forgetcheck.clip.architecture import SHOWN, Nearest, matching, mismatches, nearest, visual_part
 from forgetcheck.clip.architecture_index import index
 from forgetcheck.clip.checkpoint import (
+    ARCHITECTURE,
     CONFIG,
+    PREPROCESSED,
     Checkpoint,
     architecture,
 )
 from forgetcheck.clip.deciding import (
-    ARCHITECTURE,
     BY_OTHER,
     OF_TRANSFORMERS,
-    PREPROCESSED,
     Usual,
     by_function,
     decide,

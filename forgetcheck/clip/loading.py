@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from forgetcheck.clip.census import Census, take_census
-from forgetcheck.clip.checkpoint import CONFIG, Checkpoint
+from forgetcheck.clip.checkpoint import ARCHITECTURE, CONFIG, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
 from forgetcheck.clip.reading import Weights, read_weights
 from forgetcheck.clip.spelling import SCALARS, Shape, Shapes, harmless, renamed
@@ -35,7 +35,9 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
     """
     place = choose_device(device)
     read = read_whole(checkpoint, finite)
-    if read is not None and not checkpoint.inferred:  # what nobody has compared with the weights yet
+    if (
+        read is not None and ARCHITECTURE not in checkpoint.inferred
+    ):  # what nobody has compared with the weights yet
         refuse_misfit(checkpoint, read)
     with quiet():
         model, tokenizer, preprocess = create(checkpoint)

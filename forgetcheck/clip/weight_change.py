@@ -19,6 +19,7 @@ NUMBERED = re.compile(
     r"^(?:visual\.(?:transformer\.resblocks\.|trunk\.(?:blocks|stages|layers)\.|layer)"
     r"|(?:text\.)?transformer\.(?:resblocks|encoder\.layer)\.|text_decoder\.(?:resblocks|cross_attn)\.)(\d+)\."
 )
+STATISTIC = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked)$")  # of batch norm
 IMAGE_STEM = re.compile(
     r"^visual\.(?:conv\d|bn\d|class_embedding|positional_embedding|ln_pre"
     r"|trunk\.(?:stem|patch_embed|pos_embed|cls_token|reg_token|norm_pre))"
@@ -102,13 +103,13 @@ class Moved:
 def compare(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> Comparison:
     """Measure ||tuned - base|| / ||base|| per block and per tower, in float64.
 
-    Streams over pieces of tensors: memory doesn't grow with the model. Integers, such as batch counters,
-    count as changed or not but have no distance. A tensor stored in another precision is unchanged if
-    it holds the same values.
+    Streams over pieces of tensors: memory doesn't grow with the model. Integers and the statistics of batch
+    norm, which are no weights and would outweigh them, count as changed or not but have no distance. A
+    tensor stored in another precision is unchanged if it holds the same values.
     """
     shared = [name for name in base if name in tuned]
     same = [name for name in shared if base[name].shape == tuned[name].shape]
-    moved = [measure(block_of(name), base[name], tuned[name]) for name in same]
+    moved = [measure(block_of(name), base[name], tuned[name], not STATISTIC.search(name)) for name in same]
     blocks = tuple(sorted(summed(moved, by_tower=False), key=lambda change: place(change.name)))
     towers = tuple(sorted(summed(moved, by_tower=True), key=lambda change: TOWERS.index(change.name)))
     return Comparison(
@@ -120,11 +121,11 @@ def compare(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> Comparis
     )
 
 
-def measure(block: str, base: Tensor, tuned: Tensor) -> Moved:
+def measure(block: str, base: Tensor, tuned: Tensor, weighed: bool = True) -> Moved:
     changed, distance, norm = False, 0.0, 0.0
     for here, there in pieces(base, tuned):
         changed = changed or not same_bits(here, there)
-        if here.is_floating_point() and there.is_floating_point():
+        if weighed and here.is_floating_point() and there.is_floating_point():
             before = here.double()
             norm += float(before.square().sum())
             distance += float((there.double() - before).square().sum())

@@ -180,3 +180,19 @@ def test_files_of_other_formats_are_called_by_their_names(tmp_path, name, start,
     (tmp_path / name).write_bytes(start * 9)
     with pytest.raises(CannotAsk, match=f"is {said}"):
         find_checkpoint(str(tmp_path / name))
+
+
+def test_a_config_without_preprocessing_is_said_to_be_a_guess(vit_folder, vit):
+    path = vit_folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    assert find_checkpoint(str(vit_folder)).inferred == {}
+    del config["preprocess_cfg"]["std"]
+    path.write_text(json.dumps(config))
+    said = find_checkpoint(str(vit_folder)).inferred["preprocessing"]
+    assert said == "a guess, the default of open_clip: its config has no std"
+    load_encoder(find_checkpoint(str(vit_folder)), "cpu")
+    del config["preprocess_cfg"]
+    path.write_text(json.dumps(config))
+    assert (
+        find_checkpoint(str(vit_folder)).inferred["preprocessing"].endswith("its config has no mean and std")
+    )

@@ -14,16 +14,8 @@ from torch import Tensor
 
 from forgetcheck import catalog
 from forgetcheck.clip import deciding
-from forgetcheck.clip.checkpoint import CONFIG, HEADER, Checkpoint, architecture
-from forgetcheck.clip.deciding import (
-    BY_FUNCTION,
-    BY_OTHER,
-    BY_SHAPES,
-    BY_US,
-    GUESS,
-    Usual,
-    doubt_activation,
-)
+from forgetcheck.clip.checkpoint import CONFIG, GUESS, HEADER, Checkpoint, architecture
+from forgetcheck.clip.deciding import BY_FUNCTION, BY_OTHER, BY_SHAPES, BY_US, Usual, doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints, is_guess, look_at
 from forgetcheck.clip.identifying import BY_CLASS, TOLD, Bare, by_shapes, settled

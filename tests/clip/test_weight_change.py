@@ -124,3 +124,19 @@ def test_large_tensors_are_compared_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     assert block.distance == pytest.approx(1.0, rel=1e-6)
     assert block.norm == pytest.approx(float(base.norm()), rel=1e-6)
     assert compare({"a": base.T}, {"a": base.T.contiguous()}).equal
+
+
+def test_the_statistics_of_batch_norm_are_no_weights():
+    """They are large and move without any training: beside them no weight would seem to."""
+    base = {
+        "visual.trunk.blocks.0.bn1.weight": torch.ones(4),
+        "visual.trunk.blocks.0.bn1.running_var": torch.full((4,), 900.0),
+        "visual.trunk.blocks.0.bn1.num_batches_tracked": torch.tensor(5),
+    }
+    tuned = {name: value + 1 for name, value in base.items()}
+    (block,) = compare(base, tuned).blocks
+    assert block.changed == 3
+    assert block.relative == pytest.approx(1.0)
+    tuned["visual.trunk.blocks.0.bn1.weight"] = base["visual.trunk.blocks.0.bn1.weight"]
+    (block,) = compare(base, tuned).blocks
+    assert (block.changed, block.relative) == (2, 0.0)
