@@ -160,25 +160,31 @@ class Job:
     @property
     def probes(self) -> Mapping[str, Probe]:
         """Those that can be put to images with such labels, in the parts that there are."""
-        fit = {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
+        fit = self.fit
         here = {spec: probe for spec, probe in fit.items() if not self.without(probe)}
         return here or fit  # if none is left, the reason is what has to be told
 
+    @property
+    def fit(self) -> dict[str, Probe]:
+        """Those that can be put to images with such labels, by what kind the labels are alone."""
+        return {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
+
     def without(self, probe: Probe) -> list[SplitName]:
         """Name the parts that a probe needs and the task doesn't have."""
-        return [part for part in probe.parts if part in self.missing]
+        return [part for part in probe.parts if part == "train" and self.untaught]
 
     @cached_property
-    def missing(self) -> tuple[SplitName, ...]:
-        return ("train",) if lacks(self.task, "train") else ()
+    def untaught(self) -> bool:
+        """Whether there is no train part; only asked for a probe that needs one, as it may be far away."""
+        return lacks(self.task, "train")
 
     @property
     def left(self) -> list[str]:
         """Say which probes aren't put to it for want of a part; a reader must not miss them."""
         return [
             f"not asked: {spec}, because the task has no {' or '.join(self.without(probe))} images"
-            for spec, probe in self.every.items()
-            if probe.asks(self.task) and spec not in self.probes
+            for spec, probe in self.fit.items()
+            if spec not in self.probes
         ]
 
     @property
@@ -220,7 +226,7 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
 
 def refuse_unfit(jobs: Sequence[Job]) -> None:
     """Refuse probes that can be put to no images of the labels at hand, before any image is shown."""
-    if jobs and not any(job.probes for job in jobs):
+    if jobs and not any(job.fit for job in jobs):
         raise CannotAsk(f"nothing was measured: {unfit(jobs[0])}")
 
 

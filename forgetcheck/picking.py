@@ -23,7 +23,7 @@ from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable, size
 from forgetcheck.tasks.battery import Battery, Expected, TaskEntry
 from forgetcheck.tasks.likeness import digest_of
 from forgetcheck.tasks.picks import Pick
-from forgetcheck.tasks.writing import battery_text, moved
+from forgetcheck.tasks.writing import battery_text, moved, path_from
 from forgetcheck.text import percent, points
 
 PROBES = ("zero-shot", "linear")  # whose error is measured
@@ -111,8 +111,12 @@ class Picked:
         task = self.battery.tasks[name]
         picked = Counter(pick.split for pick in self.picks if pick.task == name)
         train, test = (picked[part] or size(task, part) for part in PARTS)
+        named = old.class_names
+        if isinstance(named, str):
+            named = path_from(self.battery.path.parent / named, file.parent)
         return old.model_copy(
             update={
+                "class_names": named,
                 "source": moved(old.source, self.battery.path.parent, file.parent),
                 "samples": file.with_suffix(picks.TABLE).name,
                 "expected": Expected(classes=len(task.class_names), train=train or None, test=test),

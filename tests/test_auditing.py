@@ -664,3 +664,20 @@ def test_twelve_bits_that_are_read_as_sixteen_are_told(tmp_path):
     assert dark == round(bright * 4095 / 65535)
     digests = {each.split("test").contents() for each in (folder, scaled)}
     assert len(digests) == 2  # or a cache would show the one for the other
+
+
+@dataclass(frozen=True)
+class Untaught(Task):
+    """A task whose train images are far away: whoever doesn't need them must not ask for them."""
+
+    class_names = catalog.build("tasks", "drawn:family=shape").class_names
+    templates = ("{}",)
+
+    def split(self, name):
+        assert name == "test"
+        return catalog.build("tasks", "drawn:family=shape").split(name)
+
+
+def test_train_images_are_not_touched_for_what_does_not_need_them():
+    found = audit(TINY, [TINY], Battery("b", {"far": Untaught()}), ("zero-shot",), device="cpu")
+    assert [item.probe for item in found.answers] == ["zero-shot"]

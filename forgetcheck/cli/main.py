@@ -65,7 +65,8 @@ def program(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(root)
-    asked = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    first = [word for word in words if word != "--"][:1]
+    asked = first if first and first[0] in COMMANDS else COMMANDS
     whole = asked is not COMMANDS or COMPLETION in os.environ
     for name in asked:
         if whole:

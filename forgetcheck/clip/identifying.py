@@ -76,13 +76,16 @@ def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | Non
     if not isinstance(found, Bare):
         return found
     known = identify_bare(found, model, like)
-    if known.tokenizer is None and like is not None and tokenizer_name(known) == tokenizer_name(like):
-        return replace(known, tokenizer=like.tokenizer)
-    return known
-
-
-def tokenizer_name(checkpoint: Checkpoint) -> Any:
-    return checkpoint.config.get("model_cfg", {}).get("text_cfg", {}).get(NAME)
+    if known.tokenizer is not None or like is None or like.tokenizer is None:
+        return known
+    here, there = (each.config.get("model_cfg", {}).get("text_cfg", {}) for each in (known, like))
+    if here.get("vocab_size") != there.get("vocab_size") or here.get(NAME, there.get(NAME)) != there.get(
+        NAME
+    ):
+        return known
+    text = {**here, NAME: there.get(NAME)}
+    config = {**known.config, "model_cfg": {**known.config["model_cfg"], "text_cfg": text}}
+    return replace(known, config=config, tokenizer=like.tokenizer)
 
 
 def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:

@@ -59,7 +59,7 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
 def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
     """Return the same weights in the model of another config, which must have the same names and shapes."""
     with quiet():
-        model, _, preprocess = create(Checkpoint(encoder.name, plain_texts(config), None))
+        model, _, preprocess = create(Checkpoint(encoder.name, config, None), encoder.tokenizer)
     model.load_state_dict(encoder.model.state_dict())
     return replace(
         encoder,
@@ -67,13 +67,6 @@ def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
         model=model.float().eval().to(encoder.device),
         preprocess=preprocess,
     )
-
-
-def plain_texts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave the tokenizer out of a config, which is there already."""
-    model = dict(config["model_cfg"])
-    model["text_cfg"] = {key: value for key, value in model.get("text_cfg", {}).items() if key != NAME}
-    return {**config, "model_cfg": model}
 
 
 def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
@@ -109,8 +102,8 @@ def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
     return tower(read.tensors, "text")
 
 
-def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
-    """Let open_clip build the model, the tokenizer and the preprocessing of a config."""
+def create(checkpoint: Checkpoint, tokenizer: Any = None) -> tuple[nn.Module, Any, Any]:
+    """Let open_clip build the model, the tokenizer unless there is one, and the preprocessing of a config."""
     if checkpoint.tag is not None:
         return create_tagged(*checkpoint.tag, quick=bool(checkpoint.config["model_cfg"].get("quick_gelu")))
     text = checkpoint.config["model_cfg"].get("text_cfg", {})
@@ -121,7 +114,7 @@ def create(checkpoint: Checkpoint) -> tuple[nn.Module, Any, Any]:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
-            tokenizer = make_tokenizer(text, checkpoint.tokenizer, Path(folder))
+            tokenizer = tokenizer or make_tokenizer(text, checkpoint.tokenizer, Path(folder))
             try_out(model.eval(), tokenizer, preprocess)
             return model, tokenizer, preprocess
         except MemoryError:

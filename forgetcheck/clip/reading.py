@@ -27,7 +27,7 @@ from forgetcheck.clip.formats.naming import (
 )
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
 from forgetcheck.clip.formats.pickled_weights import read_pickled
-from forgetcheck.clip.formats.rivals import TOP, Choice, choose, same_weights
+from forgetcheck.clip.formats.rivals import TOP, Choice, choose, no_such, same_weights
 from forgetcheck.clip.formats.safetensors_files import (
     INDEXES,
     is_safetensors,
@@ -185,17 +185,24 @@ def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
 def one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
     """Take the CLIP out of a model that it is a part of, whatever its names begin with there."""
     parts = take_apart(raw.tensors)
-    if set(parts.models) <= {""} or (len(parts.models) == 1 and has_tower(settle_names(raw.tensors).tensors)):
-        return raw
     found = {prefix.rstrip(".") or TOP: parts.models[prefix] for prefix in sorted(parts.models, key=bool)}
-    wanted, equal = choose(path, found, choice if choice.name in found else ANY)
+    told = choice.name in raw.keys  # a key that leads to the weights
+    if set(parts.models) <= {""} or (len(parts.models) == 1 and has_tower(settle_names(raw.tensors).tensors)):
+        if choice.name and choice.required and raw.keys and not told and choice.name not in found:
+            raise no_such(path, choice, raw.keys)
+        return raw
+    if choice.name and not told and choice.name not in found and (choice.required or len(found) > 1):
+        raise no_such(path, choice, [*raw.keys, *found])
+    wanted, equal = choose(path, found, choice if choice.name in found else ANY, strict=True)
     notes = [f"Read the weights whose names begin with '{shown(wanted)}.'."] if wanted != TOP else []
-    left = f"Left out what is no part of them: {some(parts.others)}." if parts.others else ""
+    others = [name for name in found if name != wanted] if not equal else []
+    left = [*parts.others, *(f"{name}.*" for name in others)]
+    doubt = f"Left out what is no part of them: {some(left)}." if left else ""
     return replace(
         raw,
         tensors={**found[wanted], **parts.heads},
         notes=(*raw.notes, *notes, *filter(None, [equal])),
-        doubts=(*raw.doubts, *filter(None, [left])),
+        doubts=(*raw.doubts, *filter(None, [doubt])),
     )
 
 

@@ -77,13 +77,18 @@ def built_in() -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
 
 
 def named(folder: Path) -> str:
-    """Name the tokenizer of a folder by its content: two checkpoints of one pair must have the same."""
-    whole = hashlib.sha256()
-    for name in VOCABULARIES:
-        path = folder / name
-        if path.is_file():
-            whole.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return f"its own, {whole.hexdigest()[:12]}"
+    """Name the tokenizer of a folder by its content: two checkpoints of one pair must have the same.
+
+    What is hashed is vocabulary and merges, however they are written down.
+    """
+    try:
+        vocabulary, merges = byte_pairs(folder)
+        content = json.dumps([sorted(vocabulary.items()), merges]).encode()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a model of another kind
+        content = b"".join(
+            name.encode() + (folder / name).read_bytes() for name in VOCABULARIES if (folder / name).is_file()
+        )
+    return f"its own, {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def lay_out(source: Path, target: Path) -> None:

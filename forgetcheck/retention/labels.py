@@ -18,6 +18,7 @@ PROBE = "zero-shot"  # the only probe that asks by name: what learns from labels
 LEVEL = 1e-3  # of another numbering that fits better by chance
 TIMES = 1.5  # how often as many right answers another numbering must give
 FEWEST = 3  # classes that can be shifted
+MOST = 3000  # classes of which every pair is counted
 NAMED = 3  # classes that a remark names
 
 Places = NDArray[np.int64]
@@ -75,6 +76,8 @@ def right(said: Places, labels: Places, where: NDArray[np.bool_]) -> NDArray[np.
 
 def best_numbering(said: Places, labels: Places, count: int) -> Places:
     """Return the class that each answer stands for, one to one, so that most answers are right. (c,)"""
+    if count > MOST:
+        return np.arange(count)
     pairs = np.bincount(said * count + labels, minlength=count * count).reshape(count, count).astype(float)
     if pairs.max(axis=1).sum() < TIMES * max(np.trace(pairs), 1):
         return np.arange(count)  # no numbering can be clearly better

@@ -33,9 +33,6 @@ UNREAD = (  # images as well, which no evaluator of CLIPs reads
         ".heic",
         ".heif",
         ".jxl",
-        ".svg",
-        ".psd",
-        ".raw",
         ".dng",
         ".cr2",
         ".cr3",
@@ -43,8 +40,10 @@ UNREAD = (  # images as well, which no evaluator of CLIPs reads
         ".arw",
         ".orf",
         ".rw2",
+        ".dcm",
+        ".tga",
+        ".exr",
     ),
-    *(".exr", ".hdr", ".dcm", ".tga", ".eps", ".ico", ".xcf"),
 )
 WHITE = 65535  # the brightest of 16 bits
 GIT_LFS = b"version https://git-lfs"

@@ -24,7 +24,8 @@ from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.walking import Walk, spelling
 
-SMALL = re.compile(r"thumb|preview|resized|small|mini", re.IGNORECASE)  # folders of the same again, smaller
+FOLDERS = 6  # of one class that are compared
+SMALL = re.compile(r"(^|[_\W])(thumb(nail)?s?|previews?|resized)($|[_\W])", re.IGNORECASE)  # the same again
 SAMPLED = 3  # pairs of files that are compared
 
 
@@ -52,8 +53,10 @@ class Folder(Indexed, Task):
 def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
     """Return the folder of each part, none if the folders of the root are classes."""
     folders = walk.folders()
+    if layout == "classes":
+        return {}
     chosen = parts_among(folders)
-    if layout == "classes" or (layout == "auto" and not any(is_part(name) for name in folders)):
+    if layout == "auto" and not any(is_part(name) for name in folders):
         return {}
     if not chosen:
         raise CannotAsk(f"'{walk.root}' has neither a train nor a test folder: leave out layout=parts.")
@@ -104,10 +107,13 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
 def list_images(walk: Walk, below: str) -> Listing:
     """List what lies in the class folders of a part. Raises CannotAsk for images outside of them."""
     classes: dict[str, list[str]] = {name: [] for name in walk.folders(below)}
-    others, stray = [], []
+    others, stray, unread = [], [], []
     for path in walk.files(below):
         name, slash, _ = path.removeprefix(f"{below}/" if below else "").partition("/")
-        if PurePosixPath(path).suffix.lower() not in (*SUFFIXES, *UNREAD):
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix in UNREAD and slash:
+            unread.append((name, path))
+        elif suffix not in SUFFIXES:
             others.append(path)
         elif slash:
             classes[name].append(path)
@@ -118,6 +124,10 @@ def list_images(walk: Walk, below: str) -> Listing:
             f"'{walk.root / below}' has {shown(stray)} outside of any class: put the images of each class "
             "into a folder of its name."
         )
+    # a camera's own file beside its export is no image of its own; one without is missed when it is asked
+    stems = {PurePosixPath(path).with_suffix("") for paths in classes.values() for path in paths}
+    for name, path in unread:
+        (others if PurePosixPath(path).with_suffix("") in stems else classes[name]).append(path)
     return Listing(classes, others)
 
 
@@ -141,11 +151,15 @@ def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
 def unify(where: str, listings: Sequence[Listing]) -> None:
     """Give a class one name in all parts: case and Unicode form depend on the machine that wrote a part."""
     spelled: dict[str, str] = {}
+    earlier: set[str] = set()
     for listing in listings:
         for name in list(listing.classes):
+            if name in earlier:
+                continue
             first = spelled.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
             if first != name and first not in listing.classes:
                 listing.classes[first] = listing.classes.pop(name)
+        earlier |= listing.classes.keys()
 
 
 def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
@@ -156,7 +170,8 @@ def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
             for path in paths:
                 folder, _, file = path.rpartition("/")
                 places.setdefault(folder, {})[PurePosixPath(file).stem] = path
-            for one, other in combinations(places, 2):
+            # of many folders, such as one for each video, none is taken for the thumbnails of another
+            for one, other in combinations(places, 2) if len(places) <= FOLDERS else ():
                 same = [stem for stem in places[one] if stem in places[other]]
                 if 2 * len(same) > min(len(places[one]), len(places[other])) and is_copy(
                     walk, [(places[one][stem], places[other][stem]) for stem in same[:SAMPLED]]
@@ -171,7 +186,14 @@ def is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether files of one name are one picture: in a folder called like thumbnails, or equal bytes."""
     if any(SMALL.search(path.rpartition("/")[0].rpartition("/")[2]) for pair in pairs for path in pair):
         return True
-    return all((walk.root / one).read_bytes() == (walk.root / other).read_bytes() for one, other in pairs)
+    try:
+        return all(are_equal(walk.root / one, walk.root / other) for one, other in pairs)
+    except OSError:  # what can't be read is told when it is asked
+        return False
+
+
+def are_equal(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
 
 
 def shown(names: Iterable[str]) -> str:

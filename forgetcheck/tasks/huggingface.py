@@ -22,7 +22,7 @@ from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
 from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, is_below
 
 INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
@@ -244,16 +244,21 @@ def load(path: str, config: str, revision: str) -> Mapping[str, Any]:
 
 def refuse_disagreeing(folder: Path) -> None:
     """`datasets` reads all parquet files by the class names of the first: each has its own in its schema."""
-    seen: dict[str, tuple[Path, Any]] = {}
+    seen: dict[tuple[Path, str], tuple[Path, Any]] = {}
     for path in sorted(folder.rglob("*.parquet")) if folder.is_dir() else ():
         for column, names in class_names_in(path).items():
-            first, told = seen.setdefault(column, (path, names))
+            first, told = seen.setdefault((home_of(path), column), (path, names))
             if names != told:
                 raise CannotAsk(
                     f"'{folder}': '{first.relative_to(folder)}' and '{path.relative_to(folder)}' number the "
                     f"classes of '{column}' differently, and `datasets` reads both alike: write labels as "
                     "names, or save the parts together with save_to_disk."
                 )
+
+
+def home_of(path: Path) -> Path:
+    """Return the folder of the data set that a file belongs to: several may lie side by side."""
+    return path.parent.parent if is_part(path.parent.name) else path.parent
 
 
 def class_names_in(path: Path) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def in_order(labels: Iterable[str], key: Callable[[str], Any] = str) -> list[str
     """Sort labels, each once: numbers by value, so that 10 comes after 9, and texts by `key`."""
     distinct = set(labels)
     if are_numbers(distinct):
-        return sorted(distinct, key=lambda label: (float(label), label))
+        return sorted(distinct, key=lambda label: (Decimal(label), label))
     return sorted(distinct, key=key)
 
 
@@ -61,8 +62,8 @@ def are_numbers(labels: Iterable[str]) -> bool:
 
 def whole(label: str) -> str:
     """Write a whole number one way: 7 for 07, 7.0 and +7. Anything else stays as it is."""
-    if NUMBER.fullmatch(label) and float(label).is_integer():
-        return str(int(float(label)))
+    if NUMBER.fullmatch(label) and Decimal(label) == Decimal(label).to_integral_value():
+        return str(int(Decimal(label)))
     return label
 
 

@@ -28,17 +28,17 @@ def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
 
     Raises CannotAsk where two names mean one part: which is stale can't be known.
     """
-    spelled: dict[str, str] = {}
-    for name in found:
-        same = spelled.setdefault(short(name), name)
-        if same != name:
-            raise CannotAsk(f"'{same}' and '{name}' are both called {short(name)}: rename or remove one.")
-    spelled |= {name.casefold(): name for name in spelled.values()}
-    chosen = {
-        part: next((spelled[name] for name in accepted if name in spelled), None)
-        for part, accepted in ACCEPTED.items()
-    }
-    return {part: name for part, name in chosen.items() if name is not None}
+    names = [name for name in found if is_part(name)]
+    chosen: dict[SplitName, str] = {}
+    for part, accepted in ACCEPTED.items():
+        for meant in dict.fromkeys(map(short, accepted)):
+            same = [name for name in names if short(name) == meant]
+            if len(same) > 1:
+                raise CannotAsk(f"'{same[0]}' and '{same[1]}' are both called {meant}: rename or remove one.")
+            if same:
+                chosen[part] = same[0]
+                break
+    return chosen
 
 
 def short(name: str) -> str:

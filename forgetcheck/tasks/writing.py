@@ -1,6 +1,7 @@
 """Write a battery as TOML that a person can read and go on with."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,13 @@ def entry_lines(entry: TaskEntry, remarks: Mapping[str, str]) -> Iterator[str]:
             yield f"{key} = {value_text(values[key])}"
 
 
+def key_text(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_string(key)
+
+
 def value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {value_text(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key_text(key)} = {value_text(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         texts = [value_text(item) for item in value]
         line = f"[{', '.join(texts)}]"

@@ -4,6 +4,7 @@ import pytest
 from sources import folder
 
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
 from forgetcheck.tasks.battery import names, read_battery, summary, survey
 from forgetcheck.tasks.drawn import FAMILIES, Drawn
 
@@ -147,3 +148,10 @@ def test_class_names_must_name_every_kind_of_caption(tmp_path):
     task = read_battery(str(tmp_path / "b.toml")).tasks["t"]
     with pytest.raises(CannotAsk, match="class_names has 1 names, but the labels go up to 1"):
         task.split("test")
+
+
+def test_long_numbers_stay_apart():
+    labels = ("12345678901234567890", "12345678901234567891", "7.0")
+    told = {labels[0]: "a", labels[1]: "b", "7": "c"}
+    assert naming.by_label("x", labels, told) == ("a", "b", "c")
+    assert naming.in_order(reversed(labels)) == ["7.0", *labels[:2]]

@@ -330,3 +330,33 @@ def test_the_order_is_that_of_the_composed_names(tmp_path):
     folder(tmp_path / "two", WHOLE, ("caf\u00e9", "z", "caff"))
     names = {Folder(str(tmp_path / place)).class_names for place in ("one", "two")}
     assert names == {("caff", "café", "z")}
+
+
+def test_folders_that_only_sound_like_thumbnails_are_images(tmp_path):
+    places = ("scrap/aluminium", "scrap/steel", "apple/large", "apple/small")
+    for number in range(4):
+        for place, name in enumerate(places):
+            put(tmp_path / name / f"{number}.png", encoded(picture("red fox", number + 20 * place)))
+    assert len(Folder(str(tmp_path)).index.whole) == 16
+    (tmp_path / "scrap" / "gone").mkdir()
+    (tmp_path / "scrap" / "gone" / "0.png").symlink_to(tmp_path / "scrap" / "nowhere.png")
+    assert len(Folder(str(tmp_path), unreadable=0.5).index.whole) == 17
+
+
+def test_a_spelling_that_both_parts_have_is_a_class_of_its_own(tmp_path):
+    folder(tmp_path, {"train": 2}, ("Polish", "polish", "x"))
+    folder(tmp_path, {"test": 2}, ("polish", "x"))
+    task = Folder(str(tmp_path), names="as-is")
+    named = {task.class_names[label] for label in task.split("test").labels}
+    assert named == {"polish", "x"}
+    folder(tmp_path / "y", {"": 2}, ("valid", "validation", "test", "Test"))
+    assert len(Folder(str(tmp_path / "y"), layout="classes", names="as-is").class_names) == 4
+
+
+def test_what_lies_beside_images_is_no_image(tmp_path):
+    folder(tmp_path, {"": 4})
+    put(tmp_path / "Icon.ico", b"icon")
+    put(tmp_path / "red fox" / "image 0.NEF", b"raw")  # beside image 0.png
+    task = Folder(str(tmp_path))
+    assert len(task.index.whole) == 12
+    assert "2 of 14 files, which are no images" in task.left_out[0]

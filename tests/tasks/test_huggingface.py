@@ -294,3 +294,15 @@ def test_whole_numbers_stay_whole_where_one_was_missing(tmp_path):
     classes = put(tmp_path / "classes.txt", b"red fox\nblue jay")
     path = save(tmp_path / "x", {"image": Image(), "label": Value("float64")}, train=rows, test=rows)
     assert by_name(Huggingface(path, classes=str(classes), label="label"), "test") == ["red fox", "blue jay"]
+
+
+def test_data_sets_side_by_side_number_their_own_classes(tmp_path):
+    save(tmp_path / "x" / "path", FEATURES, train=TWO, test=TWO)
+    other = {"image": Image(), "label": ClassLabel(names=["nevus", "melanoma"])}
+    save(tmp_path / "x" / "derma", other, train=TWO, test=TWO)
+    lines = [f"- config_name: {name}\n  data_files:\n" + "".join(
+        f"  - split: {part}\n    path: {name}/{part}-*.parquet\n" for part in ("train", "test")
+    ) for name in ("path", "derma")]  # fmt: skip
+    put(tmp_path / "x" / "README.md", f"---\nconfigs:\n{''.join(lines)}---\n".encode())
+    assert by_name(Huggingface(str(tmp_path / "x"), config="derma"), "test") == ["nevus", "melanoma"]
+    assert by_name(Huggingface(str(tmp_path / "x"), config="path"), "test") == ["red fox", "blue jay"]

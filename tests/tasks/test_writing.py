@@ -1,5 +1,7 @@
 """A battery as TOML: whatever is written reads back, and paths stay true from another folder."""
 
+import tomllib
+
 import pytest
 
 from forgetcheck import catalog
@@ -63,3 +65,9 @@ def test_a_source_is_written_as_seen_from_the_file(tmp_path):
 )
 def test_a_source_is_rewritten_for_another_folder(tmp_path, source, expected):
     assert moved(source, tmp_path / "old", tmp_path / "new") == expected
+
+
+def test_names_by_label_can_be_read_back():
+    named = {"golden retriever": "dog", "7.0": "cat", "plain-1": "bird", 'a "quoted" one': "fish"}
+    entry = TaskEntry(name="pets", source="folder:path=x", class_names=named)
+    assert tomllib.loads(battery_text((), [entry], {}))["task"][0]["class_names"] == named

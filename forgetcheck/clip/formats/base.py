@@ -50,6 +50,7 @@ class Raw:
     head_raw: bool = False  # whether its head expects embeddings that are not normalised
     counters: Mapping[str, int] = field(default_factory=dict)  # as in Weights
     doubts: tuple[str, ...] = ()  # as in Weights
+    keys: tuple[str, ...] = ()  # that led to the weights inside of a training checkpoint
 
 
 class Unbuildable(Exception):

@@ -70,7 +70,7 @@ def read_pickled(path: Path, choice: Choice) -> Raw:
 def taken(path: Path, opened: Opened, shelf: Shelf, choice: Choice) -> Raw:
     """Build the set of weights that is meant, after a look at what else might be."""
     usual = next(iter(opened.sets))
-    if choice.name in opened.way:  # every key on the way names what it leads to
+    if len(opened.sets) == 1:  # what is in it may be several models, each under a prefix: see one_model
         choice = Choice()
     wanted = choice.name if choice.name in opened.sets else usual
     found = find_nodes(path, opened.sets[wanted])
@@ -95,6 +95,7 @@ def taken(path: Path, opened: Opened, shelf: Shelf, choice: Choice) -> Raw:
         quick_gelu(found.classes),
         found.head_raw,
         counters=opened.counters,
+        keys=keys,
     )
 
 

@@ -1,6 +1,6 @@
 """Several sets of weights where one is wanted: equal ones are one; of different ones the user chooses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +23,22 @@ class Choice:
     required: bool = True  # whether a file that holds one set only must have it under this name
 
 
-def choose(path: Path, found: Mapping[str, Mapping[str, Tensor]], choice: Choice) -> tuple[str, str]:
+def choose(
+    path: Path, found: Mapping[str, Mapping[str, Tensor]], choice: Choice, strict: bool = False
+) -> tuple[str, str]:
     """Return the name of the set to read, and a note on equal ones beside it.
 
     `found` has the sets by name, the usual one first. What shares less than half of its names and shapes
-    with the first is another thing and no rival. Raises CannotAsk where sets differ and none is chosen.
+    with the first is another thing and no rival, unless `strict` says that all are whole models. Raises
+    CannotAsk where sets differ and none is chosen.
     """
     first = next(iter(found))
     if choice.name:
         if choice.name in found:
             return choice.name, ""
         if len(found) > 1 or (choice.required and first != TOP):
-            raise CannotAsk(
-                f"'{path}' has no weights under '{choice.name}' ({OPTION}), but under {listed(found)}: "
-                "name one of these."
-            )
-    rivals = [name for name in found if name != first and same_model(found[first], found[name])]
+            raise no_such(path, choice, list(found))
+    rivals = [name for name in found if name != first and (strict or same_model(found[first], found[name]))]
     others = [name for name in rivals if not same_weights(found[first], found[name])]
     if others:
         raise CannotAsk(
@@ -46,6 +46,13 @@ def choose(path: Path, found: Mapping[str, Mapping[str, Tensor]], choice: Choice
             f"`{OPTION} {others[0]}`."
         )
     return first, f"The same weights are under {listed(rivals)}." if rivals else ""
+
+
+def no_such(path: Path, choice: Choice, names: Sequence[str]) -> CannotAsk:
+    return CannotAsk(
+        f"'{path}' has no weights under '{choice.name}' ({OPTION}), but under {listed(list(names))}: "
+        "name one of these."
+    )
 
 
 def listed(names: Mapping[str, object] | list[str]) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.base import LONGEST_NAME, Raw, Unbuildable, Weights, in_one_line, shown
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
-from forgetcheck.clip.formats.transformers_siglip import siglip_config, siglip_tensors
+from forgetcheck.clip.formats.transformers_siglip import TOKENIZERS, siglip_config, siglip_tensors
 from forgetcheck.clip.tokenizers import NAME, is_clips_own, named, tokenizer_in
 from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CannotAsk
@@ -74,7 +74,8 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         raise CannotAsk(
             f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
         ) from None
-    if tokenizer_in(folder) and (kind != "clip" or not is_clips_own(folder)):
+    published = kind == "siglip" and model["text_cfg"]["vocab_size"] in TOKENIZERS
+    if tokenizer_in(folder) and not published and (kind != "clip" or not is_clips_own(folder)):
         # the text tower knows this vocabulary, whatever its class or size says
         model["text_cfg"][NAME] = named(folder)
         more = ("Its own tokenizer is used, which is not CLIP's.",) if kind == "clip" else ()

@@ -212,3 +212,26 @@ def test_the_base_may_hold_one_set_only(tmp_path, vit, vit_folder, one, other):
     )  # folders have no names to choose among
     with pytest.raises(CannotAsk, match="no weights under 'ema'"):
         find_checkpoints([str(vit_folder), str(tmp_path / "plain.pt")], weights="ema")
+
+
+def test_prefixes_inside_of_a_training_checkpoint_can_be_chosen(tmp_path, one, other):
+    path = tmp_path / "last.ckpt"
+    both = {f"student.{name}": value for name, value in one.items()}
+    both |= {f"teacher.{name}": value for name, value in other.items()}
+    torch.save({"state_dict": both, "epoch": 3}, path)
+    refusal(path, "different weights under 'student' and 'teacher'", "`--weights teacher`")
+    for name, expected in (("student", one), ("teacher", other)):
+        assert same(read_weights(path, choice=Choice(name)).tensors, expected)
+    refusal(path, "no weights under 'ema'", "'state_dict', 'student' and 'teacher'", choice=Choice("ema"))
+
+
+def test_of_two_models_of_other_shapes_none_is_taken_in_silence(tmp_path, one):
+    path = tmp_path / "w.safetensors"
+    small = {
+        f"teacher.{name}": (value[..., :1] if value.ndim else value).clone() for name, value in one.items()
+    }
+    save_file({**small, **{f"student.{name}": value for name, value in one.items()}}, path)
+    refusal(path, "'teacher'", "'student'", "--weights")
+    found = read_weights(path, choice=Choice("student"))
+    assert same(found.tensors, one)
+    assert found.doubts == ("Left out what is no part of them: teacher.*.",)

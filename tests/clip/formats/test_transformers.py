@@ -509,3 +509,18 @@ def test_a_tensor_that_is_not_there_is_no_damage(tmp_path):
     ) as caught:
         read_weights(tmp_path)
     assert "damaged" not in str(caught.value)
+
+
+def test_one_vocabulary_written_in_two_ways_is_one(tmp_path):
+    """Re-indented, or left out as a Trainer's checkpoint does."""
+    for name in ("base", "tuned", "bare"):
+        clip(tmp_path / name, text=LARGE)
+    for name in ("base", "tuned"):
+        own_tokenizer(tmp_path / name)
+    path = tmp_path / "tuned" / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=3))
+    for name in ("tuned", "bare"):
+        base, tuned = find_checkpoints([str(tmp_path / "base"), str(tmp_path / name)])
+        assert differences(base.config, tuned.config) == ()
+        read = [load_encoder(each, "cpu").tokenizer(TEXTS) for each in (base, tuned)]
+        assert torch.equal(*read)
