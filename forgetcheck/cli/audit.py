@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what follows takes half a second to import, which the help 
     from forgetcheck.tasks.battery import Battery
 
 HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
+OF_TARGET = ("min_target_accuracy", "max_target_drop")  # demands on what was tuned on
 NAMED = 8  # tasks of a battery that a refusal names
 
 
@@ -134,6 +135,12 @@ def refuse_blind_policy(
     if policy.target is not None and not outlook.told and not any(map(policy.names_target, names)):
         raise CannotAsk(
             f"{judging.source}: target = '{policy.target}' is no task of the battery: correct it; {known}."
+        )
+    demanded = [name for name in OF_TARGET if getattr(policy, name) is not None]
+    if demanded and policy.target is None and not outlook.told:
+        raise CannotAsk(
+            f"{judging.source}: {demanded[0]} speaks of the task that was tuned on, which a checkpoint here "
+            f"doesn't record: name it with --target TASK, or by target = in the policy; {known}."
         )
     asked = list(foreseen(battery, probes, outlook))
     blind = [

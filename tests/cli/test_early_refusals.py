@@ -96,6 +96,8 @@ def test_options_are_refused_before_the_first_image(audit, undecoded, arguments,
     ("policy", "words"),
     [
         ('target = "digits"', ["p.toml: target = 'digits'", "the battery has shape"]),
+        ("min_target_accuracy = 0.9", ["p.toml: min_target_accuracy speaks of", "--target TASK"]),
+        ("max_target_drop = 0.1", ["p.toml: max_target_drop speaks of", "the battery has shape"]),
         ('[[policy.concepts]]\nmatch = "shpae"\nmax_drop = 0.1', ["concepts[1] (shpae)", "has shape"]),
         ('[[policy.concepts]]\nmatch = "shape/disc"\nmax_drop = 0.1', ["concepts[1] (shape/disc)"]),
         (
