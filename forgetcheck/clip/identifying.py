@@ -79,11 +79,10 @@ def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | Non
     if known.tokenizer is not None or like is None or like.tokenizer is None:
         return known
     here, there = (each.config.get("model_cfg", {}).get("text_cfg", {}) for each in (known, like))
-    if here.get("vocab_size") != there.get("vocab_size") or here.get(NAME, there.get(NAME)) != there.get(
-        NAME
-    ):
+    name = there.get(NAME)
+    if here.get("vocab_size") != there.get("vocab_size") or here.get(NAME, name) != name:
         return known
-    text = {**here, NAME: there.get(NAME)}
+    text = {**here, NAME: name}
     config = {**known.config, "model_cfg": {**known.config["model_cfg"], "text_cfg": text}}
     return replace(known, config=config, tokenizer=like.tokenizer)
 

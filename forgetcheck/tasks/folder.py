@@ -17,8 +17,8 @@ from typing import Literal
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.base import SplitName, Task
-from forgetcheck.tasks.decoding import SUFFIXES, UNREAD, WHITE
+from forgetcheck.tasks.base import SplitName, Task, Unreadable
+from forgetcheck.tasks.decoding import SUFFIXES, UNREAD, WHITE, read_file
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import is_part, left_out, parts_among
 from forgetcheck.tasks.samples import Samples, file_samples
@@ -89,7 +89,7 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
     listings = {part: list_images(walk, folder) for part, folder in parts.items()}
     whole = None if parts else list_images(walk, "")
     every = [*listings.values(), *([whole] if whole else [])]
-    unify(where, every)
+    unify(every)
     refuse_twice(walk, every)
     folders = naming.in_order((name for listing in every for name in listing.classes), spelling)
     refuse_empty(where, folders, every)
@@ -148,7 +148,7 @@ def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
         yield f"hidden files and those of the system: {shown(walk.hidden)}"
 
 
-def unify(where: str, listings: Sequence[Listing]) -> None:
+def unify(listings: Sequence[Listing]) -> None:
     """Give a class one name in all parts: case and Unicode form depend on the machine that wrote a part."""
     spelled: dict[str, str] = {}
     earlier: set[str] = set()
@@ -187,13 +187,9 @@ def is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
     if any(SMALL.search(path.rpartition("/")[0].rpartition("/")[2]) for pair in pairs for path in pair):
         return True
     try:
-        return all(are_equal(walk.root / one, walk.root / other) for one, other in pairs)
-    except OSError:  # what can't be read is told when it is asked
+        return all(read_file(walk.root / one) == read_file(walk.root / other) for one, other in pairs)
+    except Unreadable:  # which is told when it is asked
         return False
-
-
-def are_equal(one: Path, other: Path) -> bool:
-    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
 
 
 def shown(names: Iterable[str]) -> str:

@@ -360,3 +360,11 @@ def test_what_lies_beside_images_is_no_image(tmp_path):
     task = Folder(str(tmp_path))
     assert len(task.index.whole) == 12
     assert "2 of 14 files, which are no images" in task.left_out[0]
+
+
+def test_a_pipe_beside_a_pipe_of_its_name_keeps_nobody_waiting(tmp_path):
+    folder(tmp_path, {"": 2})
+    for inner in ("a", "b"):
+        (tmp_path / "red fox" / inner).mkdir()
+        os.mkfifo(tmp_path / "red fox" / inner / "0.png")
+    assert len(Folder(str(tmp_path)).index.whole) == 8
