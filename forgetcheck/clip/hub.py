@@ -8,6 +8,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from forgetcheck.clip.checkpoint import CONFIG
 from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
 from forgetcheck.clip.reading import FILES
+from forgetcheck.clip.tokenizers import FILES as TOKENIZER_FILES
 from forgetcheck.errors import CannotAsk
 
 DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json")  # each may be missing
@@ -23,6 +24,8 @@ def download(name: str) -> Path:
     try:
         described = [fetched(repository, file, revision) for file in DESCRIPTIONS]
         weights = fetched_first(repository, revision)
+        for file in TOKENIZER_FILES:  # its own vocabulary is the one that its text tower knows
+            fetched(repository, file, revision)
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise unreachable(name, f"{type(problem).__name__}") from None
     if weights is None or not any(described):

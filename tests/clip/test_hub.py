@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import EntryNotFoundError
 
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
@@ -45,3 +46,17 @@ def test_a_folder_without_weights_is_refused(cached: Path) -> None:
     (cached / "open_clip_model.safetensors").unlink()
     with pytest.raises(CannotAsk, match="no weights and config"):
         download("some/clip")
+
+
+def test_its_own_tokenizer_is_fetched_with_it(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(_repository: str, file: str, revision: str | None = None) -> str:
+        asked.append(file)
+        if not (cached / file).exists():
+            raise EntryNotFoundError(file)
+        return str(cached / file)
+
+    monkeypatch.setattr("forgetcheck.clip.hub.hf_hub_download", fetch)
+    assert download("some/clip") == cached
+    assert {"tokenizer.json", "vocab.json", "merges.txt", "spiece.model"} <= set(asked)
