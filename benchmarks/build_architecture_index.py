@@ -56,7 +56,7 @@ def examine(name: str) -> Iterator[dict[str, object]]:
     if name in known.unbuildable:
         yield {**row, "differ_in": "", "not_built": known.unbuildable[name]}
         return
-    shapes = shapes_of(name, installed_configs()[name])
+    shapes = shapes_of(name, {"model_cfg": installed_configs()[name]})
     weights = [s for key, s in shapes.items() if not harmless(key) and not key.endswith(BUFFERS)]
     candidates = matching(shapes)
     yield {

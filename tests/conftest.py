@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and child processes share two cores: before torch
 import torch
+from huggingface_hub import constants
 from open_clip import factory
 from safetensors.torch import save_file
 
@@ -19,6 +21,7 @@ from forgetcheck.clip.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.text_tower import FILE
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
@@ -116,6 +119,25 @@ def quick_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 @pytest.fixture
 def vit_folder(tmp_path: Path, vit: Encoder) -> Path:
     return save_folder(tmp_path / "vit", vit)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub's client, offline."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def bert(tmp_path: Path, hub: Path) -> Path:
+    """A CLIP whose text tower transformers builds, with everything beside its weights."""
+    from text_towers import publish  # transformers takes seconds to import
+
+    publish(tmp_path / "clip", "BERT, its class token", tmp_path / "tower")
+    shutil.copy(tmp_path / "tower" / "config.json", tmp_path / "clip" / FILE)
+    return tmp_path / "clip"
 
 
 @pytest.fixture

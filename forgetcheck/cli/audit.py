@@ -8,6 +8,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import (
+    AllowDownload,
     AllowMismatch,
     As,
     Base,
@@ -19,6 +20,7 @@ from forgetcheck.cli.options import (
     Languages,
     Model,
     NoCache,
+    Offline,
     Overwrite,
     PolicyFile,
     PrecisionOf,
@@ -56,6 +58,8 @@ def audit(
     ] = None,
     model: Model = None,
     weights: WeightsOf = "",
+    allow_download: AllowDownload = False,
+    offline: Offline = False,
     target: Target = "",
     allow_mismatch: AllowMismatch = False,
     policy: PolicyFile = None,
@@ -101,7 +105,7 @@ def audit(
                 refuse_blind_policy(judging, tasks, probes, outlook)
                 # from here on images may be shown: to tell which of two activations bare weights have
                 words, shown = [base, *tuned], tuple(tasks.tasks.values())
-                before, *after = find_checkpoints(words, model, shown, progress, weights)
+                before, *after = find_checkpoints(words, model, shown, progress, weights, allow_download)
                 refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine)

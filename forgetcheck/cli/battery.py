@@ -1,7 +1,7 @@
 """`forgetcheck battery`: see what one asks, lint it, write one from a folder, pick a small one."""
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Device, Model, Quiet, WeightsOf, file_path
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.cli.labels import doubted, show_labels
+from forgetcheck.cli.options import AllowDownload, Device, Model, Offline, Quiet, WeightsOf, file_path
+from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
 
@@ -47,6 +48,15 @@ TrainPerClass = Annotated[
         show_default="all",
     ),
 ]
+Asked = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="CHECKPOINT",
+        help="Also ask this checkpoint what it calls the images of each label.",
+        show_default=False,
+    ),
+]
 Method = Annotated[
     Literal["herding", "k-center"],
     typer.Option(help="Keep the mean of each class, or cover its extremes."),
@@ -70,16 +80,20 @@ def show(
             show_default=False,
         ),
     ] = "",
+    base: Asked = None,
+    model: Model = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print the tasks of a battery: classes, images, templates and sources."""
     from forgetcheck.tasks.battery import read_battery
 
     found = read_battery(battery)
     if labels:
-        if labels not in found.tasks:
-            raise unknown_name("task", labels, found.tasks, f"forgetcheck battery show {battery}")
-        console.show(label_table(labels, found.tasks[labels]))
+        show_labels(found, labels, base, model, quiet)
         return
+    if base is not None:
+        raise CannotAsk("--base is asked about the labels of one task: add --labels TASK, or use `check`.")
     console.show(task_table(found))
     console.show("")
     for line in remarks(found):
@@ -95,21 +109,6 @@ def task_table(battery: "Battery") -> Table:
     table.add_column("templates", overflow="fold")
     for name, task in battery.tasks.items():
         row = (name, *numbers(task, battery.entries[name]), said_templates(task, battery.entries[name]))
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
-
-
-def label_table(name: str, task: "Task") -> Table:
-    """Say for each label what the source calls it, what the model is asked for, and one image to look at."""
-    split = task.split("test")
-    first = {int(label): split.ids[place] for place, label in reversed(list(enumerate(split.labels)))}
-    table = Table(title=Text(printable(name), style="bold"), title_justify="left", box=None, pad_edge=False)
-    table.add_column("label", justify="right", no_wrap=True)
-    for column in ("of the source", "asked for as", "a test image"):
-        table.add_column(column, overflow="fold")
-    # stated names may be more or fewer than the source has, which `check` tells
-    for label, (raw, called) in enumerate(zip_longest(task.raw_names, task.class_names, fillvalue="(none)")):
-        row = (str(label), raw, called, first.get(label, "(none)"))
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
@@ -182,6 +181,9 @@ def check(
         ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image.")] = True,
+    base: Asked = None,
+    model: Model = None,
+    offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
     """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
@@ -192,6 +194,8 @@ def check(
     limits = None if source is None else read_policy(source)
     with console.progress_shown(quiet) as progress:
         found = lint(battery, limits, images, progress)
+        if base is not None:
+            found = replace(found, remarks=(*found.remarks, *doubted(found.battery, base, model, progress)))
     for remark in found.remarks:
         kind = "" if remark.grave else "note: "
         console.print_line(printable(f"{remark.task}: {kind}{remark.text.rstrip('.')}."))
@@ -239,6 +243,8 @@ def pick(
     method: Method = "herding",
     model: Model = None,
     weights: WeightsOf = "",
+    allow_download: AllowDownload = False,
+    offline: Offline = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -258,7 +264,8 @@ def pick(
     from forgetcheck.clip.finding import find_checkpoints
 
     specs = [base] if tuned is None else [base, tuned]
-    before, *after = find_checkpoints(specs, model, tuple(tasks.tasks.values()), weights=weights)
+    shown = tuple(tasks.tasks.values())
+    before, *after = find_checkpoints(specs, model, shown, weights=weights, allow_download=allow_download)
     numbers: dict[SplitName, int] = {"test": per_class}
     if train_per_class is not None:
         numbers["train"] = train_per_class

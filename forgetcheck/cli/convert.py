@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Model, WeightsOf
+from forgetcheck.cli.options import AllowDownload, Model, Offline, WeightsOf
 from forgetcheck.cli.saving import kind_of, refuse_target
 from forgetcheck.text import printable
 
@@ -44,6 +44,8 @@ def convert(
     ] = None,
     model: Model = None,
     weights: WeightsOf = "",
+    allow_download: AllowDownload = False,
+    offline: Offline = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT is now.")] = False,
 ) -> None:
     """Write a checkpoint so that open_clip, torch and safetensors load it.
@@ -56,7 +58,7 @@ def convert(
     from forgetcheck.clip.converting import read_clip
     from forgetcheck.clip.writing import write_clip
 
-    found = read_clip(source, model, weights)
+    found = read_clip(source, model, weights, allow_download)
     write_clip(out, found.clip, kind, overwrite)
     for note in found.notes:
         console.print_note(note)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import BatterySpec, Device, Model, Quiet, WeightsOf
+from forgetcheck.cli.options import AllowDownload, BatterySpec, Device, Model, Offline, Quiet, WeightsOf
 from forgetcheck.errors import CannotAsk
 from forgetcheck.text import printable
 
@@ -28,6 +28,8 @@ def doctor(
     battery: BatterySpec = "drawn",
     model: Model = None,
     weights: WeightsOf = "",
+    allow_download: AllowDownload = False,
+    offline: Offline = False,
     samples: Annotated[
         int, typer.Option(min=2, help="Images that are computed in several ways and compared.")
     ] = SAMPLES,
@@ -42,7 +44,8 @@ def doctor(
     from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.examining import examine
 
-    found = find_checkpoint(checkpoint, model, tasks=tuple(tasks.tasks.values()), weights=weights)
+    shown = tuple(tasks.tasks.values())
+    found = find_checkpoint(checkpoint, model, tasks=shown, weights=weights, allow_download=allow_download)
     with console.progress_shown(quiet) as progress:
         examined = examine(found, tasks, samples, device, progress)
     if not quiet:

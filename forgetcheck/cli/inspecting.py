@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Model, Quiet, WeightsOf
+from forgetcheck.cli.labels import known_task, show_labels
+from forgetcheck.cli.options import BatterySpec, Model, Quiet, WeightsOf
+from forgetcheck.network import closed
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
@@ -35,6 +37,15 @@ def inspect(
     ] = None,
     model: Model = None,
     weights: WeightsOf = "",
+    battery: BatterySpec = "drawn",
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="Also ask it what it calls the images of each label of this task of the battery.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,13 +55,16 @@ def inspect(
     from forgetcheck.clip.passport import issue
     from forgetcheck.clip.settings import differences
     from forgetcheck.clip.weight_change import compare
+    from forgetcheck.tasks.battery import read_battery
 
-    found = look_at([checkpoint] if other is None else [checkpoint, other], model, weights)
+    tasks = read_battery(battery)
+    known_task(tasks, labels)
     encoders = []
-    with console.progress_shown(quiet) as progress:
+    with closed(), console.progress_shown(quiet) as progress:  # looking at a stranger's file asks nobody
+        found = look_at([checkpoint] if other is None else [checkpoint, other], model, weights)
         for number, each in enumerate(found):
             progress("reading", number, len(found), each.name)
-            encoders.append(load_encoder(each, "cpu", finite=False))
+            encoders.append(load_encoder(each, "cpu", finite=False, words=False))
     passports = [issue(each, encoder) for each, encoder in zip(found, encoders, strict=True)]
     odd: tuple[str, ...] = ()
     change = None
@@ -63,6 +77,9 @@ def inspect(
     console.show(passport_table(passports))
     if change is not None:
         show_change(odd, change)
+    if labels:
+        console.show("")
+        show_labels(tasks, labels, checkpoint, model, quiet)
 
 
 def as_document(passports: Sequence["Passport"], odd: Sequence[str], change: "Comparison | None") -> str:

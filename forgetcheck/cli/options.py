@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from forgetcheck.errors import CannotAsk
+from forgetcheck.network import closed
 
 
 def file_path(text: Any) -> Path:
@@ -14,6 +15,13 @@ def file_path(text: Any) -> Path:
     if str(text).endswith(("/", os.sep)):
         raise CannotAsk(f"--out {text}: expected a file, found the name of a folder; leave the slash out.")
     return Path(text)
+
+
+def go_offline(context: typer.Context, asked: bool) -> bool:
+    """Let nothing be fetched as long as the command runs."""
+    if asked:
+        context.with_resource(closed())
+    return asked
 
 
 Base = Annotated[
@@ -37,6 +45,21 @@ WeightsOf = Annotated[
         metavar="NAME",
         help="Of a file with several sets of weights, the one under this name, such as ema.",
         show_default=False,
+    ),
+]
+AllowDownload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-download",
+        help="Fetch the text tower's config or the tokenizer that a checkpoint names from the hub.",
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        callback=go_offline,
+        help="Fetch nothing: what isn't on this machine is refused at once. Also by HF_HUB_OFFLINE=1.",
     ),
 ]
 PolicyFile = Annotated[

@@ -8,7 +8,18 @@ import typer
 
 from forgetcheck import catalog
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, SaveAs, Seed, WeightsOf
+from forgetcheck.cli.options import (
+    AllowDownload,
+    Base,
+    Device,
+    Model,
+    Offline,
+    Overwrite,
+    Quiet,
+    SaveAs,
+    Seed,
+    WeightsOf,
+)
 from forgetcheck.cli.saving import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
 
@@ -25,6 +36,8 @@ def tune(
     ] = "ldifs",
     model: Model = None,
     weights: WeightsOf = "",
+    allow_download: AllowDownload = False,
+    offline: Offline = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the task.", show_default="10")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="128")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's peak.", show_default="1e-5")] = None,
@@ -58,7 +71,7 @@ def tune(
     from forgetcheck.clip.writing import write_clip
 
     method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
-    start = find_checkpoint(base, model, weights=weights)
+    start = find_checkpoint(base, model, weights=weights, allow_download=allow_download)
     asked = {
         "epochs": epochs,
         "batch_size": batch_size,

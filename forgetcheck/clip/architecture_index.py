@@ -103,7 +103,7 @@ def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = s
     for number, (name, config) in enumerate(configs.items()):
         progress("indexing architectures", number, len(configs), name)
         try:
-            shapes = canonical(shapes_of(name, config))
+            shapes = canonical(shapes_of(name, {"model_cfg": config}))
         except CannotAsk as problem:
             unbuildable[name] = str(problem)
             continue

@@ -1,5 +1,6 @@
 """Checkpoint: what the weights are, where they are and how to see through them. A value, not a model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +19,11 @@ RUN_SCHEMA = "forgetcheck/tune@1"
 HEADER = "open_clip_config"  # key of our safetensors header
 ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
 GUESS = "a guess"
+TEXT_MODEL = "text_model"  # key of a config: that of a text tower which transformers builds
 MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
+MAX_TOKENS = 2**12  # of a text; the longest that a CLIP reads are of 512
+MAX_SIDE = 2**11  # pixels of an image as a tower sees it; the largest are of 1024
+MAX_PATCHES = 2**14  # of an image
 TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}  # all that open_clip's own configs use, and more
 
 
@@ -82,16 +87,23 @@ def checked_config(where: str, text: str) -> dict[str, Any]:
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise CannotAsk(f"{where}: {name} is no table: it is no config of open_clip.")
-    refuse_extravagant(where, parts["vision_cfg"], parts["text_cfg"])
+    decoder = model.get("multimodal_cfg")
+    refuse_extravagant(
+        where, parts["vision_cfg"], parts["text_cfg"], decoder if isinstance(decoder, dict) else {}
+    )
     return config
 
 
-def refuse_extravagant(where: str, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
+def refuse_extravagant(
+    where: str, vision: Mapping[str, Any], text: Mapping[str, Any], decoder: Mapping[str, Any]
+) -> None:
     """A config is as untrusted as weights: it may not fill the memory, run code or call somebody."""
-    for tower in (vision, text):
+    for tower in (vision, text, decoder):
         layers = tower.get("layers", 0)
-        if isinstance(layers, int) and layers > MAX_LAYERS:
-            raise CannotAsk(f"{where}: {layers} layers are more than the {MAX_LAYERS} that are read.")
+        for count in layers if isinstance(layers, list) else [layers]:
+            refuse_more(where, "layers", count, MAX_LAYERS)
+        refuse_more(where, "tokens (context_length)", tower.get("context_length"), MAX_TOKENS)
+    refuse_many_pixels(where, vision)
     options = text.get("tokenizer_kwargs") or {}
     if not isinstance(options, dict):
         raise CannotAsk(f"{where}: tokenizer_kwargs is no table: it is no config of open_clip.")
@@ -100,6 +112,23 @@ def refuse_extravagant(where: str, vision: Mapping[str, Any], text: Mapping[str,
         raise CannotAsk(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
     if ":" in str(vision.get("timm_model_name", "")):
         raise CannotAsk(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
+
+
+def refuse_many_pixels(where: str, vision: Mapping[str, Any]) -> None:
+    sides, patches = (
+        value if isinstance(value, list) else [value, value]
+        for value in (vision.get("image_size", 224), vision.get("patch_size", 16))
+    )
+    for side in sides:
+        refuse_more(where, "pixels (image_size)", side, MAX_SIDE)
+    if all(isinstance(size, int) and size > 0 for size in (*sides, *patches)) and vision.get("patch_size"):
+        count = math.prod(side // patch for side, patch in zip(sides, patches, strict=False))
+        refuse_more(where, "patches of an image", count, MAX_PATCHES)
+
+
+def refuse_more(where: str, what: str, count: Any, most: int) -> None:
+    if isinstance(count, (int, float)) and count > most:
+        raise CannotAsk(f"{where}: {count} {what} are more than the {most} that are read; correct it.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

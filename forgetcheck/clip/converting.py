@@ -36,9 +36,9 @@ class Found:
         return " and ".join(str(kind).removeprefix("torch.") for kind, _ in kinds.most_common())
 
 
-def read_clip(text: str, model: str | None = None, weights: str = "") -> Found:
+def read_clip(text: str, model: str | None = None, weights: str = "", allow_download: bool = False) -> Found:
     """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model."""
-    checkpoint = find_checkpoint(text, model, weights=weights)
+    checkpoint = find_checkpoint(text, model, weights=weights, allow_download=allow_download)
     encoder = load_encoder(checkpoint, "cpu")
     own, path = encoder.model.state_dict(), checkpoint.weights
     stored = (

@@ -38,6 +38,7 @@ from forgetcheck.clip.reading import (
     read_weights,
     refuse_adapter,
 )
+from forgetcheck.clip.text_tower import Ask, complete
 from forgetcheck.clip.tokenizers import tokenizer_in
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk, unknown_name
@@ -71,6 +72,7 @@ def find_checkpoint(
     like: Checkpoint | None = None,
     tasks: Sequence[Task] = (),
     weights: str = "",
+    allow_download: bool = False,
 ) -> Checkpoint:
     """Work out what `text` names, and of which architecture it is.
 
@@ -78,10 +80,10 @@ def find_checkpoint(
     weights, `local-dir:FOLDER`, `hf-hub:NAME`, or open_clip's `NAME:TAG`. The architecture of bare weights is
     `model` if it is told; else what is recorded with them; else, of all that have their names and shapes,
     that of `like`, the other checkpoint of the pair; else, of two activations, the one that works on the
-    images of `tasks`. Of a file with several sets of weights the one under `weights` is meant. Raises
-    CannotAsk when nothing fits, or several do.
+    images of `tasks`. Of a file with several sets of weights the one under `weights` is meant. What a config
+    names of the hub is fetched only with `allow_download`. Raises CannotAsk when nothing fits, or several do.
     """
-    return settled(look(text, model, like, Choice(weights)), tasks)
+    return complete(settled(look(text, model, like, Choice(weights)), tasks), like, Ask.of(allow_download))
 
 
 def find_checkpoints(
@@ -90,27 +92,37 @@ def find_checkpoints(
     tasks: Sequence[Task] = (),
     progress: Progress = silent,
     weights: str = "",
+    allow_download: bool = False,
 ) -> list[Checkpoint]:
     """Work out the checkpoints of one comparison, the base first.
 
     Bare weights take from the base what they don't say. What the base leaves open, another may tell.
     """
-    return together(texts, model, partial(settled, tasks=tasks, progress=progress), weights)
+    return together(
+        texts, model, partial(settled, tasks=tasks, progress=progress), weights, Ask.of(allow_download)
+    )
 
 
 def look_at(texts: Sequence[str], model: str | None = None, weights: str = "") -> list[Checkpoint]:
-    """Work out several checkpoints as far as it shows; each can be built, maybe in several ways."""
-    return together(texts, model, buildable, weights)
+    """Work out several checkpoints as far as it shows; each can be built, maybe in several ways.
+
+    Nothing is fetched for it.
+    """
+    return together(texts, model, buildable, weights, Ask.NONE)
 
 
 def together(
-    texts: Sequence[str], model: str | None, finish: Callable[[Checkpoint], Checkpoint], weights: str
+    texts: Sequence[str],
+    model: str | None,
+    finish: Callable[[Checkpoint], Checkpoint],
+    weights: str,
+    ask: Ask,
 ) -> list[Checkpoint]:
     # a base that holds one set of weights only was trained by others, who named them otherwise
     choices = [Choice(weights, required=place > 0 or len(texts) == 1) for place in range(len(texts))]
     found = [point(text, model, choice) for text, choice in zip(texts, choices, strict=True)]
-    base = finish(base_among(found, model))
-    return [base, *(finish(identify(each, model, base)) for each in found[1:])]
+    base = complete(finish(base_among(found, model)), None, ask)
+    return [base, *(complete(finish(identify(each, model, base)), base, ask) for each in found[1:])]
 
 
 def base_among(found: Sequence[Checkpoint | Bare], model: str | None) -> Checkpoint:

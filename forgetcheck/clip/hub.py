@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
 from forgetcheck.clip.checkpoint import CONFIG
@@ -10,6 +10,7 @@ from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
 from forgetcheck.clip.reading import FILES
 from forgetcheck.clip.tokenizers import FILES as TOKENIZER_FILES
 from forgetcheck.errors import CannotAsk
+from forgetcheck.network import hub_asked, offline
 
 DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json")  # each may be missing
 
@@ -22,14 +23,18 @@ def download(name: str) -> Path:
     """
     repository, _, revision = name.partition("@")
     try:
-        described = [fetched(repository, file, revision) for file in DESCRIPTIONS]
-        weights = fetched_first(repository, revision)
-        for file in TOKENIZER_FILES:  # its own vocabulary is the one that its text tower knows
-            fetched(repository, file, revision)
+        with hub_asked():
+            away = offline()
+            described = [fetched(repository, file, revision) for file in DESCRIPTIONS]
+            weights = fetched_first(repository, revision)
+            for file in TOKENIZER_FILES:  # its own vocabulary is the one that its text tower knows
+                fetched(repository, file, revision)
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise unreachable(name, f"{type(problem).__name__}") from None
     if weights is None or not any(described):
-        raise unreachable(name, "it has no weights and config that can be read")
+        nothing = "nothing of it is in the cache, and the hub isn't asked or doesn't answer"
+        empty = away and weights is None and not any(described)
+        raise unreachable(name, nothing if empty else "it has no weights and config that can be read")
     return weights.parent
 
 
@@ -50,6 +55,12 @@ def fetched(repository: str, file: str, revision: str) -> Path | None:
         return Path(hf_hub_download(repository, file, revision=revision or None))
     except EntryNotFoundError:  # also what is not in the cache while offline
         return None
+
+
+def cached_file(repository: str, file: str) -> Path | None:
+    """Return a file of a repository's main revision from the cache on this machine, if it is there."""
+    path = try_to_load_from_cache(repository, file)
+    return Path(path) if isinstance(path, str) else None
 
 
 def unreachable(name: str, why: str) -> CannotAsk:

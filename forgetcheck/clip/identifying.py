@@ -12,6 +12,7 @@ from forgetcheck.clip.checkpoint import (
     ARCHITECTURE,
     CONFIG,
     PREPROCESSED,
+    TEXT_MODEL,
     Checkpoint,
     architecture,
 )
@@ -29,6 +30,7 @@ from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.loading import load_encoder, shapes_of
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
+from forgetcheck.clip.text_tower import MODEL
 from forgetcheck.clip.tokenizers import NAME, tokenizer_in
 from forgetcheck.clip.towers import VISUAL
 from forgetcheck.errors import CannotAsk
@@ -220,9 +222,9 @@ def fits(config: Mapping[str, Any], found: Bare, name: str) -> bool:
 
 def layout_of(config: Mapping[str, Any], name: str) -> Shapes | None:
     """Return the canonical names and shapes of a config, None where only a hub describes it."""
-    if config["model_cfg"].get("text_cfg", {}).get("hf_model_name"):
+    if config["model_cfg"].get("text_cfg", {}).get(MODEL) and TEXT_MODEL not in config:
         return None
-    return canonical(shapes_of(name, config["model_cfg"]))
+    return canonical(shapes_of(name, config))
 
 
 def refuse_contradiction(where: str, recorded: Mapping[str, Any], model: str | None) -> None:

@@ -12,24 +12,29 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from PIL import Image
 from torch import Tensor, nn
 
 from forgetcheck.clip.census import Census, take_census
-from forgetcheck.clip.checkpoint import ARCHITECTURE, CONFIG, Checkpoint
+from forgetcheck.clip.checkpoint import ARCHITECTURE, CONFIG, TEXT_MODEL, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
 from forgetcheck.clip.reading import Weights, read_weights
 from forgetcheck.clip.spelling import SCALARS, Shape, Shapes, harmless, renamed
-from forgetcheck.clip.tokenizers import NAME, lay_out
+from forgetcheck.clip.text_tower import MODEL
+from forgetcheck.clip.text_tower import lay_out as lay_out_model
+from forgetcheck.clip.tokenizers import NAME, VOCABULARIES, lay_out
 from forgetcheck.clip.towers import TOWERS, tower
 from forgetcheck.errors import CannotAsk
+from forgetcheck.network import hub_asked
 
 
-def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = True) -> Encoder:
+def load_encoder(
+    checkpoint: Checkpoint, device: str = "auto", finite: bool = True, words: bool = True
+) -> Encoder:
     """Build the architecture, read the weights into it and check that every one fits.
 
-    The model is in evaluation mode and fp32. Raises CannotAsk for weights of another architecture,
+    The model is in evaluation mode and fp32. Without `words` it need not be able to read: a tokenizer that
+    isn't there is missed when it is asked. Raises CannotAsk for weights of another architecture,
     truncated files, NaN or Inf (unless `finite` is off: to look at them), and tags that are neither
     cached nor reachable.
     """
@@ -40,7 +45,7 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", finite: bool = Tr
     ):  # what nobody has compared with the weights yet
         refuse_misfit(checkpoint, read)
     with quiet():
-        model, tokenizer, preprocess = create(checkpoint)
+        model, tokenizer, preprocess = create(checkpoint, words=words)
     if read is None:
         origin = Origin("weights of open_clip", census=census_of(model.state_dict()))
     else:
@@ -71,9 +76,7 @@ def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
 
 def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
     """Compare a recorded config with the weights before anything is built: it may ask for terabytes."""
-    if checkpoint.config["model_cfg"].get("text_cfg", {}).get("hf_model_name"):
-        return  # only the hub knows its shapes
-    own = shapes_of(checkpoint.name, checkpoint.config["model_cfg"])
+    own = shapes_of(checkpoint.name, checkpoint.config)
     tensors = scalars_shaped(renamed(read.tensors, own), own)
     refuse_problems(checkpoint, misfits(own, shapes(tensors)))
 
@@ -102,22 +105,27 @@ def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
     return tower(read.tensors, "text")
 
 
-def create(checkpoint: Checkpoint, tokenizer: Any = None) -> tuple[nn.Module, Any, Any]:
+def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) -> tuple[nn.Module, Any, Any]:
     """Let open_clip build the model, the tokenizer unless there is one, and the preprocessing of a config."""
     if checkpoint.tag is not None:
         return create_tagged(*checkpoint.tag, quick=bool(checkpoint.config["model_cfg"].get("quick_gelu")))
     text = checkpoint.config["model_cfg"].get("text_cfg", {})
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        (Path(folder) / CONFIG).write_text(json.dumps(dict(checkpoint.config)), encoding="utf-8")
-        source = f"local-dir:{folder}"
+        source = lay_out_config(checkpoint.name, checkpoint.config, Path(folder))
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
+            if tokenizer is None and text.get(NAME) and checkpoint.tokenizer is None:
+                tokenizer = missing_tokenizer(checkpoint.name, text[NAME])
+                if words:
+                    tokenizer([""])
+                try_out(model.eval(), None, preprocess)
+                return model, tokenizer, preprocess
             tokenizer = tokenizer or make_tokenizer(text, checkpoint.tokenizer, Path(folder))
             try_out(model.eval(), tokenizer, preprocess)
             return model, tokenizer, preprocess
-        except MemoryError:
+        except (MemoryError, CannotAsk):
             raise
         except Exception as problem:  # whatever a config makes open_clip trip over, from any line of it
             why = str(problem) or "no reason given"
@@ -128,38 +136,44 @@ def create(checkpoint: Checkpoint, tokenizer: Any = None) -> tuple[nn.Module, An
 
 
 def make_tokenizer(text: Mapping[str, Any], own: Path | None, folder: Path) -> Any:
-    """Make the tokenizer of a text_cfg: the one beside the weights, else the one that the config names.
+    """Make the tokenizer of a text_cfg: CLIP's, or the one whose folder was found.
 
     open_clip itself looks for any but CLIP's in the folder of the config, and nowhere else.
     """
-    if not text.get(NAME):
+    if not text.get(NAME) or own is None:
         return open_clip.get_tokenizer(f"local-dir:{folder}")
-    if own is not None:
-        lay_out(own, folder)
-        return open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
-    return HFTokenizer(
-        text[NAME],
-        context_length=text.get("context_length", DEFAULT_CONTEXT_LENGTH),
-        tokenizer_mode=text.get("tokenizer_mode"),
-        trust_remote_code=False,
-        **text.get("tokenizer_kwargs", {}),
-    )
+    lay_out(own, folder)
+    return open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
+
+
+def missing_tokenizer(name: str, named: str) -> Any:
+    """Stand in for a tokenizer that isn't there."""
+
+    def refuse(_texts: list[str]) -> Tensor:
+        raise CannotAsk(
+            f"'{name}' has the tokenizer '{named}', whose files are neither beside the weights nor in the "
+            f"hub's cache: copy {VOCABULARIES[0]} there."
+        )
+
+    return refuse
 
 
 def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
     """Send one blank image and one word through: a config can be odd where building doesn't notice."""
     with torch.no_grad():
         model.encode_image(preprocess(Image.new("RGB", (64, 64)))[None])  # type: ignore[operator]
-        model.encode_text(tokenizer(["a"]))  # type: ignore[operator]
+        if tokenizer is not None:
+            model.encode_text(tokenizer(["a"]))  # type: ignore[operator]
 
 
 def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any]:
     """Let open_clip load published weights; it only warns where a name has another activation than a tag."""
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=tag, force_quick_gelu=quick
-        )
-        return model, open_clip.get_tokenizer(name), preprocess
+        with hub_asked():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, pretrained=tag, force_quick_gelu=quick
+            )
+            return model, open_clip.get_tokenizer(name), preprocess
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise CannotAsk(
             f"cannot load '{name}:{tag}' ({type(problem).__name__}): neither in the local cache nor "
@@ -265,22 +279,39 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def shapes_of(name: str, model_config: Mapping[str, Any]) -> dict[str, Shape]:
+def lay_out_config(name: str, config: Mapping[str, Any], folder: Path) -> str:
+    """Write a config into a new folder for open_clip, and return what open_clip calls it.
+
+    The name of a text tower that transformers builds is replaced by a folder with its config: transformers
+    would look for any name on the hub, or in the working directory. Raises CannotAsk where that config is
+    not known.
+    """
+    model = config["model_cfg"]
+    text = model.get("text_cfg", {})
+    if text.get(MODEL):
+        if TEXT_MODEL not in config:
+            raise CannotAsk(
+                f"the text tower of '{name}' is '{text[MODEL]}', whose config is neither beside the weights "
+                "nor in the hub's cache."
+            )
+        model = {**model, "text_cfg": {**text, MODEL: lay_out_model(config[TEXT_MODEL], folder / "text")}}
+    document = json.dumps({"model_cfg": model, "preprocess_cfg": config.get("preprocess_cfg", {})})
+    (folder / CONFIG).write_text(document, encoding="utf-8")
+    return f"local-dir:{folder}"
+
+
+def shapes_of(name: str, config: Mapping[str, Any]) -> dict[str, Shape]:
     """Return the names and shapes of an architecture's state dict; nothing is allocated or fetched.
 
     Raises CannotAsk for an architecture that open_clip can't build so, such as one whose text tower is
     described on the Hugging Face hub only.
     """
-    tower = model_config.get("text_cfg", {}).get("hf_model_name")
-    if tower:
-        raise CannotAsk(f"the text tower of {name} is '{tower}', which only the Hugging Face hub describes.")
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        text = json.dumps({"model_cfg": model_config, "preprocess_cfg": {}})
-        (Path(folder) / CONFIG).write_text(text, encoding="utf-8")
+        source = lay_out_config(name, {**config, "preprocess_cfg": {}}, Path(folder))
         try:
             with quiet(), torch.device("meta"):
                 model = open_clip.create_model(
-                    f"local-dir:{folder}", load_weights=False, pretrained_text=False, device="meta"
+                    source, load_weights=False, pretrained_text=False, device="meta"
                 )
         except MemoryError:
             raise

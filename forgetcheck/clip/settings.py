@@ -6,6 +6,8 @@ from typing import Any
 
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
+from forgetcheck.clip.checkpoint import TEXT_MODEL
+
 ACTIVATION = "quick_gelu"
 PLAIN, QUICK = "GELU", "QuickGELU"
 # settings of training, and which of two equal text layouts: no prediction depends on them
@@ -41,6 +43,7 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         **{key: value for key, value in model.items() if not isinstance(value, Mapping)},
         **{f"vision_cfg.{key}": value for key, value in vision.items()},
         **{f"text_cfg.{key}": value for key, value in text.items()},
+        **{f"text_cfg.{TEXT_MODEL}.{key}": value for key, value in config.get(TEXT_MODEL, {}).items()},
     }
     return {key: plain(value) for key, value in told(settings).items() if key not in IDLE}
 

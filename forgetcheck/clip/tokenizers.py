@@ -29,6 +29,7 @@ VOCABULARIES = (
 ENDS = ("<|startoftext|>", "<|endoftext|>")  # which open_clip calls otherwise
 SETTINGS = "tokenizer_config.json"
 CODE = ("auto_map", "custom_pipelines")  # keys of settings that name code to be run
+PATHS = ("_file", "_files", "name_or_path")  # endings of keys that name what would be opened
 LARGEST = 2**27  # bytes of a file; the largest vocabularies have 30 MB
 NAME = "hf_tokenizer_name"  # of a text_cfg: what makes open_clip use a tokenizer of transformers
 
@@ -110,4 +111,4 @@ def without_code(path: Path) -> dict[str, Any]:
         settings = parse_json(read_text(path, LARGEST))
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
-    return {key: value for key, value in settings.items() if key not in CODE}
+    return {key: value for key, value in settings.items() if not (key in CODE or key.endswith(PATHS))}

@@ -1,9 +1,12 @@
 """`battery show`, `check`, `init` and `pick`, as a user runs them."""
 
+import json
 import re
 
 import pytest
 from sources import folder
+
+from forgetcheck import catalog
 
 NAMES = ("golden_retriever", "red fox", "Übersee-Käfer")
 
@@ -144,3 +147,27 @@ def test_a_person_can_see_what_each_label_is_called(run, tmp_path):
     assert ["2", "2", "two", "test/2/image", "0.png"] in lines
     assert ["11", "11", "eleven", "test/11/image", "0.png"] in lines
     run("battery", "show", "b.toml", "--labels", "m").refusal("unknown task 'm'", "known: n")
+
+
+SWAPPED = '[[task]]\nname = "n"\nsource = "drawn:family=shape"\nclass_names = {names}\n'
+
+
+def test_a_checkpoint_says_what_it_calls_the_images_of_each_label(run, tmp_path):
+    """Names by position that are dealt to the wrong labels show at a glance, and are doubted."""
+    names = list(catalog.build("tasks", "drawn:family=shape").class_names)
+    dealt = [*names[1:], names[0]]
+    (tmp_path / "b.toml").write_text(SWAPPED.format(names=json.dumps(dealt)))
+    shown = run("battery", "show", "b.toml", "--labels", "n", "--base", "forgetcheck:tiny", "--quiet")
+    assert shown.code == 0, shown.err
+    row = next(line for line in shown.out.splitlines() if line.split()[:1] == ["0"])
+    assert f"{names[0]} (" in row  # what it says, whatever it is asked for
+    assert "the labels look shifted by one" in " ".join(shown.out.split())
+    seen = run("inspect", "forgetcheck:tiny", "--battery", "b.toml", "--labels", "n")
+    assert row in seen.out
+    checked = run("battery", "check", "b.toml", "--base", "forgetcheck:tiny", "--no-images")
+    assert checked.code == 2
+    assert "the labels look shifted by one" in checked.out
+    (tmp_path / "b.toml").write_text(SWAPPED.format(names=json.dumps(names)))
+    assert run("battery", "check", "b.toml", "--base", "forgetcheck:tiny", "--no-images").code == 0
+    run("battery", "show", "b.toml", "--base", "forgetcheck:tiny").refusal("add --labels TASK")
+    run("inspect", "forgetcheck:tiny", "--labels", "n").refusal("unknown task 'n'")

@@ -53,9 +53,9 @@ def clip(folder, text=(), vision=(), **options):
     return saved(transformers.CLIPModel(config), folder, **options)
 
 
-def siglip(folder, vision=(), **options):
+def siglip(folder, vision=(), text=(), **options):
     torch.manual_seed(0)
-    text = {**TEXT, "num_hidden_layers": 1, "projection_size": 768}
+    text = {**TEXT, "num_hidden_layers": 1, "projection_size": 768, **dict(text)}
     config = transformers.SiglipConfig(text_config=text, vision_config=dict(vision))
     return saved(transformers.SiglipModel(config), folder, **options)
 
@@ -405,6 +405,29 @@ def test_a_folders_own_tokenizer_is_the_one_that_counts(tmp_path, kind):
         assert torch.allclose(encoder.read(TEXTS), read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
     assert "its own" in found.config["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
     assert any("Its own tokenizer is used" in doubt for doubt in encoder.origin.doubts) == (kind is clip)
+
+
+def test_a_siglip_2(tmp_path, hub):
+    """Known by the size of its vocabulary, and read with the tokenizer that lies beside the weights."""
+    model = siglip(tmp_path / "x", {"patch_size": 32, "image_size": 256}, {"vocab_size": 256000})
+    with pytest.raises(CannotAsk, match="the tokenizer 'timm/ViT-B-16-SigLIP2', whose files are neither"):
+        find_checkpoint(str(tmp_path / "x"))
+    tokenizer = small_tokenizer(tmp_path / "x", 256000)
+    ours = load_encoder(find_checkpoint(str(tmp_path / "x")), "cpu")
+    (tmp_path / "x" / "open_clip_config.json").write_text(json.dumps(ours.config))
+    theirs = open_clip.create_model(f"local-dir:{tmp_path / 'x'}", load_weights=False)
+    theirs.load_state_dict(ours.weights)
+    words_of = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'x'}")
+    with torch.inference_mode():
+        read = F.normalize(theirs.eval().encode_text(words_of(TEXTS)), dim=-1)
+        assert torch.allclose(ours.read(TEXTS), read, atol=1e-5)
+        assert torch.allclose(ours.read(TEXTS), read_by_transformers(model, tokenizer, TEXTS), atol=1e-5)
+
+
+def test_a_multilingual_siglip_is_known_by_its_vocabulary(tmp_path, hub):
+    siglip(tmp_path / "x", {"patch_size": 32, "image_size": 256}, {"vocab_size": 250000})
+    with pytest.raises(CannotAsk, match="the tokenizer 'timm/ViT-B-16-SigLIP-i18n-256', whose files"):
+        find_checkpoint(str(tmp_path / "x"))
 
 
 def test_a_tuned_file_takes_the_tokenizer_of_its_base(tmp_path):

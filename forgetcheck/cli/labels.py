@@ -1,0 +1,80 @@
+"""The labels of a task on the terminal: its name, an image, and what a checkpoint says of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck.cli import console
+from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.progress import Progress
+from forgetcheck.text import printable
+
+if TYPE_CHECKING:
+    from forgetcheck.looking import Remark
+    from forgetcheck.tasks.battery import Battery
+    from forgetcheck.tasks.labels import Label
+
+COLUMNS = ("of the source", "asked for as", "a test image")
+
+
+def show_labels(battery: "Battery", name: str, spec: str | None, model: str | None, quiet: bool) -> None:
+    """Print for each label what the source calls it, what a model is asked for, and one image to look at.
+
+    With a checkpoint, also what that says most often of the images of a label.
+    """
+    from forgetcheck.tasks.labels import label_rows
+
+    known_task(battery, name)
+    task = battery.tasks[name]
+    if spec is None:
+        console.show(label_table(name, label_rows(task)))
+        return
+    from forgetcheck.clip.finding import find_checkpoint
+    from forgetcheck.clip.loading import load_encoder
+    from forgetcheck.labelling import opinion
+
+    checkpoint = find_checkpoint(spec, model, tasks=[task])
+    with console.progress_shown(quiet) as progress:
+        found = opinion(name, task, load_encoder(checkpoint), progress)
+    console.show(label_table(name, label_rows(task, found.said, found.labels), checkpoint.name))
+    if found.doubt:
+        console.print_line(printable(f"{name}: {found.doubt}: check names and labels."))
+
+
+def known_task(battery: "Battery", name: str) -> None:
+    """Refuse the name of a task that a battery doesn't have; none at all is no name."""
+    if name and name not in battery.tasks:
+        raise unknown_name("task", name, battery.tasks, f"forgetcheck battery show {battery.path}")
+
+
+def label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
+    table = Table(title=Text(printable(name), style="bold"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("label", justify="right", no_wrap=True)
+    for column in (*COLUMNS, *([f"{printable(asked)} says most often"] if asked else [])):
+        table.add_column(Text(column), overflow="fold")
+    for label in labels:
+        row = [str(label.number), label.raw, label.name, label.sample]
+        style = "yellow" if label.answer and label.answer != label.name else ""
+        said = f"{label.answer} ({100 * label.share:.0f} %)" if label.answer else "(nothing)"
+        cells = [Text(printable(cell)) for cell in row]
+        table.add_row(*cells, *([Text(printable(said), style=style)] if asked else []))
+    return table
+
+
+def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress) -> Iterator["Remark"]:
+    """Yield the tasks whose labels look wrong to a checkpoint, as another numbering fits clearly better."""
+    from forgetcheck.clip.finding import find_checkpoint
+    from forgetcheck.clip.loading import load_encoder
+    from forgetcheck.labelling import opinion
+    from forgetcheck.looking import Remark
+
+    encoder = load_encoder(find_checkpoint(spec, model, tasks=tuple(battery.tasks.values())))
+    for name, task in battery.tasks.items():
+        try:
+            doubt = opinion(name, task, encoder, progress).doubt
+        except CannotAsk:  # what can't be asked has a line of its own already
+            continue
+        if doubt:
+            yield Remark(name, f"{doubt}; check names and labels")
