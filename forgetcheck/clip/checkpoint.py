@@ -110,6 +110,9 @@ def refuse_extravagant(
     unknown = sorted(set(options) - TOKENIZER_OPTIONS)
     if unknown:  # handed on to transformers, where trust_remote_code would execute what it finds
         raise CannotAsk(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
+    for key, name in {**vision, **text}.items():
+        if key.endswith("_name") and not isinstance(name, (str, type(None))):
+            raise CannotAsk(f"{where}: {key} is no name; correct it.")
     if ":" in str(vision.get("timm_model_name", "")):
         raise CannotAsk(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
 
