@@ -12,6 +12,7 @@ from forgetcheck.tasks.captioning import Told
 from forgetcheck.tasks.naming import has_no_text, tidied
 from forgetcheck.tasks.prefixes import refuse_lost
 from forgetcheck.tasks.rows import JSON_LINES, Columns, below, read_rows
+from forgetcheck.tasks.shard_folders import LAYOUT
 
 TABLES = (".csv", ".tsv", *JSON_LINES)
 LARGEST = 2**30  # bytes of a file of captions
@@ -101,6 +102,7 @@ def read_table(path: Path, root: Path, columns: Columns) -> list[Told]:
 def read_captions(path: Path, root: Path, strip: str = "") -> list[Told]:
     """Return the captions of a JSON file of COCO, Karpathy, or a list of image and caption."""
     found = read_json(path)
+    refuse_shard_list(path, found)
     if isinstance(found, list):
         read: Callable[..., Iterator[Told]] = from_list
         kind: Any = list[Listed]
@@ -115,6 +117,14 @@ def read_captions(path: Path, root: Path, strip: str = "") -> list[Told]:
             "a list of image and caption."
         )
     return settled(path, root, read(str(path), checked(path, kind, found)), strip)
+
+
+def refuse_shard_list(path: Path, found: Any) -> None:
+    """Refuse the index that wids writes of tars, in the place of captions."""
+    listed = found.get("shardlist") if isinstance(found, dict) else found
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if isinstance(first, dict) and {"url", "nsamples"} <= first.keys():
+        raise CannotAsk(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
 
 
 def refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
