@@ -37,6 +37,7 @@ from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 from forgetcheck.tasks.battery import Battery, summary
 from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
+from forgetcheck.tasks.repeats import Keyed, in_both_parts
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
     "zero-shot",
@@ -263,6 +264,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     except CannotAsk as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
+    odd = () if refused else (*passed_over(anchor), *dark(anchor), *mislabelled(anchor))
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
     found: list[Answers | Unasked] = []
     tests: dict[str, Split] = {}
@@ -289,13 +291,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             tuned=answered,
             groups=tied(tests[spec].groups, question.places),
             chance=question.chance,
-            warnings=(
-                *job.left,
-                *passed_over(anchor),
-                *dark(anchor),
-                *mislabelled(anchor),
-                *(indistinct(anchor) if probe.prompted else ()),
-            ),
+            warnings=(*job.left, *odd, *(indistinct(anchor) if probe.prompted else ())),
         )
         found += [ask(asked, probe, anchor, candidate, task) for candidate, task in able]
     return Asked(job.name, tests, found)
@@ -366,22 +362,40 @@ def passed_over(seen: EncodedTask) -> list[str]:
 
 
 def mislabelled(seen: EncodedTask) -> list[str]:
-    """Say what is odd about the labels of a task: their names, and equal images under two of them."""
+    """Say what is odd about the labels of a task: their names, and equal images where none should be."""
     if seen.task.labelled_by != "class":
         return []
-    parts = {name: part.labels.numpy() for name, part in seen.splits.items()}
-    told = [*doubtful_names(seen.task.class_names), *doubtful_labels(seen.task.class_names, parts.values())]
-    for name, part in seen.splits.items():
-        labels = part.labels.numpy()
-        twice = [(i, j) for i, j in equal_rows(part.embeddings.numpy()) if labels[i] != labels[j]]
+    names, parts = seen.task.class_names, as_seen(seen)
+    told = [
+        *doubtful_names(names),
+        *doubtful_labels(names, [np.array(part.labels) for part in parts.values()]),
+    ]
+    for name, part in parts.items():
+        twice = part.contradicted()
         if twice:
-            names = seen.task.class_names
             i, j = twice[0]
             told.append(
                 f"{len(twice):,} {name} images are equal to another with another label, such as one of "
-                f"'{names[labels[i]]}' and one of '{names[labels[j]]}': whatever is answered, one is wrong"
+                f"'{names[part.labels[i]]}' and one of '{names[part.labels[j]]}': whatever is answered, one "
+                "is wrong"
             )
-    return [f"labels: {text}" for text in told]
+    both = in_both_parts(parts["test"], parts["train"], "as the model sees them") if len(parts) > 1 else ""
+    return [*(f"labels: {text}" for text in told), *([f"images: {both}"] if both else [])]
+
+
+def as_seen(seen: EncodedTask) -> dict[SplitName, Keyed]:
+    """Number the images of all parts, so that what looks one to the model has one number."""
+    rows = np.concatenate([part.embeddings.numpy() for part in seen.splits.values()])
+    numbers = list(range(len(rows)))
+    for first, place in equal_rows(rows):
+        numbers[place] = first
+    parts, start = {}, 0
+    for name, part in seen.splits.items():
+        ids, end = seen.task.split(name).ids, start + len(part.labels)
+        kept = ids if part.kept is None else [ids[place] for place in part.kept]
+        parts[name] = Keyed(kept, part.labels.tolist(), numbers[start:end])
+        start = end
+    return parts
 
 
 def indistinct(seen: EncodedTask) -> list[str]:

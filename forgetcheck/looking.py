@@ -7,9 +7,10 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 from forgetcheck.tasks.brightness import brightest
-from forgetcheck.tasks.likeness import Look, alike_pairs, equal_pairs, look_at
+from forgetcheck.tasks.likeness import Look, alike_pairs, look_at
 from forgetcheck.tasks.mistakes import some
 from forgetcheck.tasks.picks import read_picks
+from forgetcheck.tasks.repeats import Keyed, in_both_parts, two_labels
 from forgetcheck.tasks.stated import Stated
 
 STEP = 50  # images between two words of progress
@@ -53,7 +54,9 @@ def look_through(
         yield from unreadable(name, part, split, seen[part], task.tolerated)
         yield from replaced(name, part, task, seen[part])
         if task.labelled_by == "class":
-            yield from contradicted(name, part, task, seen[part])
+            told = two_labels(part, keyed(seen[part]), task, "pixels")  # one is wrong, always
+            if told:
+                yield Remark(name, told)
     if "train" in seen and "test" in seen:
         yield from overlap(name, seen["train"], seen["test"])
 
@@ -83,36 +86,15 @@ def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: 
         )
 
 
-def contradicted(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Remark]:
-    """Name images that are there twice, with two labels: one of them is wrong whatever is answered."""
-    first: dict[str, int] = {}
-    pairs = []
-    for place, look in enumerate(seen.looks):
-        before = first.setdefault(look.pixels, place)
-        if seen.labels[before] != seen.labels[place]:
-            pairs.append((before, place))
-    if pairs:
-        names = task.class_names
-        shown = [
-            f"'{seen.ids[i]}' ({names[seen.labels[i]]}) and '{seen.ids[j]}' ({names[seen.labels[j]]})"
-            for i, j in pairs
-        ]
-        yield Remark(
-            name,
-            f"{len(pairs)} {part} images have the pixels of another with another label: {some(shown)}; give "
-            "each one label, or remove both",
-        )
+def keyed(seen: Seen) -> Keyed:
+    return Keyed(seen.ids, seen.labels, [look.pixels for look in seen.looks])
 
 
 def overlap(name: str, train: Seen, test: Seen) -> Iterator[Remark]:
     """Name test images that are in train as well: a linear probe has seen their answers."""
-    equal = equal_pairs(test.looks, train.looks)
-    if equal:
-        yield Remark(
-            name,
-            f"{len(equal)} test images are in train as well, pixel by pixel: "
-            f"{pairs(equal, test, train)}; remove one of each",
-        )
+    told = in_both_parts(keyed(test), keyed(train), "pixel by pixel")
+    if told:
+        yield Remark(name, told)
     alike = alike_pairs(test.looks, train.looks)
     if alike:
         yield Remark(

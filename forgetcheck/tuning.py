@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from forgetcheck.progress import Progress, silent
 from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
+from forgetcheck.tasks.repeats import Keyed, in_both_parts, two_labels
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
 NAMED = 5  # classes that a warning names, at most
@@ -196,6 +198,26 @@ def thin_classes(task: Named) -> tuple[str, ...]:
         *doubtful_names(classes),
         *doubtful_labels(classes, [task.thing.split("train").labels]),
     )
+
+
+def repeated_images(task: Named) -> tuple[str, ...]:
+    """Say which images are there twice, by their bytes: under two labels, or in test and in train.
+
+    Reads every file once, and decodes none; a test part that isn't on this machine is left alone, for
+    nothing else of `tune` needs it. Raises CannotAsk for a task that `tune` refuses.
+    """
+    _refuse_captions(task)
+    train, test = _keyed(task.thing.split("train")), None
+    if "://" not in task.spec:
+        with suppress(CannotAsk):
+            test = _keyed(task.thing.split("test"))
+    parts = {"train": train, "test": test}
+    told = [two_labels(name, part, task.thing, "bytes") for name, part in parts.items() if part]
+    return tuple(filter(None, (*told, in_both_parts(test, train, "byte by byte") if test and train else "")))
+
+
+def _keyed(split: Split) -> Keyed | None:
+    return split.marks and Keyed(split.ids, split.labels.tolist(), split.marks())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Small labelled data sets in every layout that a source reads; the pictures of a class share a colour."""
 
 import io
+import json
 
 import numpy as np
 from PIL import Image
@@ -122,6 +123,45 @@ def swapped(root):
     return told(root, swaps=True)
 
 
+def instances(root, parts=PARTS, names=tuple(COLOURS), ids=(7, 90, 3)):
+    """Write Roboflow's export of boxes as COCO, with ids that are no places; two boxes on each image."""
+    for shift, (part, count) in enumerate(parts.items()):
+        images, boxes = [], []
+        for name, category in zip(names, ids, strict=True):
+            for number in range(count):
+                known = 1000 + 7 * len(images)
+                images.append({"id": known, "file_name": f"{name} {number}.png", "height": 12, "width": 12})
+                put(root / part / f"{name} {number}.png", encoded(picture(name, number + 100 * shift)))
+                boxes += [
+                    {"id": len(boxes), "image_id": known, "category_id": category, "bbox": [1, 1, 2, 2]}
+                ] * 2
+        categories = [{"id": 0, "name": "animals", "supercategory": "none"}]
+        categories += [
+            {"id": i, "name": name, "supercategory": "animals"} for i, name in zip(ids, names, strict=True)
+        ]
+        found = {"info": {}, "images": images, "annotations": boxes, "categories": categories}
+        put(root / part / "_annotations.coco.json", json.dumps(found).encode())
+    return f"coco:path={root}"
+
+
+def tagged(root, parts=PARTS, names=tuple(COLOURS)):
+    """Write CVAT's export of tags, with subsets."""
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "<version>1.1</version>", "<meta/>"]
+    for shift, (part, count) in enumerate(parts.items()):
+        for name in names:
+            for number in range(count):
+                path = f"{part}/{name} {number}.png"
+                put(root / "images" / path, encoded(picture(name, number + 100 * shift)))
+                lines.append(
+                    f'<image id="{len(lines)}" name="{path}" subset="{part.title()}" width="12" height="12">'
+                )
+                lines.append(
+                    f'<tag label="{name}" source="manual"><attribute name="a">yes</attribute></tag></image>'
+                )
+    text = chr(10).join([*lines, "</annotations>"])
+    return f"cvat:path={put(root / 'annotations.xml', text.encode())}"
+
+
 # A source that has required options shows here how it is used: the contract is tested on this
 EXAMPLES = {
     "folder": folder,
@@ -129,6 +169,8 @@ EXAMPLES = {
     "webdataset": shards,
     "huggingface": parquet,
     "torchvision": eurosat,
+    "coco": instances,
+    "cvat": tagged,
     "captions": told,
     "swaps": swapped,
 }

@@ -577,6 +577,23 @@ def test_equal_images_under_two_labels_are_told(tmp_path):
         )
 
 
+def test_test_images_that_lie_in_train_are_told(tmp_path):
+    """By what the model sees: a copy that was saved otherwise is the same image to it."""
+    assert set(warned(audit(TINY, [TINY], photos(tmp_path), device="cpu")).values()) == {()}
+    Image.open(tmp_path / "photos/test/red fox/image 0.png").save(tmp_path / "photos/train/red fox/again.bmp")
+    shutil.copy(tmp_path / "photos/test/red fox/image 1.png", tmp_path / "photos/train/blue_jay/again.png")
+    battery = photos(tmp_path)
+    told = warned(audit(TINY, [TINY], battery, device="cpu"))
+    assert set(told) >= {"zero-shot", "linear"}
+    for each in told.values():
+        assert each == (
+            "images: 2 test images are in train as well, as the model sees them: 'test/red fox/image 0.png' "
+            "and 'train/red fox/again.bmp', 'test/red fox/image 1.png' and 'train/blue_jay/again.png' "
+            "(1 with another label there); remove one of each",
+        )
+    assert set(warned(audit(TINY, [TINY], battery, ("zero-shot",), device="cpu")).values()) == {()}
+
+
 def test_names_that_the_model_reads_alike_are_told(tmp_path):
     """forgetcheck:tiny reads 16 tokens: what differs after them doesn't differ."""
     long = "red fox that stands in a very deep wood under a tree by the lake at"
@@ -650,7 +667,8 @@ def test_twelve_bits_that_are_read_as_sixteen_are_told(tmp_path):
     for place, name in enumerate(("circle", "star")):
         for part in ("train", "test"):
             for number in range(8):
-                levels = np.random.default_rng([place, number]).integers(0, 2000 + 2000 * place, (12, 12))
+                dice = np.random.default_rng([place, number, part == "test"])
+                levels = dice.integers(0, 2000 + 2000 * place, (12, 12))
                 path = tmp_path / "photos" / part / name / f"{number}{part}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(levels.astype(np.uint16)).save(path)

@@ -82,7 +82,7 @@ def tune(
     }
     schedule = tuning.schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
     target = tuning.Named(on, task)
-    for warning in tuning.thin_classes(target):
+    for warning in (*tuning.thin_classes(target), *tuning.repeated_images(target)):
         console.print_note(warning)
     with console.progress_shown(quiet) as progress:
         run = tuning.tune(start, target, method, schedule, device, progress)

@@ -26,6 +26,7 @@ from forgetcheck.clip.formats.naming import (
     take_apart,
 )
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
+from forgetcheck.clip.formats.parts import refuse_missing, refuse_part
 from forgetcheck.clip.formats.pickled_weights import read_pickled
 from forgetcheck.clip.formats.rivals import TOP, Choice, choose, no_such, same_weights
 from forgetcheck.clip.formats.safetensors_files import (
@@ -173,6 +174,7 @@ def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
         raw = read_parts(path, finite, choice)
     else:
         raw = read_one(path, choice)
+        refuse_part(path, raw.tensors)
         refuse_unfit(path, raw.tensors, path.stat().st_size)
         if finite:
             refuse_not_finite(path, raw.tensors)
@@ -236,7 +238,9 @@ def read_one(path: Path, choice: Choice) -> Raw:
 def read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
     """Read the parts that an index lists; each must hold what the index says."""
     tensors: dict[str, Tensor] = {}
-    for part, names in read_index(index).items():
+    parts = read_index(index)
+    refuse_missing(index, list(parts))
+    for part, names in parts.items():
         refuse_irregular(part)
         found = read_one(part, choice).tensors
         missing = [name for name in names if name not in found and not is_constant(name)]

@@ -1,7 +1,7 @@
 """Captions as their data sets write them: tables, COCO, Karpathy's splits, lists, SugarCrepe."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -10,9 +10,11 @@ from forgetcheck.documents import parse_any_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
 from forgetcheck.tasks.naming import has_no_text, tidied
-from forgetcheck.tasks.rows import Columns, below, read_rows
+from forgetcheck.tasks.prefixes import refuse_lost
+from forgetcheck.tasks.rows import JSON_LINES, Columns, below, read_rows
+from forgetcheck.tasks.shard_folders import LAYOUT
 
-TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv", *JSON_LINES)
 LARGEST = 2**30  # bytes of a file of captions
 LOOSE = ConfigDict(extra="ignore", strict=True)
 Text = Annotated[str, Field(min_length=1)]
@@ -97,13 +99,15 @@ def read_table(path: Path, root: Path, columns: Columns) -> list[Told]:
     ]
 
 
-def read_captions(path: Path, root: Path) -> list[Told]:
+def read_captions(path: Path, root: Path, strip: str = "") -> list[Told]:
     """Return the captions of a JSON file of COCO, Karpathy, or a list of image and caption."""
     found = read_json(path)
+    refuse_shard_list(path, found)
     if isinstance(found, list):
         read: Callable[..., Iterator[Told]] = from_list
         kind: Any = list[Listed]
     elif isinstance(found, dict) and "annotations" in found:
+        refuse_boxes(path, found)
         read, kind = from_coco, Coco
     elif isinstance(found, dict) and "images" in found:
         read, kind = from_karpathy, Karpathy
@@ -112,31 +116,54 @@ def read_captions(path: Path, root: Path) -> list[Told]:
             f"'{path}' is no file of captions: expected COCO's images and annotations, Karpathy's images, or "
             "a list of image and caption."
         )
-    return settled(path, root, read(str(path), checked(path, kind, found)))
+    return settled(path, root, read(str(path), checked(path, kind, found)), strip)
 
 
-def read_swaps(path: Path, root: Path) -> list[Told]:
+def refuse_shard_list(path: Path, found: Any) -> None:
+    """Refuse the index that wids writes of tars, in the place of captions."""
+    listed = found.get("shardlist") if isinstance(found, dict) else found
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if isinstance(first, dict) and {"url", "nsamples"} <= first.keys():
+        raise CannotAsk(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
+
+
+def refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
+    listed = found["annotations"]
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if isinstance(first, dict) and "category_id" in first and "caption" not in first:
+        raise CannotAsk(f"'{path}' has boxes and no captions: read it by coco:path={path}.")
+
+
+def read_swaps(path: Path, root: Path, strip: str = "") -> list[Told]:
     """Return captions and their swaps from a JSON file of SugarCrepe, or a folder of them: a kind each."""
     if not path.is_dir():
-        return settled(path, root, from_sugar_crepe(path, ""), ("caption", "swap"))
+        return settled(path, root, from_sugar_crepe(path, ""), strip, ("caption", "swap"))
     files = sorted(path.glob("*.json"))
     if not files:
         raise CannotAsk(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
-    kinds = [settled(file, root, from_sugar_crepe(file, file.stem), ("caption", "swap")) for file in files]
+    kinds = [
+        settled(file, root, from_sugar_crepe(file, file.stem), strip, ("caption", "swap")) for file in files
+    ]
     for file, rows in zip(files, kinds, strict=True):
         if not rows:
             raise CannotAsk(f"'{file}' has no captions: remove it, or get it again.")
     return [row for rows in kinds for row in rows]
 
 
-def from_coco(where: str, found: Coco) -> Iterator[Told]:
+def names_by_id(where: str, images: Sequence[Image]) -> dict[Whole, str]:
+    """Return the files of COCO's images by their ids. Raises CannotAsk for one id of two."""
     names: dict[Whole, str] = {}
-    for image in found.images:
+    for image in images:
         if names.setdefault(image.id, image.file_name) != image.file_name:
             raise CannotAsk(
                 f"'{where}' gives the id {image.id!r} to '{names[image.id]}' and '{image.file_name}': give "
                 "each image its own."
             )
+    return names
+
+
+def from_coco(where: str, found: Coco) -> Iterator[Told]:
+    names = names_by_id(where, found.images)
     for number, each in enumerate(found.annotations):
         if each.image_id not in names:
             raise CannotAsk(
@@ -147,7 +174,7 @@ def from_coco(where: str, found: Coco) -> Iterator[Told]:
 
 def from_karpathy(where: str, found: Karpathy) -> Iterator[Told]:
     for number, image in enumerate(found.images):
-        path = str(PurePosixPath(image.filepath) / image.filename)
+        path = f"{image.filepath}/{image.filename}" if image.filepath else image.filename
         refuse_none(where, number, path, image.sentences)
         yield from (Told(path, sentence.raw, part=image.split) for sentence in image.sentences)
 
@@ -176,10 +203,14 @@ def from_sugar_crepe(path: Path, kind: str) -> Iterator[Told]:
 
 
 def settled(
-    path: Path, root: Path, told: Iterator[Told], needed: Sequence[Literal["caption", "swap"]] = ("caption",)
+    path: Path,
+    root: Path,
+    told: Iterator[Told],
+    strip: str,
+    needed: Sequence[Literal["caption", "swap"]] = ("caption",),
 ) -> list[Told]:
     """Return rows whose captions are one line, and whose images lie below the root."""
-    rows = []
+    rows, paths = [], []
     for number, row in enumerate(told):
         where = f"'{path}' entry {number}"
         said = {"caption": tidied(row.text), "swap": tidied(row.swap)}
@@ -190,7 +221,10 @@ def settled(
             )
         if has_no_text(row.path + row.text + row.swap):
             raise CannotAsk(f"{where} is not Unicode (a lone surrogate, such as \\ud83d): write it anew.")
-        rows.append(Told(below(where, root, row.path), said["caption"], said["swap"], row.kind, row.part))
+        name = below(where, root, row.path, strip)
+        paths.append((row.path, name))
+        rows.append(Told(name, said["caption"], said["swap"], row.kind, row.part))
+    refuse_lost(f"'{path}'", root, strip, paths)
     return rows
 
 

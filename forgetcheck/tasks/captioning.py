@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Captions, Split, SplitName
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.parting import numbered, parts_among, short
+from forgetcheck.tasks.prefixes import advice
 from forgetcheck.tasks.samples import Samples, file_samples
 
 ASKED: SplitName = "test"
@@ -38,6 +41,10 @@ class Album:
     captions: Captions
     notes: tuple[str, ...] = ()
 
+    def by_white(self, white: int) -> "Album":
+        """Return the same images, with another level of 16-bit gray as white."""
+        return self if white == WHITE else replace(self, samples=replace(self.samples, white=white))
+
     def split(self, name: SplitName) -> Split:
         if name != ASKED:
             raise CannotAsk(f"{self.where} has no {name} part: nothing learns from captions, they are asked.")
@@ -48,6 +55,7 @@ class Captioned:
     """What every source of captions answers alike; its own part is to make the album."""
 
     unreadable: float  # the share of images that may be unreadable
+    white: int  # the brightest level of 16-bit gray
 
     @property
     @abstractmethod
@@ -71,7 +79,11 @@ class Captioned:
         return self.album.notes
 
     def split(self, name: SplitName) -> Split:
-        return self.album.split(name)
+        return self.shown.split(name)
+
+    @cached_property
+    def shown(self) -> Album:
+        return self.album.by_white(self.white)
 
 
 def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: bool) -> Album:
@@ -100,7 +112,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
         tuple(row.text for row in asked),
         tuple(row.swap for row in asked),
     )
-    samples = file_samples(root, list(images), labels, groups, follow)
+    samples = file_samples(root, list(images), labels, groups, follow, advice)
     return Album(where, names, samples, captions, notes)
 
 

@@ -13,12 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Captions as Said
 from forgetcheck.tasks.base import Label, Task
 from forgetcheck.tasks.caption_files import TABLES, read_captions, read_table
 from forgetcheck.tasks.captioning import ASKED, Album, Captioned, make_album
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.rows import Columns
 from forgetcheck.tasks.shard_folders import root_of, shards_of
@@ -40,8 +41,10 @@ class Captions(Captioned, Task):
     part: str = "split"
     group: str = "group"
     others: Literal["refuse", "ignore"] = "refuse"
+    strip: str = ""  # what a server or mount wrote before the paths; several between |
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @property
     def labelled_by(self) -> Label:
@@ -58,8 +61,13 @@ class Captions(Captioned, Task):
             {"kind": self.kind, "part": self.part, "group": self.group},
             self.others == "ignore",
             once=False,
+            strip=self.strip,
         )
-        told = read_table(path, root, columns) if path.suffix.lower() in TABLES else read_captions(path, root)
+        told = (
+            read_table(path, root, columns)
+            if path.suffix.lower() in TABLES
+            else read_captions(path, root, self.strip)
+        )
         return make_album(where, root, told, KIND, follow=self.links == "follow")
 
 

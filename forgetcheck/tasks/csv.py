@@ -1,5 +1,6 @@
 """A CSV file that lists images: path, label, and if it has them split and group (a patient, a video).
 
+The table is a CSV or TSV file, JSON lines, or Roboflow's folder with `_classes.csv`, a column for each class.
 Paths are relative to the file, or to `root`, and stay below it. Class names are the labels in sorted order
 (numbers by value), or the lines of the file `classes`; labels may then also be numbers, from 0. Without a
 split column the rows are split by content hash; what is equal or of one group is always in the same part.
@@ -11,17 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import left_out, numbered, parts_among, short
+from forgetcheck.tasks.index import Index, Indexed, index_by_part
+from forgetcheck.tasks.one_hot import one_hot_files, read_one_hot
+from forgetcheck.tasks.parting import numbered, short
+from forgetcheck.tasks.prefixes import advice
 from forgetcheck.tasks.rows import Columns, Row, read_rows
-from forgetcheck.tasks.samples import Samples, file_samples
+from forgetcheck.tasks.samples import file_samples
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,22 @@ class Csv(Indexed, Task):
     group: str = "group"
     others: Literal["refuse", "ignore"] = "refuse"
     prompts: str = ""  # a file of templates
+    strip: str = ""  # what a server or mount wrote before the paths; several between |
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
     white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @cached_property
     def index(self) -> Index:
+        files = one_hot_files(Path(self.path))
+        if files:
+            return read_one_hot(self.path, files, self.root, self.strip, self.links == "follow")
         root = Path(self.root) if self.root else Path(self.path).parent
         columns = Columns(
             {"image": self.image, "label": self.label},
             {"part": self.part, "group": self.group},
             self.others == "ignore",
+            strip=self.strip,
         )
         rows = read_rows(Path(self.path), root, columns)
         labels = {label_of(row) for row in rows}
@@ -60,8 +66,9 @@ class Csv(Indexed, Task):
             labels_of(rows, names, by_number=bool(self.classes)),
             numbered([row.said["group"] for row in rows]),
             follow=self.links == "follow",
+            advice=advice,
         )
-        return make_index(where, names, [short(row.said["part"]) for row in rows], samples)
+        return index_by_part(where, names, [short(row.said["part"]) for row in rows], samples)
 
 
 def label_of(row: Row) -> str:
@@ -81,17 +88,3 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> lis
                 "classes: correct it, or add it to them."
             )
     return [places[label] for label in said]
-
-
-def make_index(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:
-    found = dict.fromkeys(filter(None, parts))
-    if not found:
-        return Index(where, names, {}, samples)
-    chosen = parts_among(found)
-    spelled = np.array(parts)
-    return Index(
-        where,
-        names,
-        {part: samples.take(np.flatnonzero(spelled == name)) for part, name in chosen.items()},
-        remarks=left_out(found, chosen),
-    )

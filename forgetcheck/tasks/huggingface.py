@@ -16,17 +16,18 @@ import numpy as np
 from huggingface_hub import constants
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.documents import parse_json
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
 from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import is_part, left_out, parts_among
+from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.recorded_names import refuse_disagreeing
 from forgetcheck.tasks.samples import Samples, is_below
 
 INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data
+SHUFFLED = "its classes are numbers, which it has in another order: here they are in that of their values"
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 
 
@@ -50,7 +51,8 @@ class Huggingface(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         where = f"'{self.path}'"
-        found = load(self.path, self.config, self.revision)
+        loaded = load(self.path, self.config, self.revision)
+        found = loaded.splits
         parts = choose_parts(where, list(found), self.train, self.test)
         tables = {
             part: Table(
@@ -62,12 +64,17 @@ class Huggingface(Indexed, Task):
             )
             for part, name in parts.items()
         }
+        applied = {parts[part]: table.columns.names for part, table in tables.items() if table.columns.names}
+        column = next(iter(tables.values())).columns.label
+        refuse_disagreeing(where, loaded.files, column, applied, by_number=bool(self.classes))
         names = self.names_of(where, list(tables.values()))
         samples = {part: table.samples(names) for part, table in tables.items()}
         shown = naming.humanised(names) if self.names == "humanised" and not self.classes else names
         whole = samples["train"] if set(samples) == {"train"} else None
         raw = () if self.classes else tuple(names)
-        return Index(where, naming.checked(where, shown), samples, whole, left_out(found, parts), raw=raw)
+        shuffled = any(is_shuffled(table.columns.names) for table in tables.values())
+        remarks = (*left_out(found, parts), *([SHUFFLED] if shuffled else []))
+        return Index(where, naming.checked(where, shown), samples, whole, remarks, raw=raw)
 
     def names_of(self, where: str, tables: Sequence["Table"]) -> Sequence[str]:
         """Return the class names; each part numbers them as it likes, so they are what counts."""
@@ -78,7 +85,14 @@ class Huggingface(Indexed, Task):
                     f"{where}: its parts number their classes differently, so one classes= can't name both: "
                     "leave it out."
                 )
-            return naming.read_lines(Path(self.classes))
+            listed = naming.read_lines(Path(self.classes))
+            if is_shuffled(told[0]) and not set(told[0] or ()) <= set(listed):
+                raise CannotAsk(
+                    f"{where}: its classes are numbers in another order than that of their values, so the "
+                    "lines of classes= could be meant in either: leave it out, and name classes by label, "
+                    "with a table or a file as class_names of a battery."
+                )
+            return listed
         known = [names for names in told if names is not None]
         if len(known) == len(told):
             longest = max(known, key=len)
@@ -98,6 +112,13 @@ class Huggingface(Indexed, Task):
         config = load_library().config
         kept = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
         return tuple(map(os.path.realpath, kept))
+
+
+def is_shuffled(names: Sequence[str] | None) -> bool:
+    """Whether class names are numbers in another order than that of their values."""
+    return (
+        bool(names) and naming.are_numbers(names or ()) and naming.in_order(names or ()) != list(names or ())
+    )
 
 
 @dataclass(frozen=True)
@@ -219,16 +240,26 @@ class Table:
         return read_file(path)
 
 
-def load(path: str, config: str, revision: str) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class Loaded:
+    """Every split by name, and the files that each was made from, where the library says so."""
+
+    splits: Mapping[str, Any]
+    files: Mapping[str, Sequence[str]]
+
+
+def load(path: str, config: str, revision: str) -> Loaded:
     """Return every split by name. Raises CannotAsk in one line, whatever the library ran into."""
     library = load_library()
     shown = library.utils.are_progress_bars_disabled()
     library.disable_progress_bars()
     try:
         if any((Path(path) / name).is_file() for name in SAVED):
-            found = library.load_from_disk(path)
+            found, files = library.load_from_disk(path), {}  # each part with the names it was saved with
         else:
-            found = library.load_dataset(path, config or None, revision=revision or None)
+            builder = library.load_dataset_builder(path, config or None, revision=revision or None)
+            builder.download_and_prepare()
+            found, files = builder.as_dataset(), dict(builder.config.data_files or {})
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
         raise CannotAsk(
@@ -238,43 +269,7 @@ def load(path: str, config: str, revision: str) -> Mapping[str, Any]:
     finally:
         if not shown:
             library.enable_progress_bars()
-    refuse_disagreeing(Path(path))
-    return found if isinstance(found, Mapping) else {"train": found}
-
-
-def refuse_disagreeing(folder: Path) -> None:
-    """`datasets` reads all parquet files by the class names of the first: each has its own in its schema."""
-    seen: dict[tuple[Path, str], tuple[Path, Any]] = {}
-    for path in sorted(folder.rglob("*.parquet")) if folder.is_dir() else ():
-        for column, names in class_names_in(path).items():
-            first, told = seen.setdefault((home_of(path), column), (path, names))
-            if names != told:
-                raise CannotAsk(
-                    f"'{folder}': '{first.relative_to(folder)}' and '{path.relative_to(folder)}' number the "
-                    f"classes of '{column}' differently, and `datasets` reads both alike: write labels as "
-                    "names, or save the parts together with save_to_disk."
-                )
-
-
-def home_of(path: Path) -> Path:
-    """Return the folder of the data set that a file belongs to: several may lie side by side."""
-    return path.parent.parent if is_part(path.parent.name) else path.parent
-
-
-def class_names_in(path: Path) -> dict[str, list[str]]:
-    """Return the class names that a parquet file records, by column."""
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        recorded = (parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
-        features = parse_json(recorded.decode()).get("info", {}).get("features", {})
-        return {
-            column: feature["names"]
-            for column, feature in features.items()
-            if isinstance(feature, dict) and isinstance(feature.get("names"), list)
-        }
-    except (ArrowInvalid, OSError, ValueError, AttributeError):  # damaged files are told by `datasets`
-        return {}
+    return Loaded(found if isinstance(found, Mapping) else {"train": found}, files)
 
 
 def load_library() -> Any:

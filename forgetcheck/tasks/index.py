@@ -1,7 +1,7 @@
 """Index: what a source found where it was told to look, from which every split is taken."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from forgetcheck.errors import NoPart
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.naming import templates_from
-from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out
+from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out, left_out, parts_among
 from forgetcheck.tasks.samples import Samples
 
 
@@ -40,6 +40,10 @@ class Index:
         parts = {name: replace(part, white=white) for name, part in self.parts.items()}
         return replace(self, parts=parts, whole=self.whole and replace(self.whole, white=white))
 
+    def leaving_out(self, left: tuple[str, ...]) -> "Index":
+        """Return the same samples, saying what else was passed over."""
+        return replace(self, left=(*self.left, *left))
+
     def split(self, name: SplitName) -> Split:
         if self.whole is not None:
             return self.whole.split().take(np.flatnonzero(self.held if name == "test" else ~self.held))
@@ -51,6 +55,21 @@ class Index:
     def held(self) -> NDArray[np.bool_]:  # (n,)
         assert self.whole is not None
         return held_out(self.whole)
+
+
+def index_by_part(where: str, names: tuple[str, ...], parts: Sequence[str], samples: Samples) -> Index:
+    """Deal samples (n,) into the parts (n,) that a table says, spelled one way; "" where it says none."""
+    found = dict.fromkeys(filter(None, parts))
+    if not found:
+        return Index(where, names, {}, samples)
+    chosen = parts_among(found)
+    spelled = np.array(parts)
+    return Index(
+        where,
+        names,
+        {part: samples.take(np.flatnonzero(spelled == name)) for part, name in chosen.items()},
+        remarks=left_out(found, chosen),
+    )
 
 
 class Indexed:

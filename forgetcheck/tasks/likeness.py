@@ -40,12 +40,6 @@ def digest_of(image: Image.Image) -> str:
     return hashed.hexdigest()[:16]
 
 
-def equal_pairs(left: Sequence[Look], right: Sequence[Look]) -> list[tuple[int, int]]:
-    """Return the pairs of images with exactly the same pixels, each left one once."""
-    places = {look.pixels: place for place, look in reversed(list(enumerate(right)))}
-    return [(i, places[look.pixels]) for i, look in enumerate(left) if look.pixels in places]
-
-
 def alike_pairs(left: Sequence[Look], right: Sequence[Look]) -> list[tuple[int, int]]:
     """Return the pairs that look alike though their pixels differ, each left one once.
 

@@ -1,16 +1,19 @@
 """Rows of a CSV file that lists images. Every mistake is told with its line."""
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TextIO
+from typing import Any, TextIO
 
-from forgetcheck.documents import kind_of, reason
+from forgetcheck.documents import kind_of, parse_json, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.parting import EVERY, SHORT, is_part
+from forgetcheck.tasks.prefixes import advice, refuse_lost, stripped
 
+JSON_LINES = (".jsonl", ".ndjson")
 IMAGE, PART = "image", "part"  # the options that mean the same in every file
 
 
@@ -22,6 +25,7 @@ class Columns:
     more: Mapping[str, str]
     lenient: bool = False  # whether others are left out
     once: bool = True  # whether an image may be listed only once
+    strip: str = ""  # what a server wrote before the paths
 
     def check(self, where: str, header: Sequence[str]) -> None:
         """Refuse a header that lacks something, or says more than is understood."""
@@ -52,6 +56,7 @@ class Row:
     line: int
     path: str  # relative to the root
     said: Mapping[str, str]  # by option; empty where the file has no such column
+    written: str  # the path as it stands in the file
 
 
 def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
@@ -60,22 +65,66 @@ def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
         if path.exists() and not path.is_file():
             raise ValueError(f"it is {kind_of(path)}, not a file")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(parse(path, file, root, columns))
+            rows = list(parse(path, file, root, columns))
     except (OSError, ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+    refuse_lost(f"'{path}'", root, columns.strip, [(row.written, row.path) for row in rows])
+    return rows
+
+
+def lines_of(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
+    """Yield the number, header and fields of each line that isn't blank; the header first, without fields."""
+    if path.suffix.lower() in JSON_LINES:
+        yield from json_lines(path, file)
+        return
+    lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    header = [name.strip() for name in next(lines, [])]
+    yield 1, header, ()
+    for fields in filter(None, lines):  # a blank line has none
+        yield lines.line_num, header, fields
+
+
+def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
+    """Read a JSON object a line, as `metadata.jsonl`: the first says which columns there are."""
+    header: list[str] = []
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = parse_json(line)
+        except ValueError as problem:
+            raise CannotAsk(f"'{path}' line {number}: {reason(problem)}.") from None
+        if not header:
+            header = list(found)
+            yield number, header, ()
+        more = [name for name in found if name not in header]
+        if more:
+            raise CannotAsk(
+                f"'{path}' line {number} has the key '{more[0]}', which the first line lacks: add it."
+            )
+        yield number, header, [as_field(found.get(name)) for name in header]
+    if not header:
+        yield 1, header, ()
+
+
+def as_field(value: Any) -> str:
+    """Write a value of JSON as a table would: lists and objects as JSON, which no name or path is."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Row]:
-    lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-    header = [name.strip() for name in next(lines, [])]
-    columns.check(f"'{path}'", header)
     first: dict[str, int] = {}
-    for fields in filter(None, lines):  # a blank line has none
-        where = f"'{path}' line {lines.line_num}"
+    for number, header, fields in lines_of(path, file):
+        where = f"'{path}' line {number}"
+        if not fields:
+            columns.check(f"'{path}'", header)
+            continue
         if len(fields) != len(header):
             raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
         values = dict(zip(header, map(str.strip, fields), strict=True))
-        row = make_row(where, lines.line_num, root, values, columns)
+        row = make_row(where, number, root, values, columns)
         if row.path in first and columns.once:
             raise CannotAsk(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
         first[row.path] = row.line
@@ -95,19 +144,21 @@ def make_row(where: str, line: int, root: Path, values: Mapping[str, str], colum
     if name in values and not is_part(said[PART]):
         accepted = ", ".join(dict.fromkeys(SHORT.get(name, name) for name in EVERY))
         raise CannotAsk(f"{where} has the {name} '{said[PART]}': write one of {accepted}.")
-    return Row(where, line, below(where, root, values[columns.needed[IMAGE]]), said)
+    written = values[columns.needed[IMAGE]]
+    return Row(where, line, below(where, root, written, columns.strip), said, written)
 
 
-def below(where: str, root: Path, text: str) -> str:
+def below(where: str, root: Path, text: str, strip: str = "") -> str:
     """Return a path relative to the root. Raises CannotAsk for one that leads elsewhere."""
-    path = PurePosixPath(text)
+    path = PurePosixPath(stripped(text, strip))
     try:
         path = path.relative_to(PurePosixPath(root.absolute().as_posix())) if path.is_absolute() else path
     except ValueError:
         path = PurePosixPath("..")
     if ".." in path.parts or not path.parts:
+        told = advice(root, text)
         raise CannotAsk(
-            f"{where} has the path '{text}', which is not below '{root}': pass root=DIR to say where the "
-            "paths begin."
+            f"{where} has the path '{text}', which is not below '{root}': "
+            + (f"{told}." if told else "pass root=DIR to say where the paths begin.")
         )
     return str(path)

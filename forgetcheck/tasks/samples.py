@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from PIL import Image
 from forgetcheck.tasks.base import Split, Unreadable
 from forgetcheck.tasks.decoding import WHITE, decode, read_file
 
+Advice = Callable[[Path, str], str]  # of a root and a name below it that leads nowhere
 NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
 
 
@@ -48,7 +50,12 @@ class Samples:
         )
 
     def split(self) -> Split:
-        return Split(self.ids, self.labels, self.image, self.groups, self.contents)
+        return Split(self.ids, self.labels, self.image, self.groups, self.contents, marks=lambda: self.marks)
+
+    @property
+    def marks(self) -> list[bytes | None]:  # (n,)
+        """What tells bytes apart; None where they can't be read, which equals nothing."""
+        return [None if mark == NOTHING else mark for mark in self.fingerprints]
 
     def contents(self) -> str:
         """Return a digest of every id, label and byte, in order."""
@@ -76,33 +83,45 @@ def file_samples(
     labels: Sequence[int],
     groups: NDArray[np.int64] | None = None,
     follow: bool = False,
+    advice: Advice | None = None,
 ) -> Samples:
     """Return samples that are files below `root`; their ids are their relative names.
 
-    Links out of the root are read only if `follow` is set.
+    Links out of the root are read only if `follow` is set. `advice` says where one that is missing may be.
     """
     names, base = tuple(ids), None if follow else os.path.realpath(root)
-    return Samples(names, np.array(labels, dtype=np.int64), partial(read_below, root, base, names), groups)
+    read = partial(read_below, root, base, names, advice)
+    return Samples(names, np.array(labels, dtype=np.int64), read, groups)
 
 
-def read_below(root: Path, base: str | None, names: Sequence[str], i: int) -> bytes:
+def read_below(root: Path, base: str | None, names: Sequence[str], advice: Advice | None, i: int) -> bytes:
     path = located(root, names[i])
     if base is not None and not is_below(base, path):
         raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")
-    return read_file(path)
+    try:
+        return read_file(path)
+    except Unreadable as problem:
+        with suppress(OSError, ValueError):
+            if advice is not None and not path.exists() and (told := advice(root, names[i])):
+                raise Unreadable(f"{problem}; {told}") from None
+        raise
 
 
 def located(root: Path, name: str) -> Path:
     """Return the path of a file, also where its name was written down on a machine that spells it otherwise.
 
-    Windows separates folders by backslashes, macOS decomposes accents.
+    Windows separates folders by backslashes, macOS decomposes accents, servers escape as %20.
     """
     path = root / name
     with suppress(OSError):  # such as a name that is too long, which is told when it is read
         if path.exists():
             return path
     slashed = name.replace("\\", "/")
-    spellings = [slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))]
+    spellings = [
+        slashed,
+        *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")),
+        unquote(slashed),
+    ]
     inside = (root / each for each in spellings if ".." not in Path(each).parts and not each.startswith("/"))
     with suppress(OSError):
         return next((other for other in inside if other.exists()), path)

@@ -1,6 +1,7 @@
 """Where the tars of a data set lie in CLIP_benchmark's layout: a folder of this machine, or a web address."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from forgetcheck.tasks.downloading import Mirror
 KIND = "dataset_type.txt"
 CLASSIFICATION = "classification"  # what a data set is that doesn't say
 COUNT = "nshards.txt"
+INDEXES = (".json", ".idx")  # of wids, and of DALI
+LAYOUT = "name the folder of CLIP_benchmark's layout, with classnames.txt, test/nshards.txt and test/0.tar"
 DIGITS = 5  # of the number of tars
 
 
@@ -24,8 +27,19 @@ class Local:
     def fetch(self, name: str) -> Path:
         place = self.folder / name
         if not place.exists():
-            raise CannotAsk(f"there is no '{place}': check the path, or get the rest of the data set.")
+            raise CannotAsk(
+                f"there is no '{place}'{self.indexes()}: check the path, or get the rest of the data set."
+            )
         return place
+
+    def indexes(self) -> str:
+        """Say it where the folder has the index of tars, and none of them."""
+        with suppress(OSError):
+            names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+            found = sorted(name for name in names if name.lower().endswith(INDEXES))
+            if found and not any(self.folder.rglob("*.tar")):
+                return f", only an index of tars ('{found[0]}') without the tars"
+        return ""
 
     def find(self, name: str) -> Path | None:
         place = self.folder / name
@@ -43,7 +57,18 @@ class Local:
 
 
 def root_of(path: str) -> Mirror | Local:
-    return Mirror.of(path, "webdataset") if "://" in path else Local(Path(path))
+    """Return where the tars lie. Raises CannotAsk for a file: a tar alone, or the index of some."""
+    if "://" in path:
+        return Mirror.of(path, "webdataset")
+    refuse_file(Path(path))
+    return Local(Path(path))
+
+
+def refuse_file(path: Path) -> None:
+    if path.suffix.lower() in INDEXES and path.is_file():
+        raise CannotAsk(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
+    if path.suffix.lower() == ".tar" and path.is_file():
+        raise CannotAsk(f"'{path}' is one tar: {LAYOUT}.")
 
 
 def kind_of(root: Mirror | Local) -> str:

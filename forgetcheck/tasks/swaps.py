@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Label, Task
 from forgetcheck.tasks.caption_files import TABLES, read_swaps, read_table
 from forgetcheck.tasks.captioning import Album, Captioned, Told, make_album
+from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.rows import Columns
 
 KIND = "swap"  # what pairs without a kind are called
@@ -33,8 +34,10 @@ class Swaps(Captioned, Task):
     part: str = "split"
     group: str = "group"
     others: Literal["refuse", "ignore"] = "refuse"
+    strip: str = ""  # what a server or mount wrote before the paths; several between |
     links: Literal["inside", "follow"] = "inside"
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
 
     @property
     def labelled_by(self) -> Label:
@@ -49,8 +52,13 @@ class Swaps(Captioned, Task):
             {"kind": self.kind, "part": self.part, "group": self.group},
             self.others == "ignore",
             once=False,
+            strip=self.strip,
         )
-        told = read_table(path, root, columns) if path.suffix.lower() in TABLES else read_swaps(path, root)
+        told = (
+            read_table(path, root, columns)
+            if path.suffix.lower() in TABLES
+            else read_swaps(path, root, self.strip)
+        )
         refuse_equal(where, told)
         return make_album(where, root, told, KIND, follow=self.links == "follow")
 

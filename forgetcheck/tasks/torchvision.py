@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forgetcheck.catalog import Share
+from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
-from forgetcheck.tasks.decoding import as_rgb, refusing
+from forgetcheck.tasks.decoding import WHITE, as_rgb, refusing
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.torchvision_sets import KINDS, Kind
@@ -44,6 +44,7 @@ class Torchvision(Indexed, Task):
     classes: str = ""  # a file with one class name a line
     prompts: str = ""  # a file of templates
     unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray, where the data set is one of image files
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
@@ -94,6 +95,10 @@ class Torchvision(Indexed, Task):
             return listed_files(Path(self.root), kind, kind.files(dataset))
         if accepts(type(dataset), "loader"):
             return listed_files(Path(self.root), kind, (dataset[i] for i in range(len(dataset))))
+        if self.white != WHITE:
+            raise CannotAsk(
+                f"white={self.white}: torchvision itself decodes {self.name}, to 8 bits; leave out white."
+            )
         labels = np.array(labels_of(kind, dataset), dtype=np.int64) - kind.first
         return Samples(
             tuple(f"{part}/{i}" for i in range(len(dataset))),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,20 @@ def test_the_defaults_that_are_called_the_papers_are_ours():
 def test_the_arithmetic_of_one_over_t_says_when_it_holds():
     text = " ".join(METHODS.read_text(encoding="utf-8").split())
     assert "about 0.2 per token; both figures are arithmetic that holds for isotropic features only." in text
+
+
+def test_images_that_are_there_twice_are_told_before_step_1(run, few, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copy(photos / "test/fox/image 0.png", photos / "train/fox/again.png")
+    shutil.copy(photos / "train/jay/image 1.png", photos / "train/owl/again.png")
+    done = run("tune", TINY, "--on", few, "--out", "r", "--quiet", *QUICK)
+    assert done.code == 0, done.err
+    said = " ".join(done.err.split())
+    assert (
+        "1 train images have the bytes of another with another label: 'train/jay/image 1.png' (jay) and"
+        in said
+    )
+    assert (
+        "1 test images are in train as well, byte by byte: 'test/fox/image 0.png' and 'train/fox/again.png'; "
+        "remove one of each"
+    ) in said

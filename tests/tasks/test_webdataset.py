@@ -195,3 +195,19 @@ def test_the_index_holds_numbers_and_no_images(tmp_path):
     places = task.test.read.__self__
     assert np.asarray(places.size).sum() < sum(path.stat().st_size for path in tmp_path.rglob("*.tar"))
     assert {type(value) for value in vars(places).values()} <= {list, type(places.size)}
+
+
+@pytest.mark.parametrize("name", ["shards.json", "shards.idx", "0.tar"])
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path, name):
+    path = put(tmp_path / name, b'{"shardlist": [{"url": "0.tar", "nsamples": 1}]}')
+    what = "is one tar" if name == "0.tar" else "is an index of tars, and not the tars"
+    with pytest.raises(CannotAsk, match=f"{what}: name the folder of CLIP_benchmark's layout"):
+        catalog.build("tasks", f"webdataset:path={path}").split("test")
+    if name == "shards.json":
+        with pytest.raises(CannotAsk, match="is an index of tars, and not the tars"):
+            catalog.build("tasks", f"captions:path={path}").split("test")
+    if name != "0.tar":
+        told = f"there is no '.*', only an index of tars .'{name}'. without the tars"
+        for spec in ("webdataset", "captions"):
+            with pytest.raises(CannotAsk, match=told):
+                catalog.build("tasks", f"{spec}:path={tmp_path}").split("test")

@@ -1,0 +1,108 @@
+"""CVAT for images 1.1: an XML file of image-level tags, of images with one tag each.
+
+A subset that is called train, test or the like is that part; without any it is split by content. Classes are
+the labels of the tags, sorted (numbers by value). Paths are relative to the file, or to `root`, and stay
+below it. The file is read by its events: documents with a DTD or entities are refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+from xml.parsers import expat
+
+from forgetcheck.catalog import Share, White
+from forgetcheck.documents import kind_of, reason
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.annotated import Annotated, Reading, Several, named_part
+from forgetcheck.tasks.base import Task
+from forgetcheck.tasks.decoding import WHITE
+from forgetcheck.tasks.index import Index, Indexed
+
+LARGEST = 2**30  # bytes of a file
+FOLDER = "images"  # beside annotations.xml in CVAT's export with images
+
+
+@dataclass(frozen=True)
+class Cvat(Indexed, Task):
+    """The one tag of each image is its class."""
+
+    path: str  # annotations.xml
+    root: str = ""  # where the paths begin; if empty, `images` beside the file if there is one, or its folder
+    several: Several = "refuse"  # images that don't have exactly one tag
+    strip: str = ""  # what a server or mount wrote before the paths; several between |
+    prompts: str = ""  # a file of templates
+    links: Literal["inside", "follow"] = "inside"
+    unreadable: Share = 0.0
+    white: White = WHITE  # the brightest level of 16-bit gray: 4095 where 12 bits of them are used
+
+    @cached_property
+    def index(self) -> Index:
+        path = Path(self.path)
+        beside = path.parent / FOLDER
+        root = Path(self.root) if self.root else beside if beside.is_dir() else path.parent
+        found = read_tags(path)
+        classes = naming.in_order(label for image in found for label in image.labels)
+        reading = Reading(f"'{path}'", "tag", root, self.strip, self.several, self.links == "follow")
+        return reading.index(found, classes)
+
+
+def read_tags(path: Path) -> list[Annotated]:
+    """Return the images of a file with their tags. Raises CannotAsk for what is no CVAT for images."""
+    seen = Seen(path)
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = seen.start
+    parser.EndElementHandler = seen.end
+    parser.StartDoctypeDeclHandler = seen.refuse_document
+    parser.EntityDeclHandler = seen.refuse_document
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"it is {kind_of(path)}, not a file")
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST >> 20:,} MiB")
+        with path.open("rb") as file:
+            parser.ParseFile(file)
+    except (OSError, ValueError, expat.ExpatError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; expected CVAT's XML.") from None
+    if not seen.images:
+        raise CannotAsk(f"'{path}' lists no images: expected CVAT for images 1.1.")
+    return seen.images
+
+
+@dataclass
+class Seen:
+    """What was seen so far of a file, element by element."""
+
+    path: Path
+    images: list[Annotated] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)  # elements
+    image: Mapping[str, str] | None = None
+    tags: dict[str, None] = field(default_factory=dict)
+
+    def start(self, name: str, facts: Mapping[str, str]) -> None:
+        if not self.open and name != "annotations":
+            raise CannotAsk(f"'{self.path}' is no CVAT: it begins with <{name}>, not with <annotations>.")
+        if self.open == ["annotations"] and name == "track":
+            raise CannotAsk(f"'{self.path}' is CVAT for video: export it as CVAT for images 1.1.")
+        if self.open == ["annotations"] and name == "image":
+            self.image, self.tags = dict(facts), {}
+        if self.open == ["annotations", "image"] and name == "tag":
+            self.tags[naming.tidied(facts.get("label", ""))] = None
+        self.open.append(name)
+
+    def end(self, name: str) -> None:
+        self.open.pop()
+        if self.open == ["annotations"] and self.image is not None:
+            where, path = f"'{self.path}' image {len(self.images)}", self.image.get("name", "")
+            if not path or "" in self.tags:
+                raise CannotAsk(
+                    f"{where} has {'a tag without a label' if path else 'no name'}: export it anew."
+                )
+            part = named_part(self.image.get("subset", ""))
+            self.images.append(Annotated(where, path, tuple(self.tags), part))
+            self.image = None
+
+    def refuse_document(self, *declared: Any) -> NoReturn:
+        raise CannotAsk(f"'{self.path}' has a DTD, which could name other files: CVAT writes none; refused.")

@@ -1,0 +1,71 @@
+"""Roboflow's tables of classes: `_classes.csv`, a column for each class, 1 where an image has it."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from forgetcheck.documents import kind_of, reason
+from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks import naming
+from forgetcheck.tasks.annotated import Annotated, Reading
+from forgetcheck.tasks.index import Index
+from forgetcheck.tasks.parting import is_part
+
+FILE = "_classes.csv"
+IMAGE = "filename"
+VALUES = {"1": True, "0": False, "1.0": True, "0.0": False, "": False}
+
+
+def one_hot_files(path: Path) -> dict[str, Path]:
+    """Return the table of each part of a folder, or the one that is meant; none where it is another table."""
+    if path.name == FILE:
+        return {"": path}
+    try:
+        if not path.is_dir():
+            return {}
+        if (path / FILE).is_file():
+            return {"": path / FILE}
+        parts = [each for each in sorted(path.iterdir()) if is_part(each.name) and (each / FILE).is_file()]
+    except OSError as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+    return {part.name: part / FILE for part in parts}
+
+
+def read_one_hot(path: str, files: Mapping[str, Path], root: str, strip: str, follow: bool) -> Index:
+    """Read the images that have exactly one class. Raises CannotAsk where one has several, or none."""
+    found: list[Annotated] = []
+    classes: dict[str, None] = {}
+    for part, file in files.items():
+        for image, names in rows_of(file, part):
+            found.append(image)
+            classes |= dict.fromkeys(names)
+    top = next(iter(files.values())).parent
+    begins = Path(root) if root else top.parent if "" not in files else top
+    return Reading(f"'{path}'", "class", begins, strip, None, follow).index(found, naming.in_order(classes))
+
+
+def rows_of(file: Path, part: str) -> Iterator[tuple[Annotated, tuple[str, ...]]]:
+    """Yield each image with all classes of the table."""
+    try:
+        if file.exists() and not file.is_file():
+            raise ValueError(f"it is {kind_of(file)}, not a file")
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            lines = csv.reader(opened, strict=True)
+            header = [naming.tidied(name) for name in next(lines, [])]
+            if IMAGE not in header[:1] or len(set(header)) < len(header) or "" in header:
+                raise ValueError(f"expected the column '{IMAGE}', then one for each class")
+            for fields in filter(None, lines):
+                yield make_row(f"'{file}' line {lines.line_num}", header, fields, part), tuple(header[1:])
+    except (OSError, ValueError, csv.Error) as problem:
+        raise CannotAsk(f"cannot read '{file}': {reason(problem)}.") from None
+
+
+def make_row(where: str, header: list[str], fields: list[str], part: str) -> Annotated:
+    if len(fields) != len(header):
+        raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
+    marks = [field.strip() for field in fields[1:]]
+    odd = next((mark for mark in marks if mark not in VALUES), None)
+    if odd is not None:
+        raise CannotAsk(f"{where} has '{odd}' for a class: expected 1 or 0.")
+    labels = tuple(name for name, mark in zip(header[1:], marks, strict=True) if VALUES[mark])
+    return Annotated(where, fields[0].strip(), labels, part, part)
