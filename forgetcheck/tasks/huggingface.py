@@ -7,6 +7,7 @@ set with nothing but train is split by content hash. Needs forgetcheck[huggingfa
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from huggingface_hub import constants
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
+from forgetcheck.network import hub_asked
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
@@ -257,8 +259,9 @@ def load(path: str, config: str, revision: str) -> Loaded:
         if any((Path(path) / name).is_file() for name in SAVED):
             found, files = library.load_from_disk(path), {}  # each part with the names it was saved with
         else:
-            builder = library.load_dataset_builder(path, config or None, revision=revision or None)
-            builder.download_and_prepare()
+            with nullcontext() if is_local(path) else hub_asked():
+                builder = library.load_dataset_builder(path, config or None, revision=revision or None)
+                builder.download_and_prepare()
             found, files = builder.as_dataset(), dict(builder.config.data_files or {})
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
