@@ -7,7 +7,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import Model, WeightsOf
-from forgetcheck.cli.saving import kind_of, refuse_target
+from forgetcheck.cli.saving import kind_of, refuse_overlap, refuse_target
 from forgetcheck.text import printable
 
 LOADING = {  # how to load what was written
@@ -44,6 +44,14 @@ def convert(
     ] = None,
     model: Model = None,
     weights: WeightsOf = "",
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="The whole model that IN, an adapter, is merged into, or whose text tower IN takes.",
+            show_default=False,
+        ),
+    ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT is now.")] = False,
 ) -> None:
     """Write a checkpoint so that open_clip, torch and safetensors load it.
@@ -52,11 +60,12 @@ def convert(
     """
     kind = kind_of(out, save_as)
     refuse_target(out, kind, source, overwrite)
+    refuse_overlap(out, base)
 
     from forgetcheck.clip.converting import read_clip
     from forgetcheck.clip.writing import write_clip
 
-    found = read_clip(source, model, weights)
+    found = read_clip(source, model, weights, base)
     write_clip(out, found.clip, kind, overwrite)
     for note in found.notes:
         console.print_note(note)

@@ -5,13 +5,15 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from forgetcheck.clip.adapter_files import FILES as ADAPTERS
 from forgetcheck.clip.checkpoint import CONFIG
+from forgetcheck.clip.formats.lora import ADAPTER
 from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
 from forgetcheck.clip.reading import FILES
 from forgetcheck.clip.tokenizers import FILES as TOKENIZER_FILES
 from forgetcheck.errors import CannotAsk
 
-DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json")  # each may be missing
+DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
 
 
 def download(name: str) -> Path:
@@ -35,7 +37,7 @@ def download(name: str) -> Path:
 
 def fetched_first(repository: str, revision: str) -> Path | None:
     """Fetch the first file of weights there is, with its parts if it is an index."""
-    for file in (*FILES, *INDEXES):
+    for file in (*FILES, *INDEXES, *ADAPTERS):
         path = fetched(repository, file, revision)
         if path is not None:
             parts = read_index(path) if file in INDEXES else {}
