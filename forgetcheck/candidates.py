@@ -362,7 +362,8 @@ def _way(checkpoint: Checkpoint) -> Way:
         return (name,), ""
     if path.stem == name:
         return (*Path(os.path.abspath(path)).parts[1:-1], name), path.suffix
-    folder = path.parent if path.name == WEIGHTS else path  # which is named as its links lead
+    inside = path.name == WEIGHTS or (checkpoint.adapts is not None and path.is_file())
+    folder = path.parent if inside else path  # which is named as its links lead
     return (*Path(os.path.realpath(folder)).parts[1:-1], name), ""
 
 

@@ -41,8 +41,10 @@ def read_clip(text: str, model: str | None = None, weights: str = "", base: str 
 
     `base` names the whole model that an adapter is merged into, or whose text tower an image tower takes.
     """
-    like = find_checkpoint(base, model) if base else None
-    checkpoint = find_checkpoint(text, model, like, weights=weights)
+    if base:
+        checkpoint = find_checkpoint(text, model, find_checkpoint(base, model), weights=weights)
+    else:
+        checkpoint = find_checkpoint(text, model, weights=weights)
     if base and checkpoint.adapts is None and checkpoint.text_from is None:
         raise CannotAsk(f"'{text}' is a whole model, which needs no --base: leave it out.")
     encoder = load_encoder(checkpoint, "cpu")

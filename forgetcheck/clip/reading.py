@@ -308,8 +308,8 @@ def with_openai_config(path: Path, weights: Weights) -> Weights:
             config = lacking_told(openai_config, weights.tensors)
     except Lacking as problem:
         raise CannotAsk(
-            f"'{path}' has the settings of OpenAI's archives and lacks '{shown(problem.args[0])}', which "
-            "every CLIP of theirs has: save the whole model."
+            f"'{path}' is no readable archive of OpenAI's: it has their settings and lacks "
+            f"'{shown(problem.args[0])}', which every CLIP of theirs has; save the whole model."
         ) from None
     return replace(weights, config=config, notes=(*weights.notes, NOTE))
 

@@ -3,6 +3,7 @@
 import json
 import os
 from copy import deepcopy
+from dataclasses import replace
 
 import adapters
 import open_clip
@@ -12,7 +13,12 @@ from adapters import ATTENTION, MLP
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
+from forgetcheck.candidates import distinct_names
+from forgetcheck.clip.adapter_files import read_adapter
+from forgetcheck.clip.adapting import merge
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
+from forgetcheck.clip.formats.base import Weights
+from forgetcheck.clip.formats.transformers_siglip import siglip_tensors
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
 
@@ -391,3 +397,31 @@ def test_a_whole_state_dict_of_peft(model, base, tmp_path):
     assert_near(seen_by(after), embeddings_of(wrapped))
     assert any("as they were trained" in note for note in after.origin.notes)
     assert any("Merged LoRA of rank 4" in note for note in after.origin.notes)
+
+
+def test_siglip_of_transformers(tmp_path):
+    """timm has no image tower as small as this: what is compared is the weights, name by name."""
+    import transformers
+
+    torch.manual_seed(0)
+    text = {**adapters.TEXT, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 98}
+    config = transformers.SiglipConfig(text_config=text, vision_config=adapters.VISION)
+    model = transformers.SiglipModel(config).eval()
+    base = Weights(siglip_tensors(dict(model.state_dict())), "x")
+    options = {"target_modules": ["q_proj", "v_proj", "fc1", "patch_embedding"], "bias": "all"}
+    wrapped = adapters.adapted(deepcopy(model), **SETTINGS, **options)
+    folder = adapters.save(wrapped, tmp_path / "tuned")
+    found = merge(base, read_adapter(folder), "base").tensors
+    truth = siglip_tensors(dict(adapters.merged(wrapped)))
+    assert set(found) == set(truth)
+    changed = [name for name in truth if not torch.equal(truth[name], base.tensors[name])]
+    assert len(changed) > 10
+    for name, value in truth.items():
+        assert (found[name] - value).abs().max() < 1e-6, name
+
+
+def test_files_in_the_folder_of_an_adapter_share_its_name(base, tuned):
+    before, after = find_checkpoints([str(base), str(tuned / "adapter_model.safetensors")])
+    assert distinct_names(before, [after]) == ["base", "tuned"]
+    other = replace(after, weights=tuned.parent / "x" / "tuned")
+    assert distinct_names(before, [after, other])[2] == "x/tuned"

@@ -367,7 +367,7 @@ def test_what_a_transformers_folder_lacks_is_no_damage(tmp_path, name):
 
 
 def test_what_an_archive_of_openai_lacks_is_no_damage():
-    with pytest.raises(CannotAsk, match=r"'w\.pt' has the settings .* lacks 'ln_final\.weight'"):
+    with pytest.raises(CannotAsk, match=r"'w\.pt' is no readable archive .* lacks 'ln_final\.weight'"):
         with_openai_config(Path("w.pt"), Weights({"visual.proj": torch.ones(2, 2)}, "x"))
 
 
