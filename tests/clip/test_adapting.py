@@ -285,13 +285,17 @@ def test_an_adapter_of_another_model(base, tuned, clip_folder, tmp_path):
     refused(base, tuned, "adapter_model.safetensors", "copy it again")
 
 
-def test_more_layers_than_the_base_has(model, clip_folder, tmp_path):
+def test_more_layers_than_the_base_has(tmp_path):
     """The text tower would have them: names never lose the tower that they begin with."""
-    config = deepcopy(CLIP_CONFIG)
-    config["vision_cfg"] = {**config["vision_cfg"], "layers": 3}
-    wrapped = adapters.adapted(open_clip.model.CLIP(**config), **SETTINGS, target_modules=["c_fc"])
+    text, vision = {**CLIP_CONFIG["text_cfg"], "width": 32, "layers": 3}, CLIP_CONFIG["vision_cfg"]
+    base = open_clip.model.CLIP(24, vision, text)
+    other = open_clip.model.CLIP(24, {**vision, "layers": 3}, text)
+    wrapped = adapters.adapted(other, **SETTINGS, target_modules=r"visual\..*c_fc")
     folder = adapters.save(wrapped, tmp_path / "tuned")
-    refused(clip_folder, folder, "visual.transformer.resblocks.2.mlp.c_fc", "doesn't have")
+    with pytest.raises(
+        CannotAsk, match=r"visual\.transformer\.resblocks\.2\.mlp\.c_fc', which that doesn't have"
+    ):
+        merge(Weights(base.state_dict(), "x"), read_adapter(folder), "base")
 
 
 def test_an_adapter_that_changes_nothing_is_the_base(model, base, converted, tmp_path):
