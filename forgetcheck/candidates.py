@@ -11,7 +11,7 @@ from typing import Any
 
 from forgetcheck import catalog
 from forgetcheck.clip.checkpoint import HEAD, PREPROCESSED, TINY_FOLDER, WEIGHTS, Checkpoint
-from forgetcheck.clip.converting import earlier
+from forgetcheck.clip.converting import earlier, made_of
 from forgetcheck.clip.deciding import doubt_activation
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
@@ -326,7 +326,12 @@ def told_apart(base: Checkpoint, tuned: Sequence[Checkpoint]) -> tuple[Checkpoin
     first, *names = distinct_names(base, tuned)
     named = replace(base, name=first)
     return named, [
-        replace(each, name=name, text_from=named if each.text_from is base else each.text_from)
+        replace(
+            each,
+            name=name,
+            text_from=named if each.text_from is base else each.text_from,
+            adapts=named if each.adapts is base else each.adapts,
+        )
         for each, name in zip(tuned, names, strict=True)
     ]
 
@@ -357,7 +362,8 @@ def _way(checkpoint: Checkpoint) -> Way:
         return (name,), ""
     if path.stem == name:
         return (*Path(os.path.abspath(path)).parts[1:-1], name), path.suffix
-    folder = path.parent if path.name == WEIGHTS else path  # which is named as its links lead
+    inside = path.name == WEIGHTS or (checkpoint.adapts is not None and path.is_file())
+    folder = path.parent if inside else path  # which is named as its links lead
     return (*Path(os.path.realpath(folder)).parts[1:-1], name), ""
 
 
@@ -394,6 +400,9 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
 
 def lineage_of(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
     """Return what a file of ours says its weights were made from; nothing where it speaks of others."""
+    if encoder.origin.adapter:
+        merged: dict[str, Any] = _small(made_of(encoder.origin.adapter))
+        return merged
     try:
         made, _ = earlier(checkpoint.weights, encoder.digests)
     except CannotAsk:  # the file is gone, or was written over: its weights are loaded

@@ -7,7 +7,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import AllowDownload, Model, Offline, WeightsOf
-from forgetcheck.cli.saving import kind_of, refuse_target
+from forgetcheck.cli.saving import kind_of, refuse_overlap, refuse_target
 from forgetcheck.text import printable
 
 LOADING = {  # how to load what was written
@@ -46,6 +46,14 @@ def convert(
     weights: WeightsOf = "",
     allow_download: AllowDownload = False,
     offline: Offline = False,
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="The whole model that IN, an adapter, is merged into, or whose text tower IN takes.",
+            show_default=False,
+        ),
+    ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT is now.")] = False,
 ) -> None:
     """Write a checkpoint so that open_clip, torch and safetensors load it.
@@ -54,11 +62,12 @@ def convert(
     """
     kind = kind_of(out, save_as)
     refuse_target(out, kind, source, overwrite)
+    refuse_overlap(out, base)
 
     from forgetcheck.clip.converting import read_clip
     from forgetcheck.clip.writing import write_clip
 
-    found = read_clip(source, model, weights, allow_download)
+    found = read_clip(source, model, weights, base, allow_download)
     write_clip(out, found.clip, kind, overwrite)
     for note in found.notes:
         console.print_note(note)

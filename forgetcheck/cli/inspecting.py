@@ -15,6 +15,7 @@ from forgetcheck.network import closed
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
+    from forgetcheck.clip.adapting import Adapter
     from forgetcheck.clip.passport import Passport
     from forgetcheck.clip.weight_change import Change, Comparison
 
@@ -50,7 +51,7 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say what a checkpoint is and how that is known; for a pair, which layers differ and by how much."""
-    from forgetcheck.clip.finding import look_at
+    from forgetcheck.clip.finding import adapter_named, look_at
     from forgetcheck.clip.loading import load_encoder
     from forgetcheck.clip.passport import issue
     from forgetcheck.clip.settings import differences
@@ -59,8 +60,13 @@ def inspect(
 
     tasks = read_battery(battery)
     known_task(tasks, labels)
+    with closed():  # looking at a stranger's file asks nobody
+        adapter = adapter_named(checkpoint) if other is None else None
+    if adapter is not None:
+        show_adapter(checkpoint, adapter, as_json)
+        return
     encoders = []
-    with closed(), console.progress_shown(quiet) as progress:  # looking at a stranger's file asks nobody
+    with closed(), console.progress_shown(quiet) as progress:
         found = look_at([checkpoint] if other is None else [checkpoint, other], model, weights)
         for number, each in enumerate(found):
             progress("reading", number, len(found), each.name)
@@ -80,6 +86,32 @@ def inspect(
     if labels:
         console.show("")
         show_labels(tasks, labels, checkpoint, model, quiet)
+
+
+def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
+    """Say what an adapter is, as far as that shows without its base."""
+    record = adapter.record()
+    if as_json:
+        console.print_document(json.dumps({"adapter": record}, indent=2, ensure_ascii=False) + "\n")
+        return
+    count = sum(value.numel() for value in adapter.tensors.values())
+    rows = {
+        "adapter": record["kind"],
+        "alpha": f"{record['alpha']:g}",
+        "changes": ", ".join(record["targets"]),
+        "holds whole": ", ".join(adapter.settings.saved),
+        "numbers": f"{count:,} in {len(adapter.tensors)} tensors of {adapter.path.name}",
+        "trained on": f"{record['trained_on']}, as it says" if record["trained_on"] else "it doesn't say",
+        "digest": record["digest"][:SHORT],
+        "notes": " ".join(adapter.notes),
+        "to audit": f"forgetcheck audit BASE {name}",
+        "to merge": f"forgetcheck convert {name} OUT --base BASE",
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row, value in rows.items():
+        if value:
+            table.add_row(Text(row, style="dim"), Text(printable(value)))
+    console.show(table)
 
 
 def as_document(passports: Sequence["Passport"], odd: Sequence[str], change: "Comparison | None") -> str:
@@ -126,11 +158,21 @@ def facts(passport: "Passport") -> dict[str, tuple[str, ...]]:
         "numbers": numbers(passport),
         "image digest": (passport.digests["visual"][:SHORT],),
         "text digest": (passport.digests["text"][:SHORT],),
+        "adapter": merged_from(passport.adapter),
         "head": () if passport.head is None else (f"{passport.head[0]} classes, width {passport.head[1]}",),
         "known from": tuple(f"{what}: {why}" for what, why in passport.inferred.items()),
         "open": (passport.undecided,) if passport.undecided else (),
         "notes": passport.notes,
     }
+
+
+def merged_from(adapter: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what an adapter was merged from: its own digest, and its base's."""
+    if not adapter:
+        return ()
+    base = adapter["base"]
+    digests = ", ".join(f"{SIDES[part]} {found[:SHORT]}" for part, found in base["digest"].items())
+    return f"{adapter['kind']}, digest {adapter['digest'][:SHORT]}", f"into '{base['name']}' ({digests})"
 
 
 def parameters(passport: "Passport") -> str:

@@ -45,6 +45,7 @@ class Checkpoint:
         None  # the folder of its own one; None: open_clip's, or one that the config names
     )
     text_from: "Checkpoint | None" = None  # whose text tower completes an image tower saved alone
+    adapts: "Checkpoint | None" = None  # the base that `weights`, an adapter, is merged into
 
 
 def architecture(name: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.formats.base import shown
-from forgetcheck.clip.loading import load_encoder, scalars_shaped, shapes
-from forgetcheck.clip.reading import Weights, read_metadata, read_weights
+from forgetcheck.clip.loading import OF_OPEN_CLIP, load_encoder, read_whole, scalars_shaped, shapes
+from forgetcheck.clip.reading import Weights, read_metadata
 from forgetcheck.clip.spelling import harmless, renamed
 from forgetcheck.clip.towers import digests
 from forgetcheck.clip.writing import LINEAGE, SCHEMA, Clip
@@ -36,21 +36,39 @@ class Found:
         return " and ".join(str(kind).removeprefix("torch.") for kind, _ in kinds.most_common())
 
 
-def read_clip(text: str, model: str | None = None, weights: str = "", allow_download: bool = False) -> Found:
-    """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model."""
-    checkpoint = find_checkpoint(text, model, weights=weights, allow_download=allow_download)
+def read_clip(
+    text: str,
+    model: str | None = None,
+    weights: str = "",
+    base: str = "",
+    allow_download: bool = False,
+) -> Found:
+    """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model.
+
+    `base` names the whole model that an adapter is merged into, or whose text tower an image tower takes.
+    """
+    whole = find_checkpoint(base, model, allow_download=allow_download) if base else None
+    checkpoint = find_checkpoint(text, model, whole, weights=weights, allow_download=allow_download)
+    if base and checkpoint.adapts is None and checkpoint.text_from is None:
+        raise CannotAsk(f"'{text}' is a whole model, which needs no --base: leave it out.")
     encoder = load_encoder(checkpoint, "cpu")
     own, path = encoder.model.state_dict(), checkpoint.weights
-    stored = (
-        Weights(own, "weights of open_clip") if path is None else read_weights(path, choice=checkpoint.choice)
-    )
+    stored = read_whole(checkpoint, finite=True) or Weights(own, OF_OPEN_CLIP)
     tensors = fitted(checkpoint.name, stored.tensors, own)
     made, notes = earlier(path, digests(tensors))
+    made = made_of(encoder.origin.adapter) or made
     if stored.head is not None or checkpoint.head is not None:
         notes = (*notes, "Left out the fine-tuned head: what is written is the CLIP alone.")
     read = {"name": checkpoint.name, "family": stored.family, "notes": stored.notes}
     clip = Clip(checkpoint.config, tensors, {**made, "read": read}, tokenizer=encoder.tokenizer)
     return Found(clip, stored.family, (*stored.notes, *notes))
+
+
+def made_of(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lineage of merged weights: their base and the adapter, each with its digest."""
+    if not adapter:
+        return {}
+    return {"base": adapter["base"], "adapter": {key: adapter[key] for key in adapter if key != "base"}}
 
 
 def fitted(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

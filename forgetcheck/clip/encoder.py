@@ -33,6 +33,7 @@ class Origin:
     head: Tensor | None = None  # (c, d) a fine-tuned head found beside the towers
     head_bias: Tensor | None = None  # (c,)
     counters: Mapping[str, int] = field(default_factory=dict)  # how far training was: epoch, global_step
+    adapter: Mapping[str, Any] = field(default_factory=dict)  # what was merged, and into which base
 
 
 @dataclass

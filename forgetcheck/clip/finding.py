@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from forgetcheck.clip.adapter_files import find_adapter, read_adapter
+from forgetcheck.clip.adapting import Adapter
 from forgetcheck.clip.checkpoint import (
     ARCHITECTURE,
     CONFIG,
@@ -25,11 +27,11 @@ from forgetcheck.clip.checkpoint import (
     read_json,
 )
 from forgetcheck.clip.deciding import BY_TAG, BY_US, OF_OPEN_CLIP
+from forgetcheck.clip.formats.lora import ADAPTER
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.hub import download
-from forgetcheck.clip.identifying import Bare, buildable, identify, refuse_contradiction, settled
+from forgetcheck.clip.identifying import Bare, Unmerged, buildable, identify, refuse_contradiction, settled
 from forgetcheck.clip.reading import (
-    ADAPTER,
     ANY,
     NAMES,
     has_weights,
@@ -125,7 +127,7 @@ def together(
     return [base, *(complete(finish(identify(each, model, base)), base, ask) for each in found[1:])]
 
 
-def base_among(found: Sequence[Checkpoint | Bare], model: str | None) -> Checkpoint:
+def base_among(found: Sequence[Checkpoint | Bare | Unmerged], model: str | None) -> Checkpoint:
     """Identify the first of several. Another that is certain tells only what it leaves open."""
     first, *rest = found
     base = identify(first, model, None)
@@ -149,7 +151,7 @@ def look(
     return identify(point(text, model, choice), model, like)
 
 
-def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare:
+def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | Unmerged:
     """Follow a word to what it names."""
     if model is not None:
         architecture(model)  # a name that nothing knows is refused, also where it isn't needed
@@ -160,7 +162,10 @@ def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare:
         config = read_config(TINY_FOLDER / CONFIG)
         return Checkpoint("tiny", config, TINY_FOLDER / WEIGHTS, inferred={ARCHITECTURE: BY_US})
     if text.startswith(HUB):
-        return folder_checkpoint(download(text.removeprefix(HUB)), model, choice)
+        path = download(text.removeprefix(HUB))
+    adapter = unmerged(text, path)
+    if adapter is not None:
+        return adapter
     if path.is_dir():
         return folder_checkpoint(path, model, choice)
     if path.exists():
@@ -175,6 +180,22 @@ def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare:
     )
 
 
+def unmerged(text: str, path: Path) -> Unmerged | None:
+    """Return the adapter that lies at a path, None for whatever else is there."""
+    try:
+        adapter = find_adapter(path)
+    except OSError:  # such as a name that is too long, which is told when it is followed
+        return None
+    return Unmerged(adapter, text) if adapter is not None else None
+
+
+def adapter_named(text: str) -> Adapter | None:
+    """Read the adapter that `text` names, for a look at it without its base; None for a whole model."""
+    path = download(text.removeprefix(HUB)) if text.startswith(HUB) else Path(text.removeprefix(LOCAL))
+    found = unmerged(text, path)
+    return read_adapter(found.path, finite=False) if found is not None else None
+
+
 def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Tell a folder of open_clip, which may be a run folder, from one of transformers."""
     if not (folder / CONFIG).is_file():
@@ -187,6 +208,7 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         )
     if not has_weights(folder):
         raise CannotAsk(f"'{folder}' is incomplete: it has no {WEIGHTS}; run `forgetcheck tune` again.")
+    refuse_adapter(folder)
     config, head = read_config(folder / CONFIG), folder / HEAD
     refuse_contradiction(f"{folder / CONFIG}", config, model)
     return Checkpoint(

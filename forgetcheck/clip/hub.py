@@ -5,14 +5,16 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
+from forgetcheck.clip.adapter_files import FILES as ADAPTERS
 from forgetcheck.clip.checkpoint import CONFIG
+from forgetcheck.clip.formats.lora import ADAPTER
 from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
 from forgetcheck.clip.reading import FILES
 from forgetcheck.clip.tokenizers import FILES as TOKENIZER_FILES
 from forgetcheck.errors import CannotAsk
 from forgetcheck.network import hub_asked, offline
 
-DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json")  # each may be missing
+DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
 
 
 def download(name: str) -> Path:
@@ -40,7 +42,7 @@ def download(name: str) -> Path:
 
 def fetched_first(repository: str, revision: str) -> Path | None:
     """Fetch the first file of weights there is, with its parts if it is an index."""
-    for file in (*FILES, *INDEXES):
+    for file in (*FILES, *INDEXES, *ADAPTERS):
         path = fetched(repository, file, revision)
         if path is not None:
             parts = read_index(path) if file in INDEXES else {}

@@ -26,6 +26,7 @@ from forgetcheck.clip.deciding import (
     usual_preprocessing,
 )
 from forgetcheck.clip.formats.base import shown
+from forgetcheck.clip.formats.lora import ADAPTER, read_settings
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.loading import load_encoder, shapes_of
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
@@ -40,6 +41,7 @@ from forgetcheck.tasks.base import Task
 TEXT = "text tower"  # key of what was inferred
 TOLD = "--model"
 RECORDED = "the record beside the weights"
+BY_BASE = "the base that it is merged into"
 BY_CLASS = "its names and shapes, and the class of its activation"
 
 
@@ -70,11 +72,35 @@ class Bare:
         return self.checkpoint({}, undecided=why)
 
 
-def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
+@dataclass(frozen=True)
+class Unmerged:
+    """An adapter, which is a model only together with its base."""
+
+    path: Path  # of its folder, or of the file of weights in it
+    named: str  # as the user names it
+
+    def onto(self, base: Checkpoint) -> Checkpoint:
+        """Return the model that it makes of a base: everything but the weights is the base's."""
+        if base.adapts is not None:
+            raise CannotAsk(f"'{self.named}' is an adapter, and its base '{base.name}' as well: merge that.")
+        name = self.path.resolve().name if self.path.is_dir() else self.path.parent.resolve().name
+        inferred = {ARCHITECTURE: BY_BASE, PREPROCESSED: BY_BASE}
+        return replace(
+            base, name=name, weights=self.path, adapts=base, inferred=inferred,
+            tag=None, run={}, head=None, text_from=None, choice=Choice(),
+        )  # fmt: skip
+
+
+def identify(found: Checkpoint | Bare | Unmerged, model: str | None, like: Checkpoint | None) -> Checkpoint:
     """Say of which architecture weights are: told, else recorded, else as `like`, else by shapes.
 
-    Bare weights that need a tokenizer which lies beside no weights but the other's take that.
+    Bare weights that need a tokenizer which lies beside no weights but the other's take that. An adapter is
+    of the model `like` that it is merged into.
     """
+    if isinstance(found, Unmerged):
+        if like is None:
+            raise no_base(found)
+        return found.onto(like)
     if not isinstance(found, Bare):
         return found
     known = identify_bare(found, model, like)
@@ -87,6 +113,16 @@ def identify(found: Checkpoint | Bare, model: str | None, like: Checkpoint | Non
     text = {**here, NAME: name}
     config = {**known.config, "model_cfg": {**known.config["model_cfg"], "text_cfg": text}}
     return replace(known, config=config, tokenizer=like.tokenizer)
+
+
+def no_base(found: Unmerged) -> CannotAsk:
+    settings = read_settings((found.path if found.path.is_dir() else found.path.parent) / ADAPTER)
+    recorded = f", '{shown(settings.base)}' as it says" if settings.base else ""
+    return CannotAsk(
+        f"'{found.named}' is an adapter ({settings.describe()}) and no whole model: name it behind the base "
+        f"that it was trained on{recorded}, as in `forgetcheck audit BASE {found.named}`; `forgetcheck "
+        f"convert {found.named} OUT --base BASE` writes the merged model."
+    )
 
 
 def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from forgetcheck.clip.adapter_files import read_adapter
+from forgetcheck.clip.adapting import about_base, merge
 from forgetcheck.clip.census import Census, take_census
 from forgetcheck.clip.checkpoint import ARCHITECTURE, CONFIG, TEXT_MODEL, Checkpoint
 from forgetcheck.clip.encoder import Encoder, Origin
@@ -23,9 +25,11 @@ from forgetcheck.clip.spelling import SCALARS, Shape, Shapes, harmless, renamed
 from forgetcheck.clip.text_tower import MODEL
 from forgetcheck.clip.text_tower import lay_out as lay_out_model
 from forgetcheck.clip.tokenizers import NAME, VOCABULARIES, lay_out
-from forgetcheck.clip.towers import TOWERS, tower
+from forgetcheck.clip.towers import TOWERS, digests, tower
 from forgetcheck.errors import CannotAsk
 from forgetcheck.network import hub_asked
+
+OF_OPEN_CLIP = "weights of open_clip"
 
 
 def load_encoder(
@@ -47,7 +51,7 @@ def load_encoder(
     with quiet():
         model, tokenizer, preprocess = create(checkpoint, words=words)
     if read is None:
-        origin = Origin("weights of open_clip", census=census_of(model.state_dict()))
+        origin = Origin(OF_OPEN_CLIP, census=census_of(model.state_dict()))
     else:
         origin = fill(model, checkpoint, read)
     return Encoder(
@@ -85,6 +89,8 @@ def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
     """Read both towers, the text tower from elsewhere if the checkpoint has none; None behind a tag."""
     if checkpoint.weights is None:
         return None
+    if checkpoint.adapts is not None:
+        return adapted(checkpoint.weights, checkpoint.adapts, finite)
     read = read_weights(checkpoint.weights, finite, checkpoint.choice)
     if checkpoint.text_from is None:
         return read
@@ -98,11 +104,44 @@ def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
 
 def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
     """Return the text tower and the logit scale."""
+    return tower(whole_of(checkpoint, finite).tensors, "text")
+
+
+def whole_of(checkpoint: Checkpoint, finite: bool) -> Weights:
+    """Read both towers, also those behind a tag."""
     read = read_whole(checkpoint, finite)
     if read is None:
         with quiet():
-            return tower(create(checkpoint)[0].state_dict(), "text")
-    return tower(read.tensors, "text")
+            return Weights(create(checkpoint)[0].state_dict(), OF_OPEN_CLIP)
+    return read
+
+
+def adapted(path: Path, base: Checkpoint, finite: bool) -> Weights:
+    """Read an adapter and its base, and merge them."""
+    whole, adapter = whole_of(base, finite), read_adapter(path, finite)
+    merged = merge(whole, adapter, base.name)
+    note, differs = about_base(adapter.settings.base, words_of(base), base.config)
+    return replace(
+        merged,
+        notes=(*merged.notes, *([note] if note and not differs else [])),
+        doubts=(*merged.doubts, *([f"{note} A drop may be that of the wrong pair."] if differs else [])),
+        base=whole.tensors,
+    )
+
+
+def words_of(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what a checkpoint is called: the parts of its path, or open_clip's name and tag."""
+    if checkpoint.weights is None:
+        return (":".join(checkpoint.tag or ()),)
+    return tuple(word for part in checkpoint.weights.resolve().parts for word in part.split("--"))
+
+
+def with_base(checkpoint: Checkpoint, read: Weights, own: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """Return what is told of an adapter, with the digests of its base as the model has them; or nothing."""
+    if checkpoint.adapts is None:
+        return {}
+    base = scalars_shaped(renamed(read.base, own), shapes(own))
+    return {**read.adapter, "base": {"name": checkpoint.adapts.name, "digest": digests({**own, **base})}}
 
 
 def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) -> tuple[nn.Module, Any, Any]:
@@ -186,9 +225,17 @@ def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     own = model.state_dict()
     tensors = scalars_shaped(renamed(read.tensors, own), shapes(own))
     refuse_problems(checkpoint, [*misfits(shapes(own), shapes(tensors)), *not_fractions(own, tensors)])
+    adapter = with_base(checkpoint, read, own)  # before the model's own tensors are overwritten
     model.load_state_dict({**own, **tensors})
     return Origin(
-        read.family, read.notes, read.doubts, census_of(tensors), read.head, read.head_bias, read.counters
+        read.family,
+        read.notes,
+        read.doubts,
+        census_of(tensors),
+        read.head,
+        read.head_bias,
+        read.counters,
+        adapter,
     )
 
 

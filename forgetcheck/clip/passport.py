@@ -1,7 +1,7 @@
 """The passport of a checkpoint: what it is, how that is known, and what its tensors hold."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from forgetcheck.clip.architecture import matching
@@ -29,6 +29,7 @@ class Passport:
     census: Mapping[str, Census]  # by tower, of the stored precision
     head: tuple[int, ...] | None  # (c, d) of a fine-tuned head found beside the towers
     notes: tuple[str, ...]  # what the reading stripped, renamed or left out
+    adapter: Mapping[str, Any] = field(default_factory=dict)  # what was merged, its digest and its base's
 
     @property
     def parameters(self) -> int:
@@ -58,6 +59,7 @@ def issue(checkpoint: Checkpoint, encoder: Encoder) -> Passport:
         census=origin.census,
         head=None if origin.head is None else tuple(origin.head.shape),
         notes=origin.notes,
+        adapter=origin.adapter,
     )
 
 

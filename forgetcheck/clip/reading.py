@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from forgetcheck.clip.adapting import merge_within
 from forgetcheck.clip.formats.base import (
     FLOATS,
     Raw,
@@ -16,6 +17,7 @@ from forgetcheck.clip.formats.base import (
     refuse_unfit,
     shown,
 )
+from forgetcheck.clip.formats.lora import ADAPTER, MERGE, read_settings, with_saved_copies
 from forgetcheck.clip.formats.naming import (
     TOWER,
     drop_constants,
@@ -28,6 +30,7 @@ from forgetcheck.clip.formats.naming import (
 from forgetcheck.clip.formats.openai import NOTE, OPENAI_ARCHIVE, openai_config
 from forgetcheck.clip.formats.parts import refuse_missing, refuse_part
 from forgetcheck.clip.formats.pickled_weights import read_pickled
+from forgetcheck.clip.formats.reparametrised import whole_weights
 from forgetcheck.clip.formats.rivals import TOP, Choice, choose, no_such, same_weights
 from forgetcheck.clip.formats.safetensors_files import (
     INDEXES,
@@ -37,7 +40,7 @@ from forgetcheck.clip.formats.safetensors_files import (
     read_safetensors,
 )
 from forgetcheck.clip.formats.transformers_folder import CONFIG as TRANSFORMERS_CONFIG
-from forgetcheck.clip.formats.transformers_folder import convert_folder
+from forgetcheck.clip.formats.transformers_folder import Lacking, convert_folder, lacking_told
 from forgetcheck.errors import CannotAsk
 
 __all__ = ["FLOATS", "Weights", "has_weights", "read_metadata", "read_weights"]
@@ -49,14 +52,13 @@ FILES = (  # of a folder, in the order of open_clip
 )
 NAMES = (*FILES, *INDEXES)
 TRANSFORMERS = ("vision_model.", "text_model.")
-ADAPTER = "adapter_config.json"
-MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
 ANY = Choice()
 FOREIGN = {
     b"GGUF": "a GGUF file of llama.cpp",
     b"\x89HDF": "an HDF5 file, as Keras writes them",
     b"\x93NUMPY": "an array of numpy",
 }
+BASE_LAYER = ".base_layer."
 GIT_LFS = b"version https://git-lfs"
 
 
@@ -151,11 +153,14 @@ def other_weights(folder: Path, name: str, first: str, choice: Choice) -> dict[s
 
 def refuse_adapter(folder: Path) -> None:
     """Whole weights beside an adapter are not the tuned model: transformers applies it on loading."""
-    if (folder / ADAPTER).exists():
-        raise CannotAsk(
-            f"'{folder}' holds an adapter ({ADAPTER}): {MERGE}, or move the adapter's files away if the "
-            "weights beside it are complete without it."
-        )
+    if not (folder / ADAPTER).exists():
+        return
+    names = [name for name in NAMES if (folder / name).exists()]
+    way_out = f" ('{folder / names[0]}' names them)" if names else ""
+    raise CannotAsk(
+        f"'{folder}' holds an adapter ({ADAPTER}): {MERGE}, or move the adapter's files away if the weights "
+        f"beside it are complete without it{way_out}."
+    )
 
 
 def of_transformers(names: Iterable[str]) -> bool:
@@ -178,10 +183,32 @@ def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
         refuse_unfit(path, raw.tensors, path.stat().st_size)
         if finite:
             refuse_not_finite(path, raw.tensors)
-    adapters = [name for name in raw.tensors if is_adapter(name)]
-    if adapters:
-        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}.")
-    return one_model(path, raw, choice)
+    return one_model(path, put_together(path, raw), choice)
+
+
+def put_together(path: Path, raw: Raw) -> Raw:
+    """Make plain weights of what training code keeps in parts: trained copies, adapters, norms."""
+    tensors, saved = with_saved_copies(path, raw.tensors)
+    tensors, merged = without_adapters(path, tensors)
+    tensors, computed = whole_weights(path, tensors)
+    return replace(raw, tensors=tensors, notes=(*raw.notes, *filter(None, (saved, merged, computed))))
+
+
+def without_adapters(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Merge what LoRA adds into the weights beside it, if a config beside the file says how much it is."""
+    adapters = [name for name in tensors if is_adapter(name)]
+    if not adapters:
+        return tensors, ""
+    config = path.parent / ADAPTER
+    wrapped = [name for name in tensors if BASE_LAYER in name]
+    if not wrapped or not config.is_file():
+        beside = (
+            "" if not wrapped else f", or save its {ADAPTER}, which says how much of it is added, beside it"
+        )
+        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}{beside}.")
+    settings = read_settings(config)
+    whole = merge_within(path, tensors, settings)
+    return whole, f"Merged {settings.describe()} into the weights it lies beside, as its {ADAPTER} says."
 
 
 def one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
@@ -280,8 +307,14 @@ def settled(path: Path, raw: Raw) -> Weights:
 
 
 def with_openai_config(path: Path, weights: Weights) -> Weights:
-    with in_one_line(path):
-        config = openai_config(weights.tensors)
+    try:
+        with in_one_line(path):
+            config = lacking_told(openai_config, weights.tensors)
+    except Lacking as problem:
+        raise CannotAsk(
+            f"'{path}' is no readable archive of OpenAI's: it has their settings and lacks "
+            f"'{shown(problem.args[0])}', which every CLIP of theirs has; save the whole model."
+        ) from None
     return replace(weights, config=config, notes=(*weights.notes, NOTE))
 
 

@@ -60,3 +60,10 @@ def test_its_own_tokenizer_is_fetched_with_it(cached: Path, monkeypatch: pytest.
     monkeypatch.setattr("forgetcheck.clip.hub.hf_hub_download", fetch)
     assert download("some/clip") == cached
     assert {"tokenizer.json", "vocab.json", "merges.txt", "spiece.model"} <= set(asked)
+
+
+def test_an_adapter_is_fetched_without_whole_weights(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cached / "open_clip_model.safetensors").unlink()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (cached / name).write_bytes(b"{}")
+    assert (download("some/clip") / "adapter_model.safetensors").exists()

@@ -6,12 +6,16 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.reading import read_metadata, read_weights
+from forgetcheck.clip.formats.base import Weights
+from forgetcheck.clip.formats.rivals import Choice
+from forgetcheck.clip.formats.transformers_clip import PROJECTIONS
+from forgetcheck.clip.reading import read_metadata, read_weights, with_openai_config
 from forgetcheck.errors import CannotAsk
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
@@ -294,3 +298,101 @@ def test_a_pointer_of_git_lfs(tmp_path):
 def test_transformers_names_behind_a_prefix(tmp_path):
     torch.save({"module.vision_model.x": torch.ones(2)}, tmp_path / "w.pt")
     refused(tmp_path / "w.pt", "save_pretrained")
+
+
+def write_transformers(folder):
+    """Write the least that is read as a CLIPModel."""
+    tower = {"hidden_size": 2, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 8}
+    config = {
+        "model_type": "clip",
+        "text_config": {**tower, "vocab_size": 3, "max_position_embeddings": 2},
+        "vision_config": {**tower, "image_size": 4, "patch_size": 4},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = {
+        **dict.fromkeys(PROJECTIONS, (2, 2)),
+        "vision_model.embeddings.position_embedding.weight": (2, 2),
+        "text_model.embeddings.token_embedding.weight": (3, 2),
+        "text_model.embeddings.position_embedding.weight": (2, 2),
+        "logit_scale": (1,),
+    }
+    for part in ("vision_model", "text_model"):
+        layer = f"{part}.encoder.layers.0.self_attn"
+        shapes |= {f"{layer}.{each}_proj.weight": (2, 2) for each in "qkv"}
+    save_file({name: torch.ones(shape) for name, shape in shapes.items()}, folder / "model.safetensors")
+    return folder / "config.json"
+
+
+def test_trained_copies_of_modules(tmp_path):
+    """PEFT keeps the module as it was beside the one that was trained."""
+    names = ("visual.head.original_module.weight", "visual.head.modules_to_save.default.weight", "visual.x")
+    weights = {f"base_model.model.{name}": torch.full((2,), float(k)) for k, name in enumerate(names)}
+    torch.save(weights, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert {name: float(value[0]) for name, value in found.tensors.items()} == {
+        "visual.head.weight": 1.0,
+        "visual.x": 2.0,
+    }
+    assert "Read 1 tensors as they were trained (modules_to_save)." in found.notes
+    weights["base_model.model.visual.head.modules_to_save.other.weight"] = torch.zeros(2)
+    torch.save(weights, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "'default' and 'other'", "not which is used")
+
+
+def test_trained_copies_in_a_transformers_folder(tmp_path):
+    """Their names made the conversion fail, which was told as damage."""
+    made = write_transformers(tmp_path).parent / "model.safetensors"
+    plain = read_weights(tmp_path).tensors
+    weights = load_file(made)
+    for name in PROJECTIONS:
+        module = name.removesuffix(".weight")
+        weights[f"{module}.modules_to_save.default.weight"] = 5 * weights[name]
+        weights[f"{module}.original_module.weight"] = weights.pop(name)
+    save_file({f"base_model.model.{name}": value for name, value in weights.items()}, made)
+    found = read_weights(tmp_path).tensors
+    assert set(found) == set(plain)
+    for name, value in plain.items():
+        assert torch.equal(found[name], (5 if name in PROJECTIONS.values() else 1) * value), name
+
+
+@pytest.mark.parametrize(
+    "name", ["visual_projection.weight", "text_model.embeddings.position_embedding.weight"]
+)
+def test_what_a_transformers_folder_lacks_is_no_damage(tmp_path, name):
+    made = write_transformers(tmp_path).parent / "model.safetensors"
+    weights = load_file(made)
+    del weights[name]
+    save_file(weights, made)
+    refused(tmp_path, f"lacks '{name}'", "save the whole model")
+
+
+def test_what_an_archive_of_openai_lacks_is_no_damage():
+    with pytest.raises(CannotAsk, match=r"'w\.pt' is no readable archive .* lacks 'ln_final\.weight'"):
+        with_openai_config(Path("w.pt"), Weights({"visual.proj": torch.ones(2, 2)}, "x"))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"lora": {"visual.a.lora_A.weight": torch.ones(2)}},
+        {"adapter": {"state_dict": {"visual.a.lora_A": torch.ones(2)}}},
+        {"extra": {"layer_0": {"q_proj": {"w_lora_A": torch.ones(2)}}}},
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_an_adapter_beside_the_weights_is_never_dropped_in_silence(tmp_path, wrapper, beside):
+    torch.save({wrapper: WEIGHTS, "epoch": 3, **beside}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "an adapter under", f"--weights {wrapper}")
+    assert_same(read_weights(tmp_path / "w.pt", choice=Choice(wrapper)).tensors)
+
+
+def test_names_of_adapters_in_an_optimizer_are_no_adapter(tmp_path):
+    state = {"visual.a.lora_A.weight": {"exp_avg": torch.ones(2)}}
+    torch.save({"state_dict": WEIGHTS, "optimizer": {"state": state}}, tmp_path / "w.pt")
+    assert_same(read_weights(tmp_path / "w.pt").tensors)
+
+
+def test_an_adapter_of_another_library_alone(tmp_path):
+    layers = {"layer_0": {"q_proj": {"w_lora_A": torch.ones(2, 2), "w_lora_B": torch.ones(2, 2)}}}
+    torch.save({"weights": layers, "metadata": {"r": 2, "alpha": 1}}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "holds an adapter ('weights.layer_0.q_proj.w_lora_B')", "merge")

@@ -37,6 +37,8 @@ class Weights:
     quick_gelu: bool | None = None  # whether the activation is QuickGELU, where the file names its class
     counters: Mapping[str, int] = field(default_factory=dict)  # how far training was, such as {"epoch": 3}
     assumed: str = ""  # why the preprocessing in the config is only the usual one; empty where it is recorded
+    adapter: Mapping[str, Any] = field(default_factory=dict)  # what was merged into a base, for a report
+    base: Mapping[str, Tensor] = field(default_factory=dict)  # which that base is, before it
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Find the tensors in what torch or pickle saved: a state dict, a training checkpoint, a whole module."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.archive import open_archive, read_archive
 from forgetcheck.clip.formats.base import CONVERT, Raw, in_one_line, shown, too_large
+from forgetcheck.clip.formats.lora import MERGE
+from forgetcheck.clip.formats.naming import is_adapter
 from forgetcheck.clip.formats.openai import OPENAI_ARCHIVE, SETTINGS
 from forgetcheck.clip.formats.pickled import Made, Name
 from forgetcheck.clip.formats.rivals import OPTION, TOP, Choice, choose
@@ -25,6 +27,8 @@ INNER = (*WRAPPERS, "shadow", "ema", "ema_model", "params")  # of a moving avera
 COUNTERS = ("epoch", "global_step", "global_steps", "step", "iteration")
 PLAIN = "state dict"
 FIRST = 8  # entries that tell what the rest is
+UNREAD = ("optim", "scheduler", "lr_")  # how training went on: its names are those of parameters
+DEEPEST = 5  # tables within tables where an adapter is looked for
 MENTIONED = 3  # other weights that a note names
 MAX_NAME = 1000  # characters of the path to a tensor
 SCRIPTED = "__torch__."  # the classes of TorchScript
@@ -64,6 +68,7 @@ def read_pickled(path: Path, choice: Choice) -> Raw:
             root, shelf = read_stream(file, path.stat().st_size)
         opened = opened_at(root)
         refuse_nameless(path, opened, choice)
+        refuse_beside(path, root, opened, choice)
         return taken(path, opened, shelf, choice)
 
 
@@ -97,6 +102,39 @@ def taken(path: Path, opened: Opened, shelf: Shelf, choice: Choice) -> Raw:
         counters=opened.counters,
         keys=keys,
     )
+
+
+def refuse_beside(path: Path, root: Any, opened: Opened, choice: Choice) -> None:
+    """An adapter beside the weights is part of the tuned model: without it they are the base's."""
+    usual = next(iter(opened.sets))
+    if choice.name in (*opened.way, *opened.sets):
+        return
+    read = opened.way[0] if opened.way else usual
+    for key, value in mapping(root).items():
+        if str(key) == read or str(key).startswith(UNREAD):
+            continue
+        found = next(filter(is_adapter, tensor_names(value)), None)
+        if found is not None and read != TOP:
+            raise CannotAsk(
+                f"'{path}' holds weights under '{shown(read)}' and an adapter under '{shown(str(key))}' "
+                f"('{shown(found)}'): {MERGE}; `{OPTION} {shown(usual)}` reads the weights without it."
+            )
+
+
+def tensor_names(value: Any) -> Iterator[str]:
+    """Yield the names of tensors in tables within tables."""
+    pending: list[tuple[str, Any, int]] = [("", value, 0)]
+    for _ in range(MAX_ENTRIES):
+        if not pending:
+            return
+        prefix, held, depth = pending.pop()
+        if is_tensor(held):
+            yield prefix.rstrip(".")
+        elif depth < DEEPEST:
+            inside = islice(mapping(held).items(), MAX_ENTRIES)
+            pending += [
+                (f"{prefix}{key}.", part, depth + 1) for key, part in inside if isinstance(key, str | int)
+            ]
 
 
 def refuse_nameless(path: Path, opened: Opened, choice: Choice) -> None:
@@ -233,6 +271,9 @@ def state_dict(path: Path, content: Any) -> dict[str, Made]:
     found = mapping(content)
     if not found:
         raise CannotAsk(f"'{path}' is no state dict (found {kind_of(content)}): {CONVERT}.")
+    adapter = next(filter(is_adapter, tensor_names(found)), None)
+    if adapter is not None and not any(map(is_tensor, found.values())):
+        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapter)}'), which is not PEFT's: {MERGE}.")
     odd = [name for name, value in found.items() if not isinstance(name, str) or not is_tensor(value)]
     if odd:
         raise CannotAsk(

@@ -1,7 +1,9 @@
 """transformers' CLIPModel: its names and config, and open_clip's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,6 +56,37 @@ def clip_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if "logit_scale" in found:
         found["logit_scale"] = found["logit_scale"].reshape(())
     return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in open_clip's tensors one of transformers' lies."""
+
+    name: str
+    view: Callable[[Tensor], Tensor]  # that part of the tensor, in memory they share
+
+
+def clip_place(name: str) -> Place:
+    """Say where `clip_tensors` puts the tensor of this name."""
+    if name in PROJECTIONS:
+        return Place(PROJECTIONS[name], torch.t)
+    return place_by(name, (*TEXT, *VISION, *BLOCK))
+
+
+def place_by(name: str, rules: tuple[tuple[str, str], ...]) -> Place:
+    match = QKV.match(name)
+    if match is None:
+        return Place(renamed(name, rules), whole_tensor)
+    joined = renamed(f"{match[1]}attn.in_proj_{match[3]}", rules)
+    return Place(joined, partial(third, "qkv".index(match[2])))
+
+
+def whole_tensor(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def third(number: int, tensor: Tensor) -> Tensor:
+    return tensor.chunk(3)[number]
 
 
 def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:

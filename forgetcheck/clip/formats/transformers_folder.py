@@ -1,8 +1,9 @@
 """A folder of transformers' save_pretrained: CLIPModel or SiglipModel, under open_clip's names and config."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -32,6 +33,7 @@ PARTS = ("text_model.", "vision_model.", "text_projection.", "visual_projection.
 NAMES = {"clip": "CLIP", "siglip": "SigLIP"}
 CONVERSIONS = {"clip": (clip_tensors, clip_config), "siglip": (siglip_tensors, siglip_config)}
 OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+Result = TypeVar("Result")
 HALVES = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
@@ -60,8 +62,8 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
     more: tuple[str, ...] = ()
     try:
         with in_one_line(folder):
-            model, notes = describe(config, raw.tensors)
-            refuse_mismatch(model["vision_cfg"], model["text_cfg"], raw.tensors)
+            model, notes = lacking_told(partial(describe, config), raw.tensors)
+            lacking_told(partial(refuse_mismatch, model["vision_cfg"], model["text_cfg"]), raw.tensors)
             tensors = lacking_told(convert, raw.tensors)
             refuse_tokenizer(folder, kind)
             preprocess, assumed = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
@@ -95,10 +97,8 @@ class Lacking(Exception):
     """A tensor that a model of this kind has isn't there; the argument is its name."""
 
 
-def lacking_told(
-    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]], tensors: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """Convert, and tell what isn't there: that is no damage."""
+def lacking_told(convert: Callable[[dict[str, Tensor]], Result], tensors: dict[str, Tensor]) -> Result:
+    """Convert or describe tensors, and tell which of them isn't there: that is no damage."""
     try:
         return convert(tensors)
     except KeyError as problem:

@@ -9,8 +9,10 @@ from forgetcheck.clip.formats.base import Unbuildable
 from forgetcheck.clip.formats.transformers_clip import (
     BLOCK,
     TANH,
+    Place,
     details,
     join_qkv,
+    place_by,
     renamed,
     whole,
     with_usual,
@@ -96,6 +98,18 @@ def siglip_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in ("logit_scale", "logit_bias"):
         found[name] = found[name].reshape(())
     return found
+
+
+def siglip_place(name: str) -> Place:
+    """Say where `siglip_tensors` puts the tensor of this name; what it splits is nowhere."""
+    if name.startswith(POOL):
+        return Place("", first_of)
+    place = place_by(name, TRUNK if name.startswith("vision_model.") else TEXT)
+    return Place(place.name, first_of) if place.name == "visual.trunk.pos_embed" else place
+
+
+def first_of(tensor: Tensor) -> Tensor:
+    return tensor[0]
 
 
 def siglip_config(

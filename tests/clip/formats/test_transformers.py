@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from forgetcheck.clip.converting import read_clip
 from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
 from forgetcheck.clip.formats.base import Unbuildable
+from forgetcheck.clip.formats.transformers_clip import clip_place, clip_tensors
+from forgetcheck.clip.formats.transformers_siglip import siglip_place, siglip_tensors
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.reading import read_weights
 from forgetcheck.clip.settings import differences
@@ -547,3 +549,25 @@ def test_one_vocabulary_written_in_two_ways_is_one(tmp_path):
         assert differences(base.config, tuned.config) == ()
         read = [load_encoder(each, "cpu").tokenizer(TEXTS) for each in (base, tuned)]
         assert torch.equal(*read)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_every_tensor_has_a_place(kind):
+    """Where it lies in open_clip's layout, told one by one, is where the conversion puts it."""
+    torch.manual_seed(0)
+    if kind == "clip":
+        model = transformers.CLIPModel(
+            transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24)
+        )
+    else:
+        model = transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=VISION))
+    own = model.state_dict()
+    convert, place_of = {"clip": (clip_tensors, clip_place), "siglip": (siglip_tensors, siglip_place)}[kind]
+    converted = convert(dict(own))
+    split = [name for name in own if "head.attention.in_proj_" in name]
+    for name, value in own.items():
+        place = place_of(name)
+        if name in split:  # timm keeps query apart from key and value
+            assert place.name not in converted
+        else:
+            assert torch.equal(place.view(converted[place.name]).reshape(value.shape), value), name
