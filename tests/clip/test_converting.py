@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused(tmp_path, vit, vit_folder):
 
 def test_a_tag_of_open_clip_is_read_from_the_loaded_model(vit, monkeypatch):
     tagged = Checkpoint("ViT-X:best", vit.config, weights=None, tag=("ViT-X", "best"))
-    monkeypatch.setattr("forgetcheck.clip.converting.find_checkpoint", lambda _text, _model, **_: tagged)
+    monkeypatch.setattr("forgetcheck.clip.converting.find_checkpoint", lambda *_, **__: tagged)
     monkeypatch.setattr("forgetcheck.clip.converting.load_encoder", lambda _checkpoint, _device: vit)
     found = read_clip("ViT-X:best")
     assert_equal(found.clip.tensors, plain(vit))
