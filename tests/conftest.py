@@ -11,6 +11,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers and child processes share two cores: before torch
 import torch
+from guard import Guard, guarded
 from open_clip import factory
 from safetensors.torch import save_file
 
@@ -144,3 +145,10 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    """Write down what a test opens, connects to, starts and imports: see guard.py."""
+    with guarded() as heard:
+        yield heard
