@@ -14,6 +14,7 @@ from forgetcheck.cli.options import (
     BatterySpec,
     CacheSize,
     Compile,
+    Confine,
     Device,
     Gallery,
     Languages,
@@ -24,9 +25,11 @@ from forgetcheck.cli.options import (
     PrecisionOf,
     Quiet,
     Target,
+    TextsFrom,
     Top,
     WeightsOf,
     Workers,
+    reach_of,
 )
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import refuse_existing
@@ -57,6 +60,8 @@ def audit(
     model: Model = None,
     weights: WeightsOf = "",
     target: Target = "",
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     allow_mismatch: AllowMismatch = False,
     policy: PolicyFile = None,
     exporters: As = None,
@@ -80,7 +85,7 @@ def audit(
     judging = prepare(policy, exporters or [], None, language, top, quiet)
     refuse_homeless(judging)
     refuse_inputs(judging, out)
-    tasks = read_battery(battery)
+    tasks = read_battery(battery, reach_of(confine, texts_from))
     refuse_existing(out, overwrite)
     cache = open_cache(cache_size)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Device, Model, Quiet, WeightsOf, file_path
+from forgetcheck.cli.options import Confine, Device, Model, Quiet, TextsFrom, WeightsOf, file_path, reach_of
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
@@ -70,11 +70,13 @@ def show(
             show_default=False,
         ),
     ] = "",
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
 ) -> None:
     """Print the tasks of a battery: classes, images, templates and sources."""
     from forgetcheck.tasks.battery import read_battery
 
-    found = read_battery(battery)
+    found = read_battery(battery, reach_of(confine, texts_from))
     if labels:
         if labels not in found.tasks:
             raise unknown_name("task", labels, found.tasks, f"forgetcheck battery show {battery}")
@@ -182,6 +184,8 @@ def check(
         ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image.")] = True,
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     quiet: Quiet = False,
 ) -> None:
     """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
@@ -191,7 +195,7 @@ def check(
     source = policy or find_policy(Path.cwd())
     limits = None if source is None else read_policy(source)
     with console.progress_shown(quiet) as progress:
-        found = lint(battery, limits, images, progress)
+        found = lint(battery, limits, images, progress, reach_of(confine, texts_from))
     for remark in found.remarks:
         kind = "" if remark.grave else "note: "
         console.print_line(printable(f"{remark.task}: {kind}{remark.text.rstrip('.')}."))
@@ -239,6 +243,8 @@ def pick(
     method: Method = "herding",
     model: Model = None,
     weights: WeightsOf = "",
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -247,11 +253,13 @@ def pick(
     from forgetcheck.tasks.battery import read_battery
     from forgetcheck.tasks.picks import TABLE
 
-    tasks = read_battery(battery)
+    reach = reach_of(confine, texts_from)
+    tasks = read_battery(battery, reach)
     file = out if out.suffix == ".toml" else out / "battery.toml"
     table = file.with_suffix(TABLE)
     refuse_source(tasks, file)
     for path in (file, table):
+        reach.refuse_outside(path)
         refuse_existing_file(path, overwrite)
 
     from forgetcheck import picking
@@ -265,6 +273,9 @@ def pick(
     rule = picking.Rule(method, numbers)
     with console.progress_shown(quiet) as progress:
         picked = picking.pick(tasks, before, rule, next(iter(after), None), device, progress)
+    for copy, text in picked.texts(file).items():
+        refuse_existing_file(copy, overwrite)
+        write_text(copy, text)
     write_text(table, picked.table)
     write_text(file, picked.text(file))
     if not quiet:

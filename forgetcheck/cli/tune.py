@@ -8,7 +8,18 @@ import typer
 
 from forgetcheck import catalog
 from forgetcheck.cli import console
-from forgetcheck.cli.options import Base, Device, Model, Overwrite, Quiet, SaveAs, Seed, WeightsOf
+from forgetcheck.cli.options import (
+    Base,
+    Confine,
+    Device,
+    Model,
+    Overwrite,
+    Quiet,
+    SaveAs,
+    Seed,
+    WeightsOf,
+    reach_of,
+)
 from forgetcheck.cli.saving import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
 
@@ -34,6 +45,7 @@ def tune(
     ] = None,
     seed: Seed = 0,
     save_as: SaveAs = None,
+    confine: Confine = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -50,7 +62,9 @@ def tune(
     refuse_existing(out, overwrite)
     for kind in kinds:
         refuse_target(beside(out, kind), kind, base, overwrite)
-    task = catalog.build("tasks", on)
+    from forgetcheck.tasks.places import typed
+
+    task = typed(on, reach_of(confine, None).confine)
 
     from forgetcheck import tuning
     from forgetcheck.clip.finding import find_checkpoint

@@ -15,6 +15,7 @@ from PIL import Image
 
 from forgetcheck.tasks.base import Split, Unreadable
 from forgetcheck.tasks.decoding import WHITE, decode, read_file
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 
 NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
 
@@ -76,19 +77,23 @@ def file_samples(
     labels: Sequence[int],
     groups: NDArray[np.int64] | None = None,
     follow: bool = False,
+    reach: Reach = ANYWHERE,
 ) -> Samples:
     """Return samples that are files below `root`; their ids are their relative names.
 
-    Links out of the root are read only if `follow` is set.
+    Links out of the root are read only if `follow` is set, and only as far as `reach` goes.
     """
     names, base = tuple(ids), None if follow else os.path.realpath(root)
-    return Samples(names, np.array(labels, dtype=np.int64), partial(read_below, root, base, names), groups)
+    read = partial(read_below, root, base, reach, names)
+    return Samples(names, np.array(labels, dtype=np.int64), read, groups)
 
 
-def read_below(root: Path, base: str | None, names: Sequence[str], i: int) -> bytes:
+def read_below(root: Path, base: str | None, reach: Reach, names: Sequence[str], i: int) -> bytes:
     path = located(root, names[i])
     if base is not None and not is_below(base, path):
         raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")
+    if not reach.confined(path):
+        raise Unreadable("it is a link out of what --confine keeps everything in")
     return read_file(path)
 
 
