@@ -131,7 +131,7 @@ class Picked:
         )
 
     def texts(self, file: Path) -> dict[Path, str]:
-        """Return copies of the class names and prompts of sources, for beside that file: it reads no others."""
+        """Return copies of class names and prompts of sources, for beside that file: it reads no others."""
         found = {}
         for name in self.names:
             task, entry = self.battery.tasks[name], self.battery.entries[name]

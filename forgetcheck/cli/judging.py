@@ -156,6 +156,6 @@ def missing(report: Report) -> str:
     first = report.missing[0]
     more = f"; nor could {some(tasks[1:])}" if len(tasks) > 1 else ""
     return (
-        f"'{first.task}' could not be asked ({first.probe}): {first.why.rstrip('.')}{more}. All else is in the "
-        "report: mend it, leave the task out, or mark it `optional = true` in the battery."
+        f"'{first.task}' could not be asked ({first.probe}): {first.why.rstrip('.')}{more}. All else is in "
+        "the report: mend it, leave the task out, or mark it `optional = true` in the battery."
     )

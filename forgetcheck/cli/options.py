@@ -20,7 +20,7 @@ def file_path(text: Any) -> Path:
 
 
 def reach_of(confine: Path | None, texts: list[Path] | None) -> "Reach":
-    """Return what a battery may read beside what every battery may. Raises CannotAsk for what is no folder."""
+    """Return what a battery may read beside what every one may. Raises CannotAsk for what is no folder."""
     from forgetcheck.tasks.reach import Reach
 
     for option, folder in (("--confine", confine), *(("--texts-from", each) for each in texts or ())):
@@ -124,8 +124,8 @@ Confine = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Read nothing of the battery and its data outside of DIR, links followed, nor from the network: for "
-        "what a stranger proposes. Checkpoints may lie anywhere.",
+        help="Read nothing of the battery and its data outside of DIR, links followed, nor from the network: "
+        "for what a stranger proposes. Checkpoints may lie anywhere.",
         show_default=False,
     ),
 ]
@@ -133,8 +133,8 @@ TextsFrom = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="DIR",
-        help="Let the battery read class names, prompts and lists in DIR as well; repeatable. Otherwise they lie "
-        "in its own folder, or in the data.",
+        help="Let the battery read class names, prompts and lists in DIR as well; repeatable. Otherwise they "
+        "lie in its own folder, or in the data.",
         show_default=False,
     ),
 ]

@@ -119,8 +119,8 @@ def refuse_odd_numbers() -> None:
         text = os.environ.get(name, "")
         if text and not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
             raise CannotAsk(
-                f"{name}={text}: expected a whole number from {least} to {most:,}, as torchrun sets it; start "
-                "with torchrun, or unset TORCHELASTIC_RUN_ID to run alone."
+                f"{name}={text}: expected a whole number from {least} to {most:,}, as torchrun sets it; "
+                "start with torchrun, or unset TORCHELASTIC_RUN_ID to run alone."
             )
         if text:
             numbers[name] = int(text)

@@ -243,7 +243,8 @@ def between(low: float, high: float) -> str:
 
 def unasked(report: Report) -> Section:
     rows = (
-        f"- {code(item.task)} ({code(item.checkpoint)}, {code(item.probe)}): {optional(item)}{prose(item.why)}"
+        f"- {code(item.task)} ({code(item.checkpoint)}, {code(item.probe)}): "
+        f"{optional(item)}{prose(item.why)}"
         for item in report.unasked
     )
     return Section("What could not be asked", tuple(rows), folded=True)

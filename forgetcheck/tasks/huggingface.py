@@ -249,8 +249,9 @@ def load(path: str, config: str, revision: str, reach: Reach) -> Mapping[str, An
             found = library.load_dataset(path, config or None, revision=revision or None)
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
+        why = library_said(problem, reach)[:300].rstrip(".")
         raise CannotAsk(
-            f"cannot load '{path}' with `datasets`: {library_said(problem, reach)[:300].rstrip('.')}. Check that it is the name of a {kind} "
+            f"cannot load '{path}' with `datasets`: {why}. Check that it is the name of a {kind} "
             "and that the network is there."
         ) from None
     finally:

@@ -52,9 +52,9 @@ def checked(where: str, names: Sequence[str], exact: bool = False) -> tuple[str,
         other = spelled.setdefault(folded(name), name)
         if other != name and not exact and len(name) > 1:  # the case of a letter is what it means
             raise CannotAsk(
-                f"{where}: classes {places[other]} and {number}, '{other}' and '{name}', differ in case or "
-                "Unicode form only, as where two machines wrote one class: rename one, or join them; a source "
-                "with names=as-is keeps both."
+                f"{where}: classes {places[other]} and {number}, '{other}' and '{name}', differ in case "
+                "or Unicode form only, as where two machines wrote one class: rename one, or join them; a "
+                "source with names=as-is keeps both."
             )
     return tuple(names)
 

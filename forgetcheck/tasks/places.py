@@ -22,8 +22,9 @@ START = re.compile(r"(?:\$\{(\w+)\}|~[^/\\]*)(?=[/\\]|$)")  # what a path may be
 def settled(option: str, text: str, source: str, folder: Path) -> str:
     """Return an option of a source with its variable filled, and a path as seen from `folder`.
 
-    A variable stands for a folder at the beginning of a path and nowhere else: in an address, a server would
-    be told its value. One that isn't set stays as it is written: a battery can be read before its data is there.
+    A variable stands for a folder at the beginning of a path and nowhere else: in an address, a server
+    would be told its value. One that isn't set stays as it is written: a battery can be read before its data
+    is there.
     """
     start = None if option not in PLACES or "://" in text else START.match(text)
     if VARIABLE.search(text, start.end() if start else 0):

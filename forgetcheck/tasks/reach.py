@@ -68,9 +68,10 @@ class Reach:
         real = os.path.realpath(path)
         if not any(is_in(real, folder) for folder in (*self.texts, *map(os.path.realpath, own))):
             raise CannotAsk(
-                f"'{path}' lies neither in the folder of the battery nor in the task's own data, or is hidden: "
-                "a battery's class names, prompts and lists are read nowhere else, links followed, for reports "
-                f"show them; move it beside the battery, or pass --texts-from '{path.parent}' if you trust it."
+                f"'{path}' lies neither in the folder of the battery nor in the task's own data, or is "
+                "hidden: a battery's class names, prompts and lists are read nowhere else, links followed, for "
+                "reports show them; move it beside the battery, or pass --texts-from "
+                f"'{path.parent}' if you trust it."
             )
         return Path(real)
 
@@ -161,7 +162,7 @@ def is_told(place: str) -> bool:
 
 
 def is_in(real: str, folder: str, hidden: bool = False) -> bool:
-    """Whether a real path lies in a real folder, and unless `hidden`, in nothing hidden: `.git` holds keys."""
+    """Whether a real path lies in a real folder, and unless `hidden` in nothing hidden: `.git` has keys."""
     try:
         inner = PurePath(real).relative_to(folder).parts
     except ValueError:
@@ -176,7 +177,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def data_folders(folder: Path) -> tuple[Path, ...]:
-    """Return where the files of a data folder lie: the hub's cache has its snapshots beside what they link to."""
+    """Return where the files of a data folder lie: the hub's cache links its snapshots to its blobs."""
     parent = folder.absolute().parent
     return (folder, parent.parent / "blobs") if parent.name == "snapshots" else (folder,)
 

@@ -32,8 +32,8 @@ class Columns:
         for option, name in self.needed.items():
             if name not in header:
                 raise CannotAsk(
-                    f"{where} has no column '{name}' but {listed or 'nothing'}: pass {option}=NAME, and see that "
-                    "commas are between the columns."
+                    f"{where} has no column '{name}' but {listed or 'nothing'}: pass {option}=NAME, and see "
+                    "that commas are between the columns."
                 )
         if len(set(header)) < len(header):
             raise CannotAsk(f"{where} has two columns of one name in {listed}: rename one.")

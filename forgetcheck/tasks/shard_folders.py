@@ -57,9 +57,10 @@ def lines_of(root: Mirror | Local, path: Path) -> tuple[str, ...]:
 
 def refuse_bare(root: Mirror | Local) -> None:
     """A battery may call any folder a data set: without a number of tars, there is none to read names of."""
-    if isinstance(root, Local) and root.reach.texts is not None:
-        if not any((root.folder / part / COUNT).exists() for part in ("train", "test")):
-            root.fetch(f"test/{COUNT}")
+    if not isinstance(root, Local) or root.reach.texts is None:
+        return
+    if not any((root.folder / part / COUNT).exists() for part in ("train", "test")):
+        root.fetch(f"test/{COUNT}")
 
 
 def reach_in(root: Mirror | Local) -> Reach:

@@ -86,7 +86,7 @@ def list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -
     """List the samples of a part from the headers of its tars."""
     if kind_of(root) != CLASSIFICATION:
         raise CannotAsk(
-            f"its {KIND} says that it is no {CLASSIFICATION}: its images have no class each; captions are read by "
-            "the source captions:path=..."
+            f"its {KIND} says that it is no {CLASSIFICATION}: its images have no class each; captions are "
+            "read by the source captions:path=..."
         )
     return list_samples(part, shards_of(root, part), classes, image)

@@ -64,7 +64,7 @@ def source_text(name: str, option: str, path: Path, folder: Path) -> str:
 
 
 def moved(source: str, old: Path, new: Path, copies: Mapping[str, str] | None = None) -> str:
-    """Rewrite the paths in a source of a battery in `old` for one in `new`; of some options, there are copies."""
+    """Rewrite the paths in a source of a battery in `old` for one in `new`; some have copies there."""
     name, colon, rest = source.partition(":")
     beside = copies or {}
     options = [

@@ -11,7 +11,7 @@ from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.battery import Battery, read_battery, summary, survey
 from forgetcheck.tasks.reach import ANYWHERE, Reach, is_in
 
-SECRET = "s3cret-hunter2"  # noqa: S105 - planted, to be found where it must not be
+SECRET = "s3cret-hunter2"
 LINES = f"{SECRET} one\n{SECRET}-two {{}}\n{SECRET},three\n"
 
 
@@ -172,7 +172,9 @@ def test_honest_batteries_read_what_they_name(world):
         assert len(task.split("test")), source
         assert len(task.class_names) > 1, source
         assert task.templates is not None
-        assert str(data) not in json.dumps(summary(read_battery(battery(world, source)))) or str(data) in source
+        assert (
+            str(data) not in json.dumps(summary(read_battery(battery(world, source)))) or str(data) in source
+        )
 
 
 def test_text_files_of_another_folder_are_read_where_the_user_says_so(world):
