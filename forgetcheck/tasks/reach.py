@@ -69,8 +69,8 @@ class Reach:
         if not any(is_in(real, folder) for folder in (*self.texts, *map(os.path.realpath, own))):
             raise CannotAsk(
                 f"'{path}' lies neither in the folder of the battery nor in the task's own data, or is "
-                "hidden: a battery's class names, prompts and lists are read nowhere else, links followed, for "
-                "reports show them; move it beside the battery, or pass --texts-from "
+                "hidden: a battery's class names, prompts and lists are read nowhere else, links followed, "
+                "for reports show them; move it beside the battery, or pass --texts-from "
                 f"'{path.parent}' if you trust it."
             )
         return Path(real)
