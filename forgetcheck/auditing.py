@@ -19,6 +19,7 @@ from forgetcheck.candidates import (
     is_target,
     load,
     model_facts,
+    source_of,
     told_apart,
 )
 from forgetcheck.clip.checkpoint import Checkpoint
@@ -32,11 +33,12 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.answers import Answers, Audit, Said, Unasked
+from forgetcheck.retention.answers import Answers, Audit, Role, Said, Unasked
 from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 from forgetcheck.tasks.battery import Battery, summary
 from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
+from forgetcheck.tasks.places import folders_read
 from forgetcheck.tasks.repeats import Keyed, in_both_parts
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
@@ -83,7 +85,8 @@ def audit(
         follow(engine)
     described = describe(base, anchor, candidates, battery, probes)
     asked_jobs = list(ask_all(anchor, jobs, progress, engine))
-    found = without_repeats([item for job in asked_jobs for item in job.found], asked)
+    every = [in_role(item, job.role) for job, of in zip(jobs, asked_jobs, strict=True) for item in of.found]
+    found = without_repeats(every, asked)
     answers = tuple(item for item in found if isinstance(item, Answers))
     unasked = tuple(item for item in found if isinstance(item, Unasked))
     if not answers:
@@ -141,6 +144,11 @@ def without_repeats(
     return [item for item in found if item.probe not in twins or (item.checkpoint, item.probe) in moved]
 
 
+def in_role(item: Answers | Unasked, role: Role) -> Answers | Unasked:
+    """Say of a question that was not asked who wanted it."""
+    return replace(item, role=role) if isinstance(item, Unasked) else item
+
+
 def same_answers(here: Answers | Unasked, there: Answers | Unasked | None) -> bool:
     """Whether two questions about the same samples were answered alike; confidence is no answer."""
     if isinstance(here, Answers) and isinstance(there, Answers):
@@ -157,6 +165,7 @@ class Job:
     task: Task
     candidates: Sequence[Candidate]
     every: Mapping[str, Probe]
+    role: Role = "asked"
 
     @property
     def probes(self) -> Mapping[str, Probe]:
@@ -215,12 +224,16 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
         for each in candidates
         if each.head is not None and not any(is_target(each, task) for task in asked)
     ]
-    jobs = [Job(name, task, candidates, probes) for name, task in battery.tasks.items()]
+    jobs = [
+        Job(name, task, candidates, probes, "optional" if battery.is_optional(name) else "asked")
+        for name, task in battery.tasks.items()
+    ]
     while left:
         task = left[0].target
         same = [each for each in left if each.target == task]
         if task is not None:
-            jobs.append(Job(same[0].source, task, same, head))
+            role: Role = "recorded" if source_of(same[0].checkpoint) else "asked"
+            jobs.append(Job(same[0].source, task, same, head, role))
         left = [each for each in left if each.target != task]
     return jobs
 
@@ -443,9 +456,20 @@ def describe(
         "tuned": {
             c.name: {**model_facts(c.checkpoint, c.encoder), "mismatch": list(c.mismatch)} for c in candidates
         },
-        "battery": {**summary(battery), "digest": provenance.digest(summary(battery))},
+        "battery": {
+            **summary(battery),
+            "digest": provenance.digest(summary(battery)),
+            "folders": sorted({*battery.folders, *targets_read(candidates)}),
+        },
         "probes": list(probes),
         "device": str(encoder.device),
         "threads": torch.get_num_threads(),
         "environment": provenance.environment(),
     }
+
+
+def targets_read(candidates: Sequence[Candidate]) -> Iterator[str]:
+    """Yield the folders of what checkpoints with a head were tuned on."""
+    for each in candidates:
+        if each.target is not None and each.head is not None:
+            yield from folders_read(each.target.origin)

@@ -27,7 +27,7 @@ from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.battery import Battery
-from forgetcheck.tasks.places import same_data, settled
+from forgetcheck.tasks.places import barred, joined, same_data, typed
 
 MODEL = "--model NAME"
 NAMED = 8  # tasks of a battery that a refusal names
@@ -127,7 +127,7 @@ def enter(base: Encoder, entry: Entry, wishes: Wishes) -> Candidate:
     encoder = load_encoder(checkpoint, wishes.device)
     share_towers(encoder, base)
     wishes.engine.ready(encoder)
-    source, target = source_of(checkpoint), target_of(checkpoint)
+    source, target = source_of(checkpoint), target_of(checkpoint, wishes.battery.confine)
     if not source and wishes.target is not None:
         source, target = wishes.target.name, wishes.target.task
     head = head_of(checkpoint, encoder)
@@ -202,12 +202,12 @@ def source_of(checkpoint: Checkpoint) -> str:
     return str(checkpoint.run.get("task", {}).get("source", ""))
 
 
-def target_of(checkpoint: Checkpoint) -> Task | None:
+def target_of(checkpoint: Checkpoint, confine: str) -> Task | None:
     """Return the task a run folder was tuned on, which must have the classes that the folder names."""
     source = source_of(checkpoint)
     if not source:
         return None
-    task = recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")))
+    task = recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")), confine)
     try:
         names = list(task.class_names)
     except CannotAsk:  # its data isn't here, which is told when its head is asked
@@ -217,12 +217,13 @@ def target_of(checkpoint: Checkpoint) -> Task | None:
     return task
 
 
-def recorded_task(source: str, folder: str) -> Task:
+def recorded_task(source: str, folder: str, confine: str) -> Task:
     """Return the task of a run, whose paths begin where it was tuned unless the data lies here as well."""
     here: Task = catalog.build("tasks", source)
-    there: Task = catalog.build("tasks", source, partial(settled, source=source, folder=Path(folder)))
+    there: Task = catalog.build("tasks", source, partial(joined, source=source, folder=Path(folder)))
     if not folder or here == there:
-        return here
+        return barred(here, confine)
+    here, there = barred(here, confine), barred(there, confine)
     try:
         return here if here.class_names else there
     except CannotAsk:
@@ -243,7 +244,7 @@ def find_target(text: str, battery: Battery) -> Target | None:
     if not catalog.is_extension("tasks", text.partition(":")[0]):
         known = [*battery.tasks, *catalog.names("tasks")]
         raise unknown_name("task for --target", text, known, "forgetcheck list tasks")
-    return Target(text, catalog.build("tasks", text))
+    return Target(text, typed(text, battery.confine))
 
 
 def refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> None:
@@ -281,7 +282,7 @@ def foresee(words: Sequence[str], battery: Battery, target: str) -> Outlook:
     known = dict.fromkeys(each for each in recorded.values() if each is not None and each[0])
     return Outlook(
         targets=(
-            *(Target(source, recorded_task(source, folder)) for source, folder in known),
+            *(Target(source, recorded_task(source, folder, battery.confine)) for source, folder in known),
             *([named] if named else []),
         ),
         told=named is not None or all(each is None or each[0] for each in recorded.values()),

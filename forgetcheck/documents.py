@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
+NAMES = re.compile(r"\((['\"]).*\1,?\)|(?<!\w)(['\"]).*\2")
 TOO_DEEP = "it is nested too deeply"
 
 
@@ -38,6 +40,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    except tomllib.TOMLDecodeError as problem:  # some name the keys of a file that may be no TOML at all
+        raise ValueError(NAMES.sub("...", str(problem))) from None
 
 
 def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:

@@ -22,6 +22,7 @@ from forgetcheck.tasks.mistakes import (
     some,
 )
 from forgetcheck.tasks.naming import FALLBACK
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 from forgetcheck.tasks.stated import Stated
 
 PARTS: tuple[SplitName, ...] = ("train", "test")
@@ -51,14 +52,20 @@ class Asked:
     splits: dict[SplitName, Split]
 
 
-def lint(spec: str, policy: Policy | None = None, images: bool = True, progress: Progress = silent) -> Found:
+def lint(
+    spec: str,
+    policy: Policy | None = None,
+    images: bool = True,
+    progress: Progress = silent,
+    reach: Reach = ANYWHERE,
+) -> Found:
     """Name everything that is wrong with a battery or its data, all at once.
 
     With a policy, too few images to show its limits are a problem; without one, the default limit
     informs. `images` opens every image: to find unreadable ones, and ones that are both in train and test.
     Raises CannotAsk where there is no battery to read.
     """
-    battery, mistakes = survey(spec)
+    battery, mistakes = survey(spec, reach)
     remarks = [Remark(mistake.task, mistake.text) for mistake in mistakes]
     asked = []
     for name, task in battery.tasks.items():

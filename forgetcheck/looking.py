@@ -9,7 +9,6 @@ from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.likeness import Look, alike_pairs, look_at
 from forgetcheck.tasks.mistakes import some
-from forgetcheck.tasks.picks import read_picks
 from forgetcheck.tasks.repeats import Keyed, in_both_parts, two_labels
 from forgetcheck.tasks.stated import Stated
 
@@ -114,7 +113,7 @@ def replaced(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Rem
     if not isinstance(task, Stated) or task.samples is None:
         return
     try:
-        listed = read_picks(task.samples, task.name, part)
+        listed = task.listed(part)
     except CannotAsk:
         return
     if listed is None:

@@ -1,5 +1,6 @@
 """pick(): a few images of each class that stand for all of them, and the audit error that costs."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,17 @@ from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks import picks
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable, size
 from forgetcheck.tasks.battery import Battery, Expected, TaskEntry
+from forgetcheck.tasks.index import Indexed
 from forgetcheck.tasks.likeness import digest_of
+from forgetcheck.tasks.naming import LARGEST
 from forgetcheck.tasks.picks import Pick
-from forgetcheck.tasks.writing import battery_text, moved, path_from
+from forgetcheck.tasks.places import is_relative
+from forgetcheck.tasks.reach import reach_of
+from forgetcheck.tasks.stated import Stated
+from forgetcheck.tasks.writing import battery_text, moved
 from forgetcheck.text import percent, points
 
+TEXTS = ("classes", "prompts")  # options of sources that name a text file
 PROBES = ("zero-shot", "linear")  # whose error is measured
 PARTS: tuple[SplitName, ...] = ("train", "test")
 Chosen = Mapping[SplitName, NDArray[np.int64]]  # places of the picked samples in each part, ascending
@@ -112,22 +119,50 @@ class Picked:
         picked = Counter(pick.split for pick in self.picks if pick.task == name)
         train, test = (picked[part] or size(task, part) for part in PARTS)
         named = old.class_names
-        if isinstance(named, str):
-            named = path_from(self.battery.path.parent / named, file.parent)
+        if isinstance(named, str) and isinstance(task, Stated) and task.names_by_label is not None:
+            named = dict(task.names_by_label)  # a file of another folder isn't read
         return old.model_copy(
             update={
                 "class_names": named,
-                "source": moved(old.source, self.battery.path.parent, file.parent),
+                "source": moved(old.source, self.battery.path.parent, file.parent, copies(name, old, file)),
                 "samples": file.with_suffix(picks.TABLE).name,
                 "expected": Expected(classes=len(task.class_names), train=train or None, test=test),
             }
         )
+
+    def texts(self, file: Path) -> dict[Path, str]:
+        """Return copies of class names and prompts of sources, for beside that file: it reads no others."""
+        found = {}
+        for name in self.names:
+            task, entry = self.battery.tasks[name], self.battery.entries[name]
+            for option, copy in copies(name, entry, file).items():
+                found[file.parent / copy] = text_of(task.origin, option)
+        return found
 
     def remarks(self, name: str) -> Iterator[str]:
         for cost in self.costs:
             if cost.task == name:
                 drops = "" if cost.drops is None else f", drop {' -> '.join(map(points, cost.drops))}"
                 yield f"{cost.probe}: accuracy {' -> '.join(map(percent, cost.base))}{drops}"
+
+
+def copies(name: str, entry: TaskEntry, file: Path) -> dict[str, str]:
+    """Return what the text files of a source are called beside a picked battery, by their options."""
+    source, _, rest = entry.source.partition(":")
+    found = dict(catalog.parse_options(entry.source, rest))
+    slug = re.sub(r"\W+", "-", name).strip("-")
+    return {
+        option: f"{file.stem}.{slug}.{option}.txt"
+        for option in TEXTS
+        if is_relative(option, found.get(option, ""), source, file.parent)
+    }
+
+
+def text_of(source: Task, option: str) -> str:
+    """Return a text file of a source, as it reads it."""
+    path = Path(getattr(source, option))
+    around: Sequence[Path] = source.around(path) if isinstance(source, Indexed) else ()
+    return reach_of(source).read_text(path, LARGEST, "utf-8-sig", around)
 
 
 def pick(

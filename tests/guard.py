@@ -21,7 +21,8 @@ STARTS = (
 )  # fmt: skip
 NETWORK = (
     "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.sendto",
-    "socket.sendmsg", "socket.bind", "urllib.Request", "http.client.connect", "ftplib.connect", "smtplib.connect",
+    "socket.sendmsg", "socket.bind", "urllib.Request", "http.client.connect", "ftplib.connect",
+    "smtplib.connect",
 )  # fmt: skip
 CODE = ("pickle.find_class", "ctypes.dlopen", "code.__new__", "marshal.loads")
 PACKAGES = tuple(
@@ -37,7 +38,7 @@ PACKAGES = tuple(
 
 @dataclass
 class Guard:
-    """What was heard. `files` are real paths with their modes; the rest are the events and their arguments."""
+    """What was heard. `files` are real paths with their modes; the rest are events and their arguments."""
 
     files: list[tuple[str, str]] = field(default_factory=list)
     started: list[tuple[str, Any]] = field(default_factory=list)
@@ -50,8 +51,6 @@ class Guard:
             path, mode, flags = (*arguments, None, None)[:3]
             if isinstance(path, str | bytes | os.PathLike):  # an int is a file that is open already
                 writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
-                if not writes and not os.path.exists(path):  # nothing is read; or it lies in an open folder
-                    return
                 self.files.append((os.path.realpath(os.fsdecode(path)), "w" if writes else str(mode or "r")))
         elif event in STARTS:
             self.started.append((event, arguments))
@@ -69,7 +68,7 @@ class Guard:
         return [path for path in opened if not any(is_in(path, folder) for folder in folders)]
 
     def check(self, *allowed: Path | str) -> None:
-        """Assert that no process was started, no address looked up, and no file opened but in these folders."""
+        """Assert that no process was started, no address asked, and no file opened but in these folders."""
         assert self.started == []
         assert self.network == []
         assert self.outside(*allowed) == []

@@ -40,7 +40,7 @@ def test_pythons_own_files_are_nobodys_secret():
 def test_processes_and_connections_are_heard():
     with guarded() as guard:
         subprocess.run([sys.executable, "-c", ""], check=True)
-        with socket.socket() as plug, pytest.raises(OSError):
+        with socket.socket() as plug, pytest.raises(ConnectionError):
             plug.connect(("127.0.0.1", 1))
     assert guard.started[0][0] == "subprocess.Popen"
     assert "socket.connect" in [event for event, _ in guard.network]

@@ -15,6 +15,7 @@ from forgetcheck.cli.options import (
     BatterySpec,
     CacheSize,
     Compile,
+    Confine,
     Device,
     Gallery,
     Languages,
@@ -26,9 +27,11 @@ from forgetcheck.cli.options import (
     PrecisionOf,
     Quiet,
     Target,
+    TextsFrom,
     Top,
     WeightsOf,
     Workers,
+    reach_of,
 )
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import refuse_existing
@@ -61,6 +64,8 @@ def audit(
     allow_download: AllowDownload = False,
     offline: Offline = False,
     target: Target = "",
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     allow_mismatch: AllowMismatch = False,
     policy: PolicyFile = None,
     exporters: As = None,
@@ -84,7 +89,7 @@ def audit(
     judging = prepare(policy, exporters or [], None, language, top, quiet)
     refuse_homeless(judging)
     refuse_inputs(judging, out)
-    tasks = read_battery(battery)
+    tasks = read_battery(battery, reach_of(confine, texts_from))
     refuse_existing(out, overwrite)
     cache = open_cache(cache_size)
 

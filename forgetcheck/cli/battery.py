@@ -11,7 +11,18 @@ from rich.text import Text
 
 from forgetcheck.cli import console
 from forgetcheck.cli.labels import doubted, show_labels
-from forgetcheck.cli.options import AllowDownload, Device, Model, Offline, Quiet, WeightsOf, file_path
+from forgetcheck.cli.options import (
+    AllowDownload,
+    Confine,
+    Device,
+    Model,
+    Offline,
+    Quiet,
+    TextsFrom,
+    WeightsOf,
+    file_path,
+    reach_of,
+)
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
@@ -84,11 +95,13 @@ def show(
     model: Model = None,
     offline: Offline = False,
     quiet: Quiet = False,
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
 ) -> None:
     """Print the tasks of a battery: classes, images, templates and sources."""
     from forgetcheck.tasks.battery import read_battery
 
-    found = read_battery(battery)
+    found = read_battery(battery, reach_of(confine, texts_from))
     if labels:
         show_labels(found, labels, base, model, quiet)
         return
@@ -184,6 +197,8 @@ def check(
     base: Asked = None,
     model: Model = None,
     offline: Offline = False,
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     quiet: Quiet = False,
 ) -> None:
     """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
@@ -193,7 +208,8 @@ def check(
     source = policy or find_policy(Path.cwd())
     limits = None if source is None else read_policy(source)
     with console.progress_shown(quiet) as progress:
-        found = lint(battery, limits, images, progress)
+        reach = reach_of(confine, texts_from)
+        found = lint(battery, limits, images, progress, reach)
         if base is not None:
             found = replace(found, remarks=(*found.remarks, *doubted(found.battery, base, model, progress)))
     for remark in found.remarks:
@@ -245,6 +261,8 @@ def pick(
     weights: WeightsOf = "",
     allow_download: AllowDownload = False,
     offline: Offline = False,
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -253,11 +271,13 @@ def pick(
     from forgetcheck.tasks.battery import read_battery
     from forgetcheck.tasks.picks import TABLE
 
-    tasks = read_battery(battery)
+    reach = reach_of(confine, texts_from)
+    tasks = read_battery(battery, reach)
     file = out if out.suffix == ".toml" else out / "battery.toml"
     table = file.with_suffix(TABLE)
     refuse_source(tasks, file)
     for path in (file, table):
+        reach.refuse_outside(path)
         refuse_existing_file(path, overwrite)
 
     from forgetcheck import picking
@@ -272,6 +292,9 @@ def pick(
     rule = picking.Rule(method, numbers)
     with console.progress_shown(quiet) as progress:
         picked = picking.pick(tasks, before, rule, next(iter(after), None), device, progress)
+    for copy, text in picked.texts(file).items():
+        refuse_existing_file(copy, overwrite)
+        write_text(copy, text)
     write_text(table, picked.table)
     write_text(file, picked.text(file))
     if not quiet:

@@ -7,7 +7,18 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.options import AllowDownload, BatterySpec, Device, Model, Offline, Quiet, WeightsOf
+from forgetcheck.cli.options import (
+    AllowDownload,
+    BatterySpec,
+    Confine,
+    Device,
+    Model,
+    Offline,
+    Quiet,
+    TextsFrom,
+    WeightsOf,
+    reach_of,
+)
 from forgetcheck.errors import CannotAsk
 from forgetcheck.text import printable
 
@@ -33,13 +44,15 @@ def doctor(
     samples: Annotated[
         int, typer.Option(min=2, help="Images that are computed in several ways and compared.")
     ] = SAMPLES,
+    confine: Confine = None,
+    texts_from: TextsFrom = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Examine whether what forgetcheck measures on a checkpoint can be trusted on this machine."""
     from forgetcheck.tasks.battery import read_battery
 
-    tasks = read_battery(battery)
+    tasks = read_battery(battery, reach_of(confine, texts_from))
 
     from forgetcheck.clip.finding import find_checkpoint
     from forgetcheck.examining import examine

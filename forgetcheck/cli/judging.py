@@ -16,6 +16,7 @@ from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.policy import Policy, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.wording import sentence
+from forgetcheck.tasks.mistakes import some
 from forgetcheck.text import printable
 
 
@@ -135,10 +136,26 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
 
 
 def gate(report: Report, source: Path | None) -> None:
-    """Fail if a policy was given and is not met; without one, the report only informs."""
+    """Fail if a policy was given and something measured doesn't meet it; refuse what could not be asked.
+
+    Without a policy, the report only informs.
+    """
+    if source is not None and report.refuted:
+        raise PolicyFailed(f"the policy {source} failed.")
+    if report.missing:
+        raise CannotAsk(missing(report))
     if source is None:
         console.print_note("no policy given or found: the default limit informs, the exit code won't judge.")
-    elif not report.passed:
-        raise PolicyFailed(f"the policy {source} failed.")
     else:
         console.print_note(f"the policy {source} is met.")
+
+
+def missing(report: Report) -> str:
+    """Say in one line what could not be asked; the rest is measured, written and shown."""
+    tasks = list(dict.fromkeys(item.task for item in report.missing))
+    first = report.missing[0]
+    more = f"; nor could {some(tasks[1:])}" if len(tasks) > 1 else ""
+    return (
+        f"'{first.task}' could not be asked ({first.probe}): {first.why.rstrip('.')}{more}. All else is in "
+        "the report: mend it, leave the task out, or mark it `optional = true` in the battery."
+    )

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.network import closed
+
+if TYPE_CHECKING:
+    from forgetcheck.tasks.reach import Reach
 
 
 def file_path(text: Any) -> Path:
@@ -22,6 +25,17 @@ def go_offline(context: typer.Context, asked: bool) -> bool:
     if asked:
         context.with_resource(closed())
     return asked
+
+
+def reach_of(confine: Path | None, texts: list[Path] | None) -> "Reach":
+    """Return what a battery may read beside what every one may. Raises CannotAsk for what is no folder."""
+    from forgetcheck.tasks.reach import Reach
+
+    for option, folder in (("--confine", confine), *(("--texts-from", each) for each in texts or ())):
+        if folder is not None and not folder.is_dir():
+            raise CannotAsk(f"{option} {folder}: there is no such folder; check the path.")
+    inside = "" if confine is None else os.path.realpath(confine)
+    return Reach(tuple(map(os.path.realpath, texts)) if texts else None, inside)
 
 
 Base = Annotated[
@@ -126,6 +140,24 @@ Target = Annotated[
         metavar="TASK",
         help="What TUNED files were tuned on that don't record it (run folders do): a source such as "
         "digits, or a task of the battery. It counts as gain, and a head in a file answers for it.",
+        show_default=False,
+    ),
+]
+Confine = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Read nothing of the battery and its data outside of DIR, links followed, nor from the network: "
+        "for what a stranger proposes. Checkpoints may lie anywhere.",
+        show_default=False,
+    ),
+]
+TextsFrom = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="Let the battery read class names, prompts and lists in DIR as well; repeatable. Otherwise they "
+        "lie in its own folder, or in the data.",
         show_default=False,
     ),
 ]

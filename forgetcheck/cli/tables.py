@@ -11,6 +11,7 @@ from forgetcheck.retention.gate import Mean, Outcome
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding, Verdict
 from forgetcheck.retention.wording import advised, demand, opened
+from forgetcheck.tasks.mistakes import some
 from forgetcheck.text import percent, points, printable
 
 STYLES = {
@@ -48,6 +49,15 @@ def show_report(report: Report, top: int) -> None:
             show(printable(f"warning: {warning}"))
     for line in unmet(report, top):
         show(printable(line))
+    for item in report.unasked:
+        if item.role == "optional":
+            show(
+                printable(
+                    f"optional, and not asked: {item.task} ({item.checkpoint}, {item.probe}): {item.why}"
+                )
+            )
+    if report.folders:
+        show(Text(printable(f"read from: {some(report.folders)}"), style="dim"))
     if report.sanity:
         show(Text(printable(f"{report.sanity}."), style="dim"))
     for remark in report.remarks:

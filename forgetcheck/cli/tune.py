@@ -11,6 +11,7 @@ from forgetcheck.cli import console
 from forgetcheck.cli.options import (
     AllowDownload,
     Base,
+    Confine,
     Device,
     Model,
     Offline,
@@ -19,6 +20,7 @@ from forgetcheck.cli.options import (
     SaveAs,
     Seed,
     WeightsOf,
+    reach_of,
 )
 from forgetcheck.cli.saving import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
@@ -47,6 +49,7 @@ def tune(
     ] = None,
     seed: Seed = 0,
     save_as: SaveAs = None,
+    confine: Confine = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -63,7 +66,9 @@ def tune(
     refuse_existing(out, overwrite)
     for kind in kinds:
         refuse_target(beside(out, kind), kind, base, overwrite)
-    task = catalog.build("tasks", on)
+    from forgetcheck.tasks.places import typed
+
+    task = typed(on, reach_of(confine, None).confine)
 
     from forgetcheck import tuning
     from forgetcheck.clip.finding import find_checkpoint

@@ -16,6 +16,20 @@ from forgetcheck.tasks.base import Task
 
 PATIENCE = timedelta(days=7)  # the others wait while the leader puts its probes; who dies is noticed at once
 BUG = 3
+MOST = 2**20  # processes
+NUMBERS = {  # of torchrun, each with the least and the most that it can be
+    "RANK": (0, MOST),
+    "WORLD_SIZE": (1, MOST),
+    "LOCAL_RANK": (0, MOST),
+    "LOCAL_WORLD_SIZE": (1, MOST),
+    "GROUP_RANK": (0, MOST),
+    "GROUP_WORLD_SIZE": (1, MOST),
+    "ROLE_RANK": (0, MOST),
+    "ROLE_WORLD_SIZE": (1, MOST),
+    "MASTER_PORT": (0, 65535),
+    "TORCHELASTIC_RESTART_COUNT": (0, MOST),
+    "TORCHELASTIC_MAX_RESTARTS": (0, MOST),
+}
 
 
 class Dismissed(ForgetcheckError):
@@ -98,13 +112,40 @@ class Team:
             self.ordered()
 
 
+def refuse_odd_numbers() -> None:
+    """Refuse what torchrun would not have set: torch tells a number that is none by a traceback."""
+    numbers = {}
+    for name, (least, most) in NUMBERS.items():
+        text = os.environ.get(name, "")
+        if text and not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+            raise CannotAsk(
+                f"{name}={text}: expected a whole number from {least} to {most:,}, as torchrun sets it; "
+                "start with torchrun, or unset TORCHELASTIC_RUN_ID to run alone."
+            )
+        if text:
+            numbers[name] = int(text)
+    rank, size = numbers.get("RANK", 0), numbers.get("WORLD_SIZE", MOST + 1)
+    if rank >= size:
+        raise CannotAsk(
+            f"RANK={rank}: expected less than WORLD_SIZE={size}; start with torchrun, or unset "
+            "TORCHELASTIC_RUN_ID to run alone."
+        )
+
+
 @contextmanager
 def joined() -> Iterator[Team]:
     """Find the other processes, if torchrun started any, and leave with the exit code of the first."""
     if not torch_distributed.is_available() or not torch_distributed.is_torchelastic_launched():
         yield Team()
         return
-    torch_distributed.init_process_group("gloo", timeout=PATIENCE)
+    refuse_odd_numbers()
+    try:
+        torch_distributed.init_process_group("gloo", timeout=PATIENCE)
+    except (ValueError, RuntimeError) as problem:  # a variable that is missing, an address that nobody has
+        why = " ".join(str(problem).split())[:200]
+        raise CannotAsk(
+            f"the processes of torchrun can't find each other ({why}): start them anew."
+        ) from None
     team = Team(torch_distributed.get_rank(), torch_distributed.get_world_size())
     try:
         yield team

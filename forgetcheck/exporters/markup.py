@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from forgetcheck.retention.answers import Unasked
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.gate import UNMEASURED, Check, Outcome
 from forgetcheck.retention.report import Report
@@ -242,10 +243,16 @@ def between(low: float, high: float) -> str:
 
 def unasked(report: Report) -> Section:
     rows = (
-        f"- {code(item.task)} ({code(item.checkpoint)}, {code(item.probe)}): {prose(item.why)}"
+        f"- {code(item.task)} ({code(item.checkpoint)}, {code(item.probe)}): "
+        f"{optional(item)}{prose(item.why)}"
         for item in report.unasked
     )
     return Section("What could not be asked", tuple(rows), folded=True)
+
+
+def optional(item: Unasked) -> str:
+    """Say that nobody minds, where the battery says so."""
+    return "optional, " if item.role == "optional" else ""
 
 
 def warned(report: Report) -> dict[str, list[Retention]]:

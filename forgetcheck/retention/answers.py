@@ -22,6 +22,7 @@ SCHEMA = "forgetcheck/audit@2"
 OLDER = "forgetcheck/audit@1"  # without variants, and chance where an answer names several classes
 ARRAYS = "answers.safetensors"
 GALLERY = "gallery"
+Role = Literal["asked", "optional", "recorded"]  # of a task: wanted, if it is there, by the record of a run
 PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
@@ -95,6 +96,7 @@ class Unasked:
     task: str
     probe: str
     why: str
+    role: Role = "asked"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class UnaskedRecord(BaseModel):
     task: str
     probe: str
     why: str
+    role: Role = "asked"
 
 
 class LostRecord(BaseModel):

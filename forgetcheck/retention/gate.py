@@ -591,6 +591,9 @@ def not_asked(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unask
 
 
 def ignored(item: Unasked, policy: Policy) -> bool:
+    """Whether nobody minds that a question was not asked: its battery or the policy says so."""
+    if item.role == "optional":
+        return True
     said = [
         rule.ignore
         for rule in policy.concepts

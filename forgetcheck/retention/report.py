@@ -6,7 +6,7 @@ from typing import Any
 
 from forgetcheck.retention.answers import Audit, Lost, Unasked
 from forgetcheck.retention.compare import Retention, compare
-from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, judge, passed
+from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, ignored, judge, passed
 from forgetcheck.retention.labels import doubts, fits_of, sanity
 from forgetcheck.retention.older import remark_of_older, told_of_older
 from forgetcheck.retention.policy import Policy
@@ -79,6 +79,27 @@ class Report:
         """Return the demands that keep the policy from being met."""
         unsure = [Outcome.UNSURE] if self.policy.when_unsure == "fail" else []
         return [check for outcome in (Outcome.FAILED, *unsure) for check in self.failures(outcome)]
+
+    @property
+    def missing(self) -> tuple[Unasked, ...]:
+        """Questions that were wanted and could not be asked: what a gate can't say anything of.
+
+        What a run folder records that it was tuned on is wanted by a policy, and by nobody without one.
+        """
+        wanted = (item for item in self.unasked if not ignored(item, self.policy))
+        return tuple(item for item in wanted if item.role == "asked" or self.gated)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether a demand was measured and failed, or nothing is missing that could excuse it."""
+        return not self.passed and (not self.missing or any(c.demand != ASKED for c in self.unmet()))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders and addresses that the tasks of the battery were read from, as far as that is known."""
+        battery = self.provenance.get("battery")
+        found = battery.get("folders") if isinstance(battery, Mapping) else None
+        return tuple(map(str, found)) if isinstance(found, list) else ()
 
     def worst_concepts(self, checkpoint: str, count: int) -> list[Finding]:
         """Return the concepts whose drop is surest to be large: by lower bound, then by drop."""

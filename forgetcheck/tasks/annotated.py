@@ -1,6 +1,6 @@
 """What tools of annotation export: images with any number of labels each, of which a task asks one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,8 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.index import Index, index_by_part
 from forgetcheck.tasks.parting import EVERY, short
-from forgetcheck.tasks.prefixes import advice, refuse_lost
+from forgetcheck.tasks.prefixes import advice, refuse_lost, stripped
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 from forgetcheck.tasks.rows import below
 from forgetcheck.tasks.samples import file_samples
 
@@ -37,6 +38,7 @@ class Reading:
     strip: str = ""
     several: Several | None = "refuse"  # None: there is no such option
     follow: bool = False
+    reach: Reach = ANYWHERE
 
     def index(self, found: Sequence[Annotated], classes: Sequence[str]) -> Index:
         """List the images that have exactly one label; `classes` (c,) are all labels, in their order."""
@@ -53,7 +55,7 @@ class Reading:
             ]
             refuse_lost(self.where, self.root / folder, self.strip, inside)
         labels = [places[image.labels[0]] for image in images]
-        samples = file_samples(self.root, paths, labels, follow=self.follow, advice=advice)
+        samples = file_samples(self.root, paths, labels, None, self.follow, advice, self.reach)
         parts = [short(image.part) for image in images]
         alone = parts.count("") if any(parts) else 0
         stray = (f"{alone:,} images that are in no part",) if alone else ()
@@ -84,6 +86,11 @@ class Reading:
         for image, path in zip(images, paths, strict=True):
             if first.setdefault(path, image) is not image:
                 raise CannotAsk(f"{image.where} lists '{path}' again, as {first[path].where} does: keep one.")
+
+
+def refuse_strange(reach: Reach, file: Path, root: Path, strip: str, found: Iterable[Annotated]) -> None:
+    """Refuse a list of none of whose images is there, before anything of it is shown."""
+    reach.refuse_no_list(file, root, (f"{each.folder}/{stripped(each.path, strip)}" for each in found))
 
 
 def named_part(text: str) -> str:

@@ -1,8 +1,9 @@
 """A battery: a named list of tasks, read from TOML."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.mistakes import mistaken_names, mistaken_templates
-from forgetcheck.tasks.places import settled, unset
+from forgetcheck.tasks.places import folders_read, refuse_unconfined, settled, unset, values_in
+from forgetcheck.tasks.reach import ANYWHERE, Reach, holds_images, is_in, reach_of, within
 from forgetcheck.tasks.stated import Stated
 
 HERE = Path(__file__).parent / "batteries"
@@ -46,6 +48,7 @@ class TaskEntry(BaseModel):
     class_names: list[str] | dict[str, str] | Text | None = None
     templates: list[str] | None = None  # in place of the source's
     samples: Text | None = None  # a table of those that are asked, beside the file
+    optional: bool = False  # whether an audit is whole without it
     expected: Expected = Expected()
     licence: str = ""
     note: str = ""
@@ -63,6 +66,21 @@ class Battery:
     tasks: Mapping[str, Task]
     entries: Mapping[str, TaskEntry] = field(default_factory=dict)  # what the file says of each
     path: Path | None = None
+    confine: str = ""  # the folder that everything lies in, also what a user names beside it
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders and addresses that its tasks read."""
+        own = [
+            entry for entry in self.entries.values() if entry.samples or isinstance(entry.class_names, str)
+        ]
+        beside = [os.path.realpath(self.path.parent)] if self.path is not None and own else []
+        found = (folder for task in self.tasks.values() for folder in folders_read(task.origin))
+        return tuple(sorted({*beside, *found}))
+
+    def is_optional(self, name: str) -> bool:
+        """Whether an audit is whole without this task."""
+        return name in self.entries and self.entries[name].optional
 
 
 @dataclass(frozen=True)
@@ -87,23 +105,26 @@ def task_names(spec: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in entries)
 
 
-def read_battery(spec: str) -> Battery:
+def read_battery(spec: str, reach: Reach = ANYWHERE) -> Battery:
     """Read a shipped battery by name, or a TOML file by path; no data is looked at.
 
+    `reach` is what the user allows it beside what every battery may read, and where to --confine it.
     Raises CannotAsk for an unknown name, an empty battery, duplicate names or any bad entry.
     """
-    battery, mistakes = survey(spec)
+    battery, mistakes = survey(spec, reach)
     if mistakes:
         raise CannotAsk(f"{battery.path}: " + "; ".join(map(str, mistakes)))
     return battery
 
 
-def survey(spec: str) -> tuple[Battery, tuple[Mistake, ...]]:
+def survey(spec: str, reach: Reach = ANYWHERE) -> tuple[Battery, tuple[Mistake, ...]]:
     """Read what can be read of a battery, and name all mistakes of its file.
 
     Raises CannotAsk where there is no file, or no list of tasks in it.
     """
     path = find(spec)
+    if path.parent != HERE:
+        reach.refuse_outside(path)
     mistakes: list[Mistake] = []
     entries: dict[str, TaskEntry] = {}
     tasks: dict[str, Task] = {}
@@ -114,10 +135,10 @@ def survey(spec: str) -> tuple[Battery, tuple[Mistake, ...]]:
         entries[entry.name] = entry
         mistakes.extend(Mistake(entry.name, text) for text in mistaken_words(entry))
         try:
-            tasks[entry.name] = build(entry, path.parent)
+            tasks[entry.name] = build(entry, path.parent, reach)
         except CannotAsk as problem:
             mistakes.append(Mistake(entry.name, str(problem)))
-    return Battery(path.stem, tasks, entries, path), tuple(mistakes)
+    return Battery(path.stem, tasks, entries, path, reach.confine), tuple(mistakes)
 
 
 def find(spec: str) -> Path:
@@ -139,11 +160,11 @@ def tables_of(spec: str, path: Path) -> list[Any]:
         document = read_toml(path)
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read battery '{spec}': {reason(problem)}.") from None
-    unknown = sorted(set(document) - {"task"})
-    if unknown:
-        raise CannotAsk(f"{path}: unknown key {', '.join(unknown)}: a battery holds [[task]] tables only.")
     tables = document.get("task", [])
-    if not isinstance(tables, list) or not tables:
+    unknown = sorted(set(document) - {"task"})
+    if unknown and tables:
+        raise CannotAsk(f"{path}: unknown key {', '.join(unknown)}: a battery holds [[task]] tables only.")
+    if not isinstance(tables, list) or not tables:  # so it may be anything: its keys are not shown
         raise CannotAsk(
             f"battery '{spec}' has no tasks: nothing would be measured; add a [[task]] to {path}."
         )
@@ -178,12 +199,17 @@ def mistaken_words(entry: TaskEntry) -> Iterator[str]:
         yield from mistaken_templates(entry.templates)
 
 
-def build(entry: TaskEntry, folder: Path) -> Task:
+def build(entry: TaskEntry, folder: Path, given: Reach) -> Task:
     """Make the task of an entry. Its data is first looked at when it is asked."""
     source: Task = catalog.build("tasks", entry.source, partial(settled, source=entry.source, folder=folder))
+    reach = replace(given.beside(folder), values=values_in(entry.source))
     missing = unset(entry.source)
+    try:
+        refuse_unconfined(within(source, reach)) if not missing else None
+    except CannotAsk as problem:
+        raise CannotAsk(reach.masked(str(problem))) from None
     own = (entry.class_names, entry.templates, entry.samples)
-    if own == (None, None, None) and not missing and not entry.get:
+    if own == (None, None, None) and not missing and not entry.get and not reach.values:
         return source
     return Stated(
         source,
@@ -193,14 +219,27 @@ def build(entry: TaskEntry, folder: Path) -> Task:
         None if entry.samples is None else folder / entry.samples,
         missing,
         entry.get,
-        names_by_label(entry, folder),
+        names_by_label(entry, folder, source),
     )
 
 
-def names_by_label(entry: TaskEntry, folder: Path) -> Mapping[str, str] | None:
+def names_by_label(entry: TaskEntry, folder: Path, source: Task) -> Mapping[str, str] | None:
     if isinstance(entry.class_names, str):
-        return naming.read_by_label(folder / entry.class_names)
+        path = folder / entry.class_names
+        return naming.read_by_label(path, reach_of(source), own_data(source, path))
     return entry.class_names if isinstance(entry.class_names, dict) else None
+
+
+def own_data(source: Task, text: Path) -> tuple[Path, ...]:
+    """Return the folder of a text file if that is in the data of a task: inside of it, around some images."""
+    real = os.path.realpath(text)
+    inside = any(is_in(real, folder) for folder in folders_of(source))
+    return (text.parent,) if inside and holds_images(text.parent) else ()
+
+
+def folders_of(source: Task) -> list[str]:
+    options = asdict(source)
+    return [os.path.realpath(options[name]) for name in ("path", "root") if options.get(name)]
 
 
 def summary(battery: Battery) -> dict[str, Any]:
@@ -210,12 +249,18 @@ def summary(battery: Battery) -> dict[str, Any]:
 
 def facts(task: Task) -> dict[str, Any]:
     """Describe a task; where its data is missing, that is all that can be said of its words."""
-    found: dict[str, Any] = {"source": type(task.origin).__name__.lower(), "options": asdict(task.origin)}
-    if isinstance(task, Stated) and task.samples is not None and task.samples.is_file():
-        found["samples"] = hashlib.sha256(task.samples.read_bytes()).hexdigest()
+    shown = {name: told(task.origin, value) for name, value in asdict(task.origin).items()}
+    found: dict[str, Any] = {"source": type(task.origin).__name__.lower(), "options": shown}
     try:
+        if isinstance(task, Stated) and task.samples is not None and task.samples.is_file():
+            found["samples"] = hashlib.sha256(task.picked.encode()).hexdigest()
         words = {"class_names": list(task.class_names), "templates": list(task.templates)}
         notes = {"notes": list(task.notes)} if task.notes else {}
         return {**found, **words, **notes}
     except CannotAsk as problem:
         return {**found, "class_names": [], "templates": [], "missing": str(problem)}
+
+
+def told(task: Task, value: Any) -> Any:
+    """Return the value of an option as it may be shown."""
+    return reach_of(task).masked(value) if isinstance(value, str) else value

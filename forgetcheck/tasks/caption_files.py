@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from forgetcheck.documents import parse_any_json, read_text, reason
+from forgetcheck.documents import parse_any_json, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
 from forgetcheck.tasks.naming import has_no_text, tidied
-from forgetcheck.tasks.prefixes import refuse_lost
+from forgetcheck.tasks.prefixes import refuse_lost, stripped
+from forgetcheck.tasks.reach import Reach
 from forgetcheck.tasks.rows import JSON_LINES, Columns, below, read_rows
 from forgetcheck.tasks.shard_folders import LAYOUT
 
@@ -86,7 +87,14 @@ class Swapped(BaseModel):
     negative_caption: str
 
 
-def read_table(path: Path, root: Path, columns: Columns) -> list[Told]:
+NAMED = {
+    name
+    for kind in (Image, Annotation, Coco, Sentence, Split, Karpathy, Listed, Swapped)
+    for name in kind.model_fields
+}
+
+
+def read_table(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Told]:
     """Return the rows of a CSV or TSV file."""
     return [
         Told(
@@ -95,13 +103,13 @@ def read_table(path: Path, root: Path, columns: Columns) -> list[Told]:
             tidied(row.said.get("swap", "")),
             *(row.said[name] for name in ("kind", "part", "group")),
         )
-        for row in read_rows(path, root, columns)
+        for row in read_rows(path, root, columns, reach)
     ]
 
 
-def read_captions(path: Path, root: Path, strip: str = "") -> list[Told]:
+def read_captions(path: Path, root: Path, reach: Reach, strip: str = "") -> list[Told]:
     """Return the captions of a JSON file of COCO, Karpathy, or a list of image and caption."""
-    found = read_json(path)
+    found = read_json(path, root, reach)
     refuse_shard_list(path, found)
     if isinstance(found, list):
         read: Callable[..., Iterator[Told]] = from_list
@@ -116,7 +124,7 @@ def read_captions(path: Path, root: Path, strip: str = "") -> list[Told]:
             f"'{path}' is no file of captions: expected COCO's images and annotations, Karpathy's images, or "
             "a list of image and caption."
         )
-    return settled(path, root, read(str(path), checked(path, kind, found)), strip)
+    return settled(path, root, reach, read(str(path), checked(path, kind, found)), strip)
 
 
 def refuse_shard_list(path: Path, found: Any) -> None:
@@ -134,15 +142,17 @@ def refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
         raise CannotAsk(f"'{path}' has boxes and no captions: read it by coco:path={path}.")
 
 
-def read_swaps(path: Path, root: Path, strip: str = "") -> list[Told]:
+def read_swaps(path: Path, root: Path, reach: Reach, strip: str = "") -> list[Told]:
     """Return captions and their swaps from a JSON file of SugarCrepe, or a folder of them: a kind each."""
+    needed: tuple[Literal["caption", "swap"], ...] = ("caption", "swap")
     if not path.is_dir():
-        return settled(path, root, from_sugar_crepe(path, ""), strip, ("caption", "swap"))
+        return settled(path, root, reach, from_sugar_crepe(path, root, reach, ""), strip, needed)
     files = sorted(path.glob("*.json"))
     if not files:
         raise CannotAsk(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
     kinds = [
-        settled(file, root, from_sugar_crepe(file, file.stem), strip, ("caption", "swap")) for file in files
+        settled(file, root, reach, from_sugar_crepe(file, root, reach, file.stem), strip, needed)
+        for file in files
     ]
     for file, rows in zip(files, kinds, strict=True):
         if not rows:
@@ -194,8 +204,8 @@ def refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> 
         )
 
 
-def from_sugar_crepe(path: Path, kind: str) -> Iterator[Told]:
-    found = read_json(path)
+def from_sugar_crepe(path: Path, root: Path, reach: Reach, kind: str) -> Iterator[Told]:
+    found = read_json(path, root, reach)
     shape: Any = list[Swapped] if isinstance(found, list) else dict[str, Swapped]
     entries = checked(path, shape, found)
     for each in entries.values() if isinstance(entries, Mapping) else entries:
@@ -205,13 +215,15 @@ def from_sugar_crepe(path: Path, kind: str) -> Iterator[Told]:
 def settled(
     path: Path,
     root: Path,
+    reach: Reach,
     told: Iterator[Told],
     strip: str,
     needed: Sequence[Literal["caption", "swap"]] = ("caption",),
 ) -> list[Told]:
     """Return rows whose captions are one line, and whose images lie below the root."""
-    rows, paths = [], []
-    for number, row in enumerate(told):
+    rows, paths, every = [], [], list(told)
+    reach.refuse_no_list(path, root, (stripped(row.path, strip) for row in every))
+    for number, row in enumerate(every):
         where = f"'{path}' entry {number}"
         said = {"caption": tidied(row.text), "swap": tidied(row.swap)}
         empty = next((name for name in needed if not said[name]), None)
@@ -233,14 +245,16 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
         return TypeAdapter(shape).validate_python(found)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        # other keys are not shown: any file may be named
+        place = ".".join(str(part) for part in first["loc"] if part in NAMED or str(part).isdecimal())
         where = f"'{path}' at {place}" if place else f"'{path}'"
         raise CannotAsk(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, root: Path, reach: Reach) -> Any:
+    own = reach.around_list(path, root)
     try:
-        return parse_any_json(read_text(path, LARGEST, "utf-8-sig"))
+        return parse_any_json(reach.read_text(path, LARGEST, "utf-8-sig", own))
     except OSError as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check the path.") from None
     except ValueError as problem:

@@ -14,6 +14,7 @@ from forgetcheck.tasks.base import Captions, Split, SplitName
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.parting import numbered, parts_among, short
 from forgetcheck.tasks.prefixes import advice
+from forgetcheck.tasks.reach import Reach
 from forgetcheck.tasks.samples import Samples, file_samples
 
 ASKED: SplitName = "test"
@@ -86,7 +87,7 @@ class Captioned:
         return self.album.by_white(self.white)
 
 
-def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: bool) -> Album:
+def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: bool, reach: Reach) -> Album:
     """Gather the captions of each image; images are in the order in which they first come.
 
     Where the rows say a part, those of test are asked. `kind` names what has no kind of its own.
@@ -94,7 +95,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     asked, notes = those_asked(where, told)
     kinds = naming.in_order(row.kind for row in asked)
     names = tuple(naming.humanised([name or kind for name in kinds]))
-    if len(set(names)) < len(names):
+    if len(set(map(naming.folded, names))) < len(names):
         raise CannotAsk(f"{where} has kinds that differ in little but their writing: rename one.")
     broken = next((name for name in names if naming.has_no_text(name)), None)
     if broken is not None:
@@ -112,7 +113,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
         tuple(row.text for row in asked),
         tuple(row.swap for row in asked),
     )
-    samples = file_samples(root, list(images), labels, groups, follow, advice)
+    samples = file_samples(root, list(images), labels, groups, follow, advice, reach)
     return Album(where, names, samples, captions, notes)
 
 

@@ -21,6 +21,7 @@ from forgetcheck.tasks.caption_files import TABLES, read_captions, read_table
 from forgetcheck.tasks.captioning import ASKED, Album, Captioned, make_album
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.naming import tidied
+from forgetcheck.tasks.reach import Reach, reach_of
 from forgetcheck.tasks.rows import Columns
 from forgetcheck.tasks.shard_folders import root_of, shards_of
 from forgetcheck.tasks.shards import list_captioned
@@ -52,9 +53,9 @@ class Captions(Captioned, Task):
 
     @cached_property
     def album(self) -> Album:
-        path, where = Path(self.path), f"'{self.path}'"
+        path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         if "://" in self.path or path.is_dir():
-            return from_tars(self.path, "" if self.image == IMAGE else self.image)
+            return from_tars(self.path, "" if self.image == IMAGE else self.image, reach)
         root = Path(self.root) if self.root else path.parent
         columns = Columns(
             {"image": self.image, "caption": self.caption},
@@ -64,15 +65,15 @@ class Captions(Captioned, Task):
             strip=self.strip,
         )
         told = (
-            read_table(path, root, columns)
+            read_table(path, root, columns, reach)
             if path.suffix.lower() in TABLES
-            else read_captions(path, root, self.strip)
+            else read_captions(path, root, reach, self.strip)
         )
-        return make_album(where, root, told, KIND, follow=self.links == "follow")
+        return make_album(where, root, told, KIND, self.links == "follow", reach)
 
 
-def from_tars(path: str, image: str) -> Album:
-    samples, told = list_captioned(ASKED, shards_of(root_of(path), ASKED), image)
+def from_tars(path: str, image: str, reach: Reach) -> Album:
+    samples, told = list_captioned(ASKED, shards_of(root_of(path, reach), ASKED), image)
     for name, captions in zip(samples.ids, told, strict=True):
         if not captions:
             raise CannotAsk(f"'{path}': the sample '{name}' has no caption: pack it anew.")

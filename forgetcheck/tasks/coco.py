@@ -17,13 +17,14 @@ from pydantic import BaseModel
 from forgetcheck.catalog import Share, White
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.annotated import Annotated, Reading, Several
+from forgetcheck.tasks.annotated import Annotated, Reading, Several, refuse_strange
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.caption_files import LOOSE, Image, Text, Whole, checked, names_by_id, read_json
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.naming import has_no_text, tidied
 from forgetcheck.tasks.parting import is_part
+from forgetcheck.tasks.reach import Reach, reach_of
 
 FILE = "_annotations.coco.json"  # as Roboflow calls it
 
@@ -68,18 +69,20 @@ class Coco(Indexed, Task):
 
     @cached_property
     def index(self) -> Index:
-        path, where = Path(self.path), f"'{self.path}'"
+        path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         files = parts_of(path) if path.is_dir() else {"": path}
         root = Path(self.root) if self.root else path if path.is_dir() else path.parent
         found: list[Annotated] = []
         classes: dict[str, None] = {}
         for part, file in files.items():
-            read = checked(file, Instances, instances_in(file))
+            read = checked(file, Instances, instances_in(file, root, reach))
+            listed = [Annotated("", each.file_name, (), folder=part) for each in read.images]
+            refuse_strange(reach, file, root, self.strip, listed)
             names = category_names(f"'{file}'", read)
             found += annotated(str(file), read, names, part)
             used = {names[each.category_id] for each in read.annotations}
             classes.update((name, None) for name in names.values() if name in used)
-        reading = Reading(where, "category", root, self.strip, self.several, self.links == "follow")
+        reading = Reading(where, "category", root, self.strip, self.several, self.links == "follow", reach)
         return reading.index(found, list(classes))
 
 
@@ -98,8 +101,8 @@ def parts_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def instances_in(file: Path) -> Any:
-    found = read_json(file)
+def instances_in(file: Path, root: Path, reach: Reach) -> Any:
+    found = read_json(file, root, reach)
     if isinstance(found, dict) and {"images", "annotations"} <= found.keys():
         first = (found["annotations"] or [None])[0] if isinstance(found["annotations"], list) else None
         if not isinstance(first, dict) or "caption" not in first or "category_id" in first:

@@ -6,7 +6,7 @@ Paths are relative to the file, or to `root`, and stay below it. Class names are
 split column the rows are split by content hash; what is equal or of one group is always in the same part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from forgetcheck.tasks.index import Index, Indexed, index_by_part
 from forgetcheck.tasks.one_hot import one_hot_files, read_one_hot
 from forgetcheck.tasks.parting import numbered, short
 from forgetcheck.tasks.prefixes import advice
+from forgetcheck.tasks.reach import reach_of
 from forgetcheck.tasks.rows import Columns, Row, read_rows
 from forgetcheck.tasks.samples import file_samples
 
@@ -47,7 +48,8 @@ class Csv(Indexed, Task):
     def index(self) -> Index:
         files = one_hot_files(Path(self.path))
         if files:
-            return read_one_hot(self.path, files, self.root, self.strip, self.links == "follow")
+            follow = self.links == "follow"
+            return read_one_hot(self.path, files, self.root, self.strip, follow, reach_of(self))
         root = Path(self.root) if self.root else Path(self.path).parent
         columns = Columns(
             {"image": self.image, "label": self.label},
@@ -55,9 +57,13 @@ class Csv(Indexed, Task):
             self.others == "ignore",
             strip=self.strip,
         )
-        rows = read_rows(Path(self.path), root, columns)
+        reach = reach_of(self)
+        rows = read_rows(Path(self.path), root, columns, reach)
         labels = {label_of(row) for row in rows}
-        listed = naming.read_lines(Path(self.classes)) if self.classes else naming.in_order(labels)
+        listed: Sequence[str] = naming.in_order(labels)
+        if self.classes:
+            path, images = Path(self.classes), (root / row.path for row in rows)
+            listed = naming.read_lines(path, reach, self.beside(path, images))
         where = f"'{self.path}'"
         names = naming.checked(f"'{self.classes}'" if self.classes else where, listed)
         samples = file_samples(
@@ -65,10 +71,21 @@ class Csv(Indexed, Task):
             [row.path for row in rows],
             labels_of(rows, names, by_number=bool(self.classes)),
             numbered([row.said["group"] for row in rows]),
-            follow=self.links == "follow",
-            advice=advice,
+            self.links == "follow",
+            advice,
+            reach,
         )
         return index_by_part(where, names, [short(row.said["part"]) for row in rows], samples)
+
+    def around(self, text: Path) -> Sequence[Path]:
+        root = Path(self.root) if self.root else Path(self.path).parent
+        index = self.index
+        every = [*index.parts.values(), *([index.whole] if index.whole else [])]
+        return self.beside(text, (root / name for part in every for name in part.ids))
+
+    def beside(self, text: Path, images: Iterable[Path]) -> Sequence[Path]:
+        """A text file is a part of the data beside the list, or in a folder of its images."""
+        return (Path(self.path).parent, *reach_of(self).around(text, images))
 
 
 def label_of(row: Row) -> str:

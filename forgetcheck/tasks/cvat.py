@@ -16,10 +16,11 @@ from forgetcheck.catalog import Share, White
 from forgetcheck.documents import kind_of, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.annotated import Annotated, Reading, Several, named_part
+from forgetcheck.tasks.annotated import Annotated, Reading, Several, named_part, refuse_strange
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.index import Index, Indexed
+from forgetcheck.tasks.reach import ANYWHERE, Reach, reach_of
 
 LARGEST = 2**30  # bytes of a file
 FOLDER = "images"  # beside annotations.xml in CVAT's export with images
@@ -43,13 +44,14 @@ class Cvat(Indexed, Task):
         path = Path(self.path)
         beside = path.parent / FOLDER
         root = Path(self.root) if self.root else beside if beside.is_dir() else path.parent
-        found = read_tags(path)
+        reach = reach_of(self)
+        found = read_tags(path, root, reach, self.strip)
         classes = naming.in_order(label for image in found for label in image.labels)
-        reading = Reading(f"'{path}'", "tag", root, self.strip, self.several, self.links == "follow")
+        reading = Reading(f"'{path}'", "tag", root, self.strip, self.several, self.links == "follow", reach)
         return reading.index(found, classes)
 
 
-def read_tags(path: Path) -> list[Annotated]:
+def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") -> list[Annotated]:
     """Return the images of a file with their tags. Raises CannotAsk for what is no CVAT for images."""
     seen = Seen(path)
     parser = expat.ParserCreate()
@@ -58,14 +60,16 @@ def read_tags(path: Path) -> list[Annotated]:
     parser.StartDoctypeDeclHandler = seen.refuse_document
     parser.EntityDeclHandler = seen.refuse_document
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"it is {kind_of(path)}, not a file")
-        if path.stat().st_size > LARGEST:
+        place = reach.allowed(path, reach.around_list(path, root))
+        if place.exists() and not place.is_file():
+            raise ValueError(f"it is {kind_of(place)}, not a file")
+        if place.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST >> 20:,} MiB")
-        with path.open("rb") as file:
+        with place.open("rb") as file:
             parser.ParseFile(file)
     except (OSError, ValueError, expat.ExpatError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; expected CVAT's XML.") from None
+    refuse_strange(reach, path, root, strip, seen.images)
     if not seen.images:
         raise CannotAsk(f"'{path}' lists no images: expected CVAT for images 1.1.")
     return seen.images

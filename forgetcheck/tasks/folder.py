@@ -21,6 +21,7 @@ from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import SUFFIXES, UNREAD, WHITE, read_file
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import is_part, left_out, parts_among
+from forgetcheck.tasks.reach import data_folders, reach_of
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.walking import Walk, spelling
 
@@ -45,9 +46,12 @@ class Folder(Indexed, Task):
     def index(self) -> Index:
         if not Path(self.path).is_dir():
             raise CannotAsk(f"no folder of images at '{self.path}': check the path.")
-        walk = Walk(Path(self.path), self.links == "follow")
+        walk = Walk(Path(self.path), self.links == "follow", reach_of(self))
         parts = parts_of(walk, self.layout)
         return make_index(walk, parts, as_is=self.names == "as-is")
+
+    def around(self, text: Path) -> Sequence[Path]:
+        return data_folders(Path(self.path)) if self.index.class_names else ()  # there are images
 
 
 def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
@@ -80,7 +84,7 @@ class Listing:
         """Return the images class by class; labels are places in `folders`."""
         found = [(path, label) for label, name in enumerate(folders) for path in self.classes.get(name, ())]
         paths, labels = [path for path, _ in found], [label for _, label in found]
-        return file_samples(walk.root, paths, labels, follow=walk.follow)
+        return file_samples(walk.root, paths, labels, None, walk.follow, reach=walk.reach)
 
 
 def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index:
@@ -95,7 +99,7 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
     refuse_empty(where, folders, every)
     return Index(
         where,
-        naming.checked(where, folders if as_is else naming.humanised(folders)),
+        naming.checked(where, folders if as_is else naming.humanised(folders), exact=as_is),
         {part: listing.samples(walk, folders) for part, listing in listings.items()},
         whole.samples(walk, folders) if whole else None,
         left_out(walk.folders(), parts),

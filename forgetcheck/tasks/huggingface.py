@@ -6,7 +6,7 @@ set with nothing but train is split by content hash. Needs forgetcheck[huggingfa
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +24,14 @@ from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
 from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.parting import left_out, parts_among
+from forgetcheck.tasks.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
 from forgetcheck.tasks.recorded_names import refuse_disagreeing
 from forgetcheck.tasks.samples import Samples, is_below
 
 INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data
 SHUFFLED = "its classes are numbers, which it has in another order: here they are in that of their values"
+CARDS = ("README.md", ".huggingface.yaml")  # in which a data set says which files it consists of
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 
 
@@ -53,7 +55,7 @@ class Huggingface(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         where = f"'{self.path}'"
-        loaded = load(self.path, self.config, self.revision)
+        loaded = load(self.path, self.config, self.revision, reach_of(self))
         found = loaded.splits
         parts = choose_parts(where, list(found), self.train, self.test)
         tables = {
@@ -74,9 +76,13 @@ class Huggingface(Indexed, Task):
         shown = naming.humanised(names) if self.names == "humanised" and not self.classes else names
         whole = samples["train"] if set(samples) == {"train"} else None
         raw = () if self.classes else tuple(names)
+        named = naming.checked(where, shown, exact=self.names == "as-is" and not self.classes)
         shuffled = any(is_shuffled(table.columns.names) for table in tables.values())
         remarks = (*left_out(found, parts), *([SHUFFLED] if shuffled else []))
-        return Index(where, naming.checked(where, shown), samples, whole, remarks, raw=raw)
+        return Index(where, named, samples, whole, remarks, raw=raw)
+
+    def around(self, text: Path) -> Sequence[Path]:
+        return data_folders(Path(self.path)) if is_local(self.path) else ()
 
     def names_of(self, where: str, tables: Sequence["Table"]) -> Sequence[str]:
         """Return the class names; each part numbers them as it likes, so they are what counts."""
@@ -87,7 +93,8 @@ class Huggingface(Indexed, Task):
                     f"{where}: its parts number their classes differently, so one classes= can't name both: "
                     "leave it out."
                 )
-            listed = naming.read_lines(Path(self.classes))
+            path = Path(self.classes)
+            listed = naming.read_lines(path, reach_of(self), self.around(path))
             if is_shuffled(told[0]) and not set(told[0] or ()) <= set(listed):
                 raise CannotAsk(
                     f"{where}: its classes are numbers in another order than that of their values, so the "
@@ -151,8 +158,12 @@ def choose(
     if not asked and not fitting and option in features:
         return option
     what = f"no column '{asked}'" if asked else f"{len(fitting) or 'no'} columns of {option}s"
-    listed = ", ".join(f"'{name}'" for name in fitting or features)
-    raise CannotAsk(f"{where} has {what}: pass {option}= one of {listed}.")
+    # without images it may be any table, even any text: its first line is not shown
+    known = fitting or (
+        features if any(isinstance(kind, load_library().Image) for kind in features.values()) else ()
+    )
+    listed = " one of " + ", ".join(f"'{name}'" for name in known) if known else "NAME"
+    raise CannotAsk(f"{where} has {what}: pass {option}={listed}.")
 
 
 def choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dict[SplitName, str]:
@@ -209,7 +220,9 @@ class Table:
         try:
             return self.rows.select_columns([name]).cast_column(name, load_library().Image(decode=False))
         except Exception as problem:  # pyarrow's and the library's own
-            raise CannotAsk(f"{self.where}: the column '{name}' holds no images: {said(problem)}.") from None
+            raise CannotAsk(
+                f"{self.where}: the column '{name}' holds no images: {library_said(problem)}."
+            ) from None
 
     def samples(self, names: Sequence[str]) -> Samples:
         places: dict[Any, int] = {name: place for place, name in enumerate(names)}
@@ -232,7 +245,7 @@ class Table:
         try:
             stored = self.images[i][self.columns.image] or {}
         except Exception as problem:  # pyarrow's: a damaged file
-            raise Unreadable(said(problem)) from None
+            raise Unreadable(library_said(problem)) from None
         if stored.get("bytes") is not None:
             refuse_large(len(stored["bytes"]))
             return bytes(stored["bytes"])
@@ -250,9 +263,14 @@ class Loaded:
     files: Mapping[str, Sequence[str]]
 
 
-def load(path: str, config: str, revision: str) -> Loaded:
+def load(path: str, config: str, revision: str, reach: Reach) -> Loaded:
     """Return every split by name. Raises CannotAsk in one line, whatever the library ran into."""
     library = load_library()
+    if is_local(path):
+        refuse_strange_texts(reach, Path(path))
+        refuse_leading_out(Path(path))
+    elif Path(path).is_absolute():  # no name of the hub: it isn't asked
+        raise CannotAsk(f"no folder at '{path}': check the path.")
     shown = library.utils.are_progress_bars_disabled()
     library.disable_progress_bars()
     try:
@@ -265,14 +283,50 @@ def load(path: str, config: str, revision: str) -> Loaded:
             found, files = builder.as_dataset(), dict(builder.config.data_files or {})
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
+        why = library_said(problem, reach)[:300].rstrip(".")
         raise CannotAsk(
-            f"cannot load '{path}' with `datasets`: {said(problem)}. Check that it is the name of a {kind} "
+            f"cannot load '{path}' with `datasets`: {why}. Check that it is the name of a {kind} "
             "and that the network is there."
         ) from None
     finally:
         if not shown:
             library.enable_progress_bars()
     return Loaded(found if isinstance(found, Mapping) else {"train": found}, files)
+
+
+def refuse_leading_out(folder: Path) -> None:
+    """The card of a data set may name any file, or an address, as its data."""
+    for name in CARDS:
+        card = folder / name
+        if card.is_file() and any(leads_out(text) for text in texts_in(card)):
+            raise CannotAsk(
+                f"'{card}' names data outside of its folder: correct its data_files and data_dir."
+            )
+
+
+def leads_out(text: str) -> bool:
+    return "://" in text or "::" in text or ".." in Path(text).parts or text.startswith(("/", "~", "\\"))
+
+
+def texts_in(card: Path) -> Iterator[str]:
+    """Yield what a card says of where the files of the data set lie."""
+    import yaml
+
+    text = card.read_text(encoding="utf-8", errors="replace")
+    front = text.split("---", 2)[1] if text.startswith("---") else text if card.suffix == ".yaml" else ""
+    try:
+        found = yaml.safe_load(front)
+    except (yaml.YAMLError, RecursionError):  # `datasets` says so
+        return
+    waiting = [found.get("configs")] if isinstance(found, dict) else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [inner for key, inner in value.items() if key != "description"]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def load_library() -> Any:
@@ -288,11 +342,3 @@ def load_library() -> Any:
 
 def is_local(path: str) -> bool:
     return Path(path).exists()
-
-
-def said(problem: Exception) -> str:
-    """Put what a library says, and what caused it, into one line."""
-    told: Iterable[Any] = filter(None, (problem, problem.__cause__))
-    return (
-        " ".join("; ".join(dict.fromkeys(map(str, told))).split())[:300].rstrip(".") or type(problem).__name__
-    )

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from forgetcheck.errors import NoPart
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.naming import templates_from
+from forgetcheck.tasks.naming import FALLBACK, read_templates
 from forgetcheck.tasks.parting import SPLIT_BY_CONTENT, held_out, left_out, parts_among
+from forgetcheck.tasks.reach import reach_of
 from forgetcheck.tasks.samples import Samples
 
 
@@ -97,7 +99,14 @@ class Indexed:
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
-        return templates_from(self.prompts)
+        if not self.prompts:
+            return FALLBACK
+        path, reach = Path(self.prompts), reach_of(self)
+        return read_templates(path, reach, () if reach.texts is None else self.around(path))
+
+    def around(self, text: Path) -> Sequence[Path]:
+        """Return the folders of the data in which a text file may lie, beside that of the battery."""
+        return ()
 
     @property
     def tolerated(self) -> float:

@@ -9,6 +9,8 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetcheck.tasks.naming import folded
+
 MISSING = {  # how tables say that a label is missing
     "", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "undefined", "no label", "no_label", "nolabel",
     "unlabeled", "unlabelled", "?", "-", "missing",
@@ -24,8 +26,8 @@ def mistaken_names(class_names: Sequence[str]) -> Iterator[str]:
     empty = [str(place) for place, name in enumerate(class_names) if not name.strip()]
     if empty:
         yield f"class names are missing, for label {some(empty)}: name every class"
-    seen = Counter(name.strip().casefold() for name in class_names if name.strip())
-    twice = list(dict.fromkeys(name for name in class_names if seen[name.strip().casefold()] > 1))
+    seen = Counter(folded(name.strip()) for name in class_names if name.strip())
+    twice = list(dict.fromkeys(name for name in class_names if seen[folded(name.strip())] > 1))
     if twice:
         yield (
             f"class names are used twice: {some([repr(name) for name in twice])}; "

@@ -7,8 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from forgetcheck.documents import parse_json, read_text, reason
+from forgetcheck.documents import parse_json, reason
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.reach import Reach
 
 FALLBACK = ("a photo of a {}.",)  # where the source has no templates of its own
 LARGEST = 2**24  # bytes of a list of names
@@ -31,11 +32,15 @@ def tidied(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
-def checked(where: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return names that can be asked for. Raises CannotAsk for too few, empty, equal or broken ones."""
+def checked(where: str, names: Sequence[str], exact: bool = False) -> tuple[str, ...]:
+    """Return names that can be asked for. Raises CannotAsk for too few, empty, equal or broken ones.
+
+    Names that differ in case or Unicode form only are one name, unless they are `exact`.
+    """
     if len(names) < 2:
         raise CannotAsk(f"{where} has {len(names)} classes: at least two are needed to tell apart.")
     places: dict[str, int] = {}
+    spelled: dict[str, str] = {}
     for number, name in enumerate(names):
         if not name.strip() or has_no_text(name):
             raise CannotAsk(
@@ -44,7 +49,19 @@ def checked(where: str, names: Sequence[str]) -> tuple[str, ...]:
         if name in places:
             raise CannotAsk(f"{where}: classes {places[name]} and {number} are both '{name}': rename one.")
         places[name] = number
+        other = spelled.setdefault(folded(name), name)
+        if other != name and not exact and len(name) > 1:  # the case of a letter is what it means
+            raise CannotAsk(
+                f"{where}: classes {places[other]} and {number}, '{other}' and '{name}', differ in case "
+                "or Unicode form only, as where two machines wrote one class: rename one, or join them; a "
+                "source with names=as-is keeps both."
+            )
     return tuple(names)
+
+
+def folded(name: str) -> str:
+    """Write a name in the one way that all its spellings share: case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def in_order(labels: Iterable[str], key: Callable[[str], Any] = str) -> list[str]:
@@ -72,21 +89,21 @@ def has_no_text(name: str) -> bool:
     return any("\ud800" <= mark <= "\udfff" for mark in name)
 
 
-def read_lines(path: Path) -> tuple[str, ...]:
+def read_lines(path: Path, reach: Reach, own: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return the lines of a text file, tidied, without the blank ones at its end."""
     try:
-        text = read_text(path, LARGEST, "utf-8-sig")
+        text = reach.read_text(path, LARGEST, "utf-8-sig", own)
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
     return tuple(tidied(line) for line in text.rstrip().splitlines())
 
 
-def read_by_label(path: Path) -> dict[str, str]:
+def read_by_label(path: Path, reach: Reach, own: Sequence[Path] = ()) -> dict[str, str]:
     """Read what labels are called: a JSON object, or a line for each, `n01440764 tench, Tinca tinca`.
 
     Of several names with commas between them the first counts, as it does for ImageNet.
     """
-    lines = read_lines(path)
+    lines = read_lines(path, reach, own)
     if lines and lines[0].startswith("{"):
         try:
             pairs = [
@@ -119,17 +136,14 @@ def plain(label: str) -> str:
     return whole(tidied(label.replace("_", " ")))
 
 
-def read_templates(path: Path) -> tuple[str, ...]:
+def read_templates(path: Path, reach: Reach, own: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return prompt templates, one a line, with `{}` or CLIP_benchmark's `{c}` where the name goes."""
-    lines = tuple(line.replace("{c}", "{}") for line in read_lines(path))
+    lines = tuple(line.replace("{c}", "{}") for line in read_lines(path, reach, own))
     for number, line in enumerate(lines, start=1):
         if line.count("{}") != 1:
-            raise CannotAsk(f"'{path}' line {number}: expected one {{}} for the class name, found '{line}'.")
+            raise CannotAsk(
+                f"'{path}' line {number}: expected one {{}} for the class name, and found none or more."
+            )
     if not lines:
         raise CannotAsk(f"'{path}' is empty: write one template a line, such as '{FALLBACK[0]}'.")
     return lines
-
-
-def templates_from(path: str) -> tuple[str, ...]:
-    """Return the templates of a file a user named, or the one that fits most classes."""
-    return read_templates(Path(path)) if path else FALLBACK

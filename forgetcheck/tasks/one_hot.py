@@ -1,15 +1,16 @@
 """Roboflow's tables of classes: `_classes.csv`, a column for each class, 1 where an image has it."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from forgetcheck.documents import kind_of, reason
+from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
-from forgetcheck.tasks.annotated import Annotated, Reading
+from forgetcheck.tasks.annotated import Annotated, Reading, refuse_strange
 from forgetcheck.tasks.index import Index
 from forgetcheck.tasks.parting import is_part
+from forgetcheck.tasks.reach import Reach
 
 FILE = "_classes.csv"
 IMAGE = "filename"
@@ -31,33 +32,43 @@ def one_hot_files(path: Path) -> dict[str, Path]:
     return {part.name: part / FILE for part in parts}
 
 
-def read_one_hot(path: str, files: Mapping[str, Path], root: str, strip: str, follow: bool) -> Index:
+def read_one_hot(
+    path: str, files: Mapping[str, Path], root: str, strip: str, follow: bool, reach: Reach
+) -> Index:
     """Read the images that have exactly one class. Raises CannotAsk where one has several, or none."""
     found: list[Annotated] = []
     classes: dict[str, None] = {}
-    for part, file in files.items():
-        for image, names in rows_of(file, part):
-            found.append(image)
-            classes |= dict.fromkeys(names)
     top = next(iter(files.values())).parent
     begins = Path(root) if root else top.parent if "" not in files else top
-    return Reading(f"'{path}'", "class", begins, strip, None, follow).index(found, naming.in_order(classes))
+    for part, file in files.items():
+        rows = rows_of(file, part, reach, begins)
+        refuse_strange(reach, file, begins, strip, (image for image, _ in rows))
+        for image, names in rows:
+            found.append(image)
+            classes |= dict.fromkeys(names)
+    return Reading(f"'{path}'", "class", begins, strip, None, follow, reach).index(
+        found, naming.in_order(classes)
+    )
 
 
-def rows_of(file: Path, part: str) -> Iterator[tuple[Annotated, tuple[str, ...]]]:
-    """Yield each image with all classes of the table."""
+def rows_of(file: Path, part: str, reach: Reach, root: Path) -> list[tuple[Annotated, tuple[str, ...]]]:
+    """Return each image with all classes of the table."""
+    rows: list[tuple[Annotated, tuple[str, ...]]] = []
     try:
-        if file.exists() and not file.is_file():
-            raise ValueError(f"it is {kind_of(file)}, not a file")
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with reach.open_text(file, "utf-8-sig", own=reach.around_list(file, root)) as opened:
             lines = csv.reader(opened, strict=True)
             header = [naming.tidied(name) for name in next(lines, [])]
             if IMAGE not in header[:1] or len(set(header)) < len(header) or "" in header:
                 raise ValueError(f"expected the column '{IMAGE}', then one for each class")
             for fields in filter(None, lines):
-                yield make_row(f"'{file}' line {lines.line_num}", header, fields, part), tuple(header[1:])
+                image = make_row(f"'{file}' line {lines.line_num}", header, fields, part)
+                rows.append((image, tuple(header[1:])))
     except (OSError, ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read '{file}': {reason(problem)}.") from None
+    except CannotAsk:  # whose message may show a cell
+        refuse_strange(reach, file, root, "", (image for image, _ in rows))
+        raise
+    return rows
 
 
 def make_row(where: str, header: list[str], fields: list[str], part: str) -> Annotated:

@@ -13,7 +13,9 @@ from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.mistakes import some
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 
+LARGEST = 2**30  # bytes of a table
 TABLE = ".samples.csv"  # in place of the .toml of its battery
 
 
@@ -32,18 +34,30 @@ class Pick:
 COLUMNS = tuple(field.name for field in fields(Pick))
 
 
-def read_picks(path: Path, task: str, split: SplitName) -> tuple[Pick, ...] | None:
+def read_picks(path: Path, task: str, split: SplitName, reach: Reach = ANYWHERE) -> tuple[Pick, ...] | None:
     """Read the rows of one part of a task; None if only the other part is listed: this one is whole.
 
     Raises CannotAsk for a table that isn't one, or says nothing of the task.
     """
+    return picks_in(path, read_table(path, reach), task, split)
+
+
+def read_table(path: Path, reach: Reach = ANYWHERE) -> str:
+    """Return the text of a table. Raises CannotAsk where it can't be read."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file, strict=True)
-            if tuple(table.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"its first line isn't {','.join(COLUMNS)}")
-            rows = [row_of(row, table.line_num) for row in table]
-    except (OSError, ValueError, csv.Error) as problem:
+        return reach.read_text(path, LARGEST)
+    except (OSError, ValueError) as problem:
+        raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
+
+
+def picks_in(path: Path, text: str, task: str, split: SplitName) -> tuple[Pick, ...] | None:
+    """Return the rows of one part of a task as read_picks does, from the text of the table."""
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if tuple(table.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"its first line isn't {','.join(COLUMNS)}")
+        rows = [row_of(row, table.line_num) for row in table]
+    except (ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
     found = [row for row in rows if row.task == task]
     if not found:

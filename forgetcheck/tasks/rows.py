@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from forgetcheck.documents import kind_of, parse_json, reason
+from forgetcheck.documents import parse_json, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.parting import EVERY, SHORT, is_part
 from forgetcheck.tasks.prefixes import advice, refuse_lost, stripped
+from forgetcheck.tasks.reach import Reach
 
 JSON_LINES = (".jsonl", ".ndjson")
 IMAGE, PART = "image", "part"  # the options that mean the same in every file
@@ -29,12 +30,14 @@ class Columns:
 
     def check(self, where: str, header: Sequence[str]) -> None:
         """Refuse a header that lacks something, or says more than is understood."""
-        listed = ", ".join(f"'{name}'" for name in header) or "nothing"
+        # what has none of the columns may be anything: its first line is not shown
+        strange = not any(name in header for name in self.needed.values())
+        listed = "another first line" if strange and header else ", ".join(f"'{name}'" for name in header)
         for option, name in self.needed.items():
             if name not in header:
                 raise CannotAsk(
-                    f"{where} has no column '{name}' but {listed}: pass {option}=NAME, and see that commas "
-                    "are between the columns."
+                    f"{where} has no column '{name}' but {listed or 'nothing'}: pass {option}=NAME, and see "
+                    "that commas are between the columns."
                 )
         if len(set(header)) < len(header):
             raise CannotAsk(f"{where} has two columns of one name in {listed}: rename one.")
@@ -59,15 +62,19 @@ class Row:
     written: str  # the path as it stands in the file
 
 
-def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
+def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Row]:
     """Return every row. Raises CannotAsk with the line of the first that can't be used."""
+    rows: list[Row] = []
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"it is {kind_of(path)}, not a file")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(parse(path, file, root, columns))
+        with reach.open_text(path, "utf-8-sig", own=reach.around_list(path, root)) as file:
+            for row in parse(path, file, root, columns):
+                rows.append(row)  # noqa: PERF402 - those before a mistake say whether it may be shown
     except (OSError, ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+    except CannotAsk:  # whose message may show a cell
+        reach.refuse_no_list(path, root, (row.path for row in rows))
+        raise
+    reach.refuse_no_list(path, root, (row.path for row in rows))
     refuse_lost(f"'{path}'", root, columns.strip, [(row.written, row.path) for row in rows])
     return rows
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from forgetcheck.tasks.base import Split, Unreadable
 from forgetcheck.tasks.decoding import WHITE, decode, read_file
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 
 Advice = Callable[[Path, str], str]  # of a root and a name below it that leads nowhere
 NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
@@ -84,20 +85,26 @@ def file_samples(
     groups: NDArray[np.int64] | None = None,
     follow: bool = False,
     advice: Advice | None = None,
+    reach: Reach = ANYWHERE,
 ) -> Samples:
     """Return samples that are files below `root`; their ids are their relative names.
 
-    Links out of the root are read only if `follow` is set. `advice` says where one that is missing may be.
+    Links out of the root are read only if `follow` is set, and only as far as `reach` goes. `advice` says
+    where one that is missing may be.
     """
     names, base = tuple(ids), None if follow else os.path.realpath(root)
-    read = partial(read_below, root, base, names, advice)
+    read = partial(read_below, root, base, reach, names, advice)
     return Samples(names, np.array(labels, dtype=np.int64), read, groups)
 
 
-def read_below(root: Path, base: str | None, names: Sequence[str], advice: Advice | None, i: int) -> bytes:
+def read_below(
+    root: Path, base: str | None, reach: Reach, names: Sequence[str], advice: Advice | None, i: int
+) -> bytes:
     path = located(root, names[i])
     if base is not None and not is_below(base, path):
         raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")
+    if not reach.confined(path):
+        raise Unreadable("it is a link out of what --confine keeps everything in")
     try:
         return read_file(path)
     except Unreadable as problem:

@@ -9,6 +9,7 @@ from forgetcheck.errors import CannotAsk, NoPart
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.downloading import Mirror
+from forgetcheck.tasks.reach import ANYWHERE, Reach, data_folders
 
 KIND = "dataset_type.txt"
 CLASSIFICATION = "classification"  # what a data set is that doesn't say
@@ -23,6 +24,7 @@ class Local:
     """A folder on this machine, asked in the words of a Mirror."""
 
     folder: Path
+    reach: Reach = ANYWHERE
 
     def fetch(self, name: str) -> Path:
         place = self.folder / name
@@ -30,6 +32,7 @@ class Local:
             raise CannotAsk(
                 f"there is no '{place}'{self.indexes()}: check the path, or get the rest of the data set."
             )
+        self.reach.refuse_outside(place)
         return place
 
     def indexes(self) -> str:
@@ -56,12 +59,12 @@ class Local:
             )
 
 
-def root_of(path: str) -> Mirror | Local:
+def root_of(path: str, reach: Reach) -> Mirror | Local:
     """Return where the tars lie. Raises CannotAsk for a file: a tar alone, or the index of some."""
     if "://" in path:
         return Mirror.of(path, "webdataset")
     refuse_file(Path(path))
-    return Local(Path(path))
+    return Local(Path(path), reach)
 
 
 def refuse_file(path: Path) -> None:
@@ -71,10 +74,29 @@ def refuse_file(path: Path) -> None:
         raise CannotAsk(f"'{path}' is one tar: {LAYOUT}.")
 
 
+def lines_of(root: Mirror | Local, path: Path) -> tuple[str, ...]:
+    """Read a text file of the data set, which links may not lead out of it."""
+    refuse_bare(root)
+    return naming.read_lines(path, reach_in(root), data_folders(root.folder))
+
+
+def refuse_bare(root: Mirror | Local) -> None:
+    """A battery may call any folder a data set: without a number of tars, there is none to read names of."""
+    if not isinstance(root, Local) or root.reach.texts is None:
+        return
+    if not any((root.folder / part / COUNT).exists() for part in ("train", "test")):
+        root.fetch(f"test/{COUNT}")
+
+
+def reach_in(root: Mirror | Local) -> Reach:
+    """What was downloaded lies in the cache of the user."""
+    return root.reach if isinstance(root, Local) else ANYWHERE
+
+
 def kind_of(root: Mirror | Local) -> str:
     """Return what is asked of the data set in CLIP_benchmark, such as classification or retrieval."""
     path = root.find(KIND)
-    return CLASSIFICATION if path is None else " ".join(naming.read_lines(path)).lower()
+    return CLASSIFICATION if path is None else " ".join(lines_of(root, path)).lower()
 
 
 def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
@@ -89,7 +111,7 @@ def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
 
 def count_shards(root: Mirror | Local, part: SplitName) -> int:
     path = root.fetch(f"{part}/{COUNT}")
-    lines = naming.read_lines(path)
+    lines = lines_of(root, path)
     if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS or not int(lines[0]):
-        raise CannotAsk(f"'{path}' should hold the number of tars, and holds '{' '.join(lines)[:40]}'.")
+        raise CannotAsk(f"'{path}' should hold the number of tars, and nothing else: correct it.")
     return int(lines[0])

@@ -136,7 +136,7 @@ def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:
     try:
         return int(text)
     except ValueError:
-        raise CannotAsk(f"{where} has the label {text!r}, which is no number: pack it anew.") from None
+        raise CannotAsk(f"{where} has a label which is no number: pack it anew.") from None
 
 
 def read_captions(where: str, file: BinaryIO, pieces: Pieces) -> list[str]:

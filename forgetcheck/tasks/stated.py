@@ -1,14 +1,19 @@
 """A task as a battery states it: the images of its source, with what the file says of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
+from PIL import Image
+
+from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import base
 from forgetcheck.tasks.naming import by_label
-from forgetcheck.tasks.picks import find_picks, read_picks
+from forgetcheck.tasks.picks import Pick, find_picks, picks_in, read_table
+from forgetcheck.tasks.reach import Reach, reach_of
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,12 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
     @property
     def notes(self) -> tuple[str, ...]:
         with self.explained():
-            return self.source.notes
+            return tuple(map(self.reach.masked, self.source.notes))
 
     @property
     def left_out(self) -> tuple[str, ...]:
         with self.explained():
-            return self.source.left_out
+            return tuple(map(self.reach.masked, self.source.left_out))
 
     @property
     def labelled_by(self) -> base.Label:
@@ -69,12 +74,30 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
 
     def split(self, name: base.SplitName) -> base.Split:
         with self.explained():
-            part = self.source.split(name)
+            part = self.shown(self.source.split(name))
         self.refuse_nameless(part)
-        listed = None if self.samples is None else read_picks(self.samples, self.name, name)
+        listed = self.listed(name)
         if self.samples is None or listed is None:
             return part
         return part.take(find_picks(self.samples, listed, part))
+
+    def listed(self, name: base.SplitName) -> tuple[Pick, ...] | None:
+        """Return the samples of a part that are asked; None: all."""
+        return None if self.samples is None else picks_in(self.samples, self.picked, self.name, name)
+
+    @cached_property
+    def picked(self) -> str:
+        """The table of those that are asked. Raises CannotAsk where it can't be read."""
+        assert self.samples is not None
+        return read_table(self.samples, self.reach)
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.source.origin)
+
+    def shown(self, part: base.Split) -> base.Split:
+        """Name no folder that a variable stands for where an image can't be read."""
+        return replace(part, image=partial(masked, self.reach, part.image)) if self.reach.values else part
 
     def refuse_nameless(self, part: base.Split) -> None:
         """A label beyond the stated names would be asked under the name of another class, or none."""
@@ -98,8 +121,17 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         try:
             yield
         except CannotAsk as problem:
-            raise type(problem)(f"{problem}{self.advice}") from None
+            raise type(problem)(f"{self.reach.masked(str(problem))}{self.advice}") from None
+        except OSError as problem:  # whose file name would be shown
+            raise CannotAsk(f"its data can't be read: {reason(problem)}.{self.advice}") from None
 
     @property
     def advice(self) -> str:
         return f" To get the data: {self.get}" if self.get else ""
+
+
+def masked(reach: Reach, image: Callable[[int], Image.Image], i: int) -> Image.Image:
+    try:
+        return image(i)
+    except base.Unreadable as problem:
+        raise base.Unreadable(reach.masked(str(problem))) from None

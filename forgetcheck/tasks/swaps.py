@@ -16,6 +16,7 @@ from forgetcheck.tasks.base import Label, Task
 from forgetcheck.tasks.caption_files import TABLES, read_swaps, read_table
 from forgetcheck.tasks.captioning import Album, Captioned, Told, make_album
 from forgetcheck.tasks.decoding import WHITE
+from forgetcheck.tasks.reach import reach_of
 from forgetcheck.tasks.rows import Columns
 
 KIND = "swap"  # what pairs without a kind are called
@@ -45,7 +46,7 @@ class Swaps(Captioned, Task):
 
     @cached_property
     def album(self) -> Album:
-        path, where = Path(self.path), f"'{self.path}'"
+        path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         root = Path(self.root or (path if path.is_dir() else path.parent))
         columns = Columns(
             {"image": self.image, "caption": self.caption, "swap": self.swap},
@@ -55,12 +56,12 @@ class Swaps(Captioned, Task):
             strip=self.strip,
         )
         told = (
-            read_table(path, root, columns)
+            read_table(path, root, columns, reach)
             if path.suffix.lower() in TABLES
-            else read_swaps(path, root, self.strip)
+            else read_swaps(path, root, reach, self.strip)
         )
         refuse_equal(where, told)
-        return make_album(where, root, told, KIND, follow=self.links == "follow")
+        return make_album(where, root, told, KIND, self.links == "follow", reach)
 
 
 def refuse_equal(where: str, told: list[Told]) -> None:

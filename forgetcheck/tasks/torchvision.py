@@ -23,6 +23,7 @@ from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.decoding import WHITE, as_rgb, refusing
 from forgetcheck.tasks.index import Index, Indexed
+from forgetcheck.tasks.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
 from forgetcheck.tasks.samples import Samples, file_samples
 from forgetcheck.tasks.torchvision_sets import KINDS, Kind
 
@@ -63,11 +64,15 @@ class Torchvision(Indexed, Task):
         if kind.shuffled:
             samples, names = numbered_by_name(samples, names), tuple(sorted(names))
         if self.classes:
-            names = naming.read_lines(Path(self.classes))
+            path = Path(self.classes)
+            names = naming.read_lines(path, reach_of(self), self.around(path))
         for part in samples.values():
             refuse_odd(where, part.labels, names)
         whole = samples["train"] if set(samples) == {"train"} else None
-        return Index(where, naming.checked(where, names), samples, whole)
+        return Index(where, naming.checked(where, names, exact=not self.classes), samples, whole)
+
+    def around(self, text: Path) -> Sequence[Path]:
+        return data_folders(Path(self.root))
 
     def open(self, options: Mapping[str, Any]) -> Any:
         """Make the data set. Raises CannotAsk with the way to get it."""
@@ -79,6 +84,7 @@ class Torchvision(Indexed, Task):
         way = way_to_get(kind, maker)
         if not (self.download or Path(self.root).is_dir()):
             raise CannotAsk(f"no folder at '{self.root}': {way}.")
+        refuse_strange_texts(reach_of(self), Path(self.root))
         chosen = {**options, **kind.variant_options(self.variant)}
         if accepts(maker, "loader"):
             chosen["loader"] = str  # paths instead of pictures: they are read and decoded here
@@ -87,14 +93,15 @@ class Torchvision(Indexed, Task):
         try:
             return maker(self.root, **chosen)
         except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
-            text = ADVICE.sub("", " ".join(str(problem).split()))[:300].rstrip(".")
+            text = ADVICE.sub("", library_said(problem, reach_of(self)))[:300].rstrip(".")
             raise CannotAsk(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None
 
     def samples(self, part: str, kind: Kind, dataset: Any) -> Samples:
         if kind.files:
-            return listed_files(Path(self.root), kind, kind.files(dataset))
+            return listed_files(Path(self.root), kind, kind.files(dataset), reach_of(self))
         if accepts(type(dataset), "loader"):
-            return listed_files(Path(self.root), kind, (dataset[i] for i in range(len(dataset))))
+            pairs = (dataset[i] for i in range(len(dataset)))
+            return listed_files(Path(self.root), kind, pairs, reach_of(self))
         if self.white != WHITE:
             raise CannotAsk(
                 f"white={self.white}: torchvision itself decodes {self.name}, to 8 bits; leave out white."
@@ -124,13 +131,15 @@ class Pictures:
         return f"{image.size}".encode() + image.tobytes()
 
 
-def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]]) -> Samples:
+def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]], reach: Reach) -> Samples:
     """List the files of a data set by name: some are listed in the order of the disk."""
     rows = sorted((Path(path).relative_to(root).as_posix(), int(label) - kind.first) for path, label in pairs)
     outside = next((path for path, _ in rows if ".." in Path(path).parts), None)
     if outside is not None:  # the lists that some come with can say anything
         raise CannotAsk(f"a list in '{root}' names '{outside}', outside of the data: get the data set again.")
-    return file_samples(root, [path for path, _ in rows], [label for _, label in rows], follow=True)
+    return file_samples(
+        root, [path for path, _ in rows], [label for _, label in rows], None, True, reach=reach
+    )
 
 
 def numbered_by_name(samples: Mapping[SplitName, Samples], names: Sequence[str]) -> dict[SplitName, Samples]:

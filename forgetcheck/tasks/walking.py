@@ -9,6 +9,7 @@ from pathlib import Path
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.decoding import SUFFIXES
+from forgetcheck.tasks.reach import ANYWHERE, Reach
 from forgetcheck.tasks.samples import is_below
 
 RESOURCE = "._"  # what macOS writes beside each file on the disks of others
@@ -26,10 +27,11 @@ def spelling(name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Walk:
-    """A folder, and whether links may lead out of it."""
+    """A folder, and how far links may lead."""
 
     root: Path
     follow: bool = False
+    reach: Reach = ANYWHERE
     hidden: dict[str, None] = field(default_factory=dict)  # folders and images that were passed over
 
     def folders(self, below: str = "") -> list[str]:
@@ -69,12 +71,13 @@ class Walk:
             if is_folder(entry) or Path(entry.name).suffix.lower() in SUFFIXES
         )
         for entry in entries:
-            if entry.is_symlink() and not self.follow:
+            if entry.is_symlink():
                 self.refuse_outside(Path(entry.path))
         return [(entry.name, is_folder(entry)) for entry in entries]
 
     def refuse_outside(self, link: Path) -> None:
-        if not is_below(os.path.realpath(self.root), link):
+        self.reach.refuse_outside(link)
+        if not self.follow and not is_below(os.path.realpath(self.root), link):
             raise CannotAsk(
                 f"'{link}' is a link out of '{self.root}', to '{os.path.realpath(link)}': pass links=follow "
                 "if you trust it."

@@ -17,8 +17,19 @@ from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.decoding import WHITE
 from forgetcheck.tasks.downloading import Mirror
+from forgetcheck.tasks.reach import data_folders, reach_of
 from forgetcheck.tasks.samples import Samples
-from forgetcheck.tasks.shard_folders import CLASSIFICATION, KIND, Local, kind_of, root_of, shards_of
+from forgetcheck.tasks.shard_folders import (
+    CLASSIFICATION,
+    KIND,
+    Local,
+    kind_of,
+    lines_of,
+    reach_in,
+    refuse_bare,
+    root_of,
+    shards_of,
+)
 from forgetcheck.tasks.shards import list_samples
 
 CLASSES = "classnames.txt"
@@ -36,12 +47,15 @@ class Webdataset(Task):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        return naming.checked(f"'{self.path}'", naming.read_lines(self.root.fetch(CLASSES)))
+        return naming.checked(f"'{self.path}'", lines_of(self.root, self.root.fetch(CLASSES)))
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
         path = self.root.find(TEMPLATES)
-        return naming.FALLBACK if path is None else naming.read_templates(path)
+        if path is None:
+            return naming.FALLBACK
+        refuse_bare(self.root)
+        return naming.read_templates(path, reach_in(self.root), data_folders(self.root.folder))
 
     @property
     def tolerated(self) -> float:
@@ -53,7 +67,7 @@ class Webdataset(Task):
 
     @cached_property
     def root(self) -> Mirror | Local:
-        return root_of(self.path)
+        return root_of(self.path, reach_of(self))
 
     def split(self, name: SplitName) -> Split:
         part = self.train if name == "train" else self.test
@@ -72,7 +86,7 @@ def list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -
     """List the samples of a part from the headers of its tars."""
     if kind_of(root) != CLASSIFICATION:
         raise CannotAsk(
-            f"its {KIND} says '{kind_of(root)}': its images have no class each; captions are read by the "
-            "source captions:path=..."
+            f"its {KIND} says that it is no {CLASSIFICATION}: its images have no class each; captions are "
+            "read by the source captions:path=..."
         )
     return list_samples(part, shards_of(root, part), classes, image)

@@ -63,11 +63,12 @@ def source_text(name: str, option: str, path: Path, folder: Path) -> str:
     return f"{name}:{option}={catalog.escaped(path_from(path, folder))}"
 
 
-def moved(source: str, old: Path, new: Path) -> str:
-    """Rewrite the paths in a source of a battery in `old` for one in `new`."""
+def moved(source: str, old: Path, new: Path, copies: Mapping[str, str] | None = None) -> str:
+    """Rewrite the paths in a source of a battery in `old` for one in `new`; some have copies there."""
     name, colon, rest = source.partition(":")
+    beside = copies or {}
     options = [
-        f"{option}={catalog.escaped(moved_text(option, text, name, old, new))}"
+        f"{option}={catalog.escaped(beside.get(option) or moved_text(option, text, name, old, new))}"
         for option, text in catalog.parse_options(source, rest)
     ]
     return f"{name}{colon}{','.join(options)}"

@@ -129,12 +129,12 @@ def test_what_failed_is_named_and_top_cuts_it(audit, run, tmp_path):
     assert "texture (naive, linear) could not be asked" in every.out
 
 
-def test_a_question_that_could_not_be_asked_fails_the_gate(run, tmp_path):
+def test_a_question_that_could_not_be_asked_is_no_passed_gate(run, tmp_path):
     audit = full_audit()
     write_audit(tmp_path / "u", Audit((make_answers(GOOD),), {}, audit.unasked))
     (tmp_path / "p.toml").write_text("[policy]\nmax_drop = 0.5\n")
     failed = run("report", "u", "--policy", "p.toml")
-    assert failed.code == 1
+    assert failed.code == 2
     assert "class 'lines' has no train images" in failed.out
 
 

@@ -161,7 +161,7 @@ def test_a_missing_image_keeps_its_place(tmp_path):
     [
         ("", "no column 'path' but nothing"),
         ("path,label\n", "has 0 classes"),
-        ("path;label\n0.png;a\n", "no column 'path' but 'path;label'.*image=NAME.*commas"),
+        ("path;label\n0.png;a\n", "no column 'path' but another first line.*image=NAME.*commas"),
         ("path,class\n0.png,a\n", "no column 'label' but 'path', 'class': pass label=NAME"),
         ("path,label,width\n0.png,a,3\n", "unknown column 'width'.*others=ignore"),
         ("path,label,label\n0.png,a,b\n", "two columns of one name"),
