@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,13 @@ from typing import Any, NoReturn
 
 DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
 TOO_DEEP = "it is nested too deeply"
+LARGEST_TOML = 2**22  # bytes of a battery, a policy or a pyproject.toml; its reader is a slow one
+VALUE = 80  # bytes that a small value takes in the memory: an object and its place in a list or table
+MARKS = (b",", b":", b"[", b"{")  # one of them comes before every value but the outermost
+FOUR_BYTES = re.compile(b"[\xf0-\xff]")  # begins a character that needs four in the memory
+DOTTED = re.compile(  # a key of more parts than tables may be deep: the reader's time grows with their square
+    rf"""(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
+)
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -30,23 +38,54 @@ def parse_any_json(text: str) -> Any:
     return value
 
 
+def read_json(path: Path, largest: int, memory: int, encoding: str = "utf-8") -> Any:
+    """Read a JSON value from a file of at most `largest` bytes; else as `parse_within`, or OSError."""
+    return parse_within(memory, read_bytes(path, largest), encoding)
+
+
+def parse_within(memory: int, data: bytes, encoding: str = "utf-8") -> Any:
+    """Read a JSON value that takes at most about `memory` bytes, which is checked before any is made.
+
+    Three bytes of JSON can be a table, which takes 64. Raises ValueError, and nothing else.
+    """
+    if weight(data) > memory:
+        raise ValueError(f"its values would take more than {memory >> 20:,} MiB of memory")
+    return parse_any_json(data.decode(encoding))
+
+
+def weight(data: bytes) -> int:
+    """Return about how many bytes of memory the text of a JSON file takes, together with its values."""
+    width = 1 if data.isascii() else 4 if FOUR_BYTES.search(data) else 2  # of each character, by the widest
+    return 2 * width * len(data) + VALUE * sum(map(data.count, MARKS))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
-    if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
-        raise ValueError(f"it is {kind_of(path)}, not a file")
+    text = read_text(path, LARGEST_TOML)
+    if DOTTED.search(text):
+        raise ValueError(TOO_DEEP)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
 
 
 def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
     """Read a text file of at most `largest` bytes. Raises OSError or ValueError, and nothing else."""
+    text = read_bytes(path, largest).decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # as Python reads a text file
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Read a file of at most `largest` bytes, also where it grows meanwhile or doesn't know its size."""
     if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
         raise ValueError(f"it is {kind_of(path)}, not a file")
-    if path.stat().st_size > largest:
-        raise ValueError(f"it has more than {largest >> 20:,} MiB")
-    return path.read_text(encoding=encoding)
+    if path.stat().st_size <= largest:
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) <= largest:
+            return data
+    raise ValueError(f"it has more than {largest >> 20:,} MiB")
 
 
 def kind_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """`forgetcheck audit`: ask base and tuned checkpoints the same questions and judge the answers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +106,7 @@ def audit(
                 refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine)
-        write_audit(out, answers, overwrite)
+        answers = replace(answers, digest=write_audit(out, answers, overwrite))
         say_spared(engine.cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)
