@@ -18,6 +18,7 @@ from forgetcheck.cli.options import (
     Device,
     Gallery,
     Languages,
+    MaxDownload,
     Model,
     NoCache,
     Overwrite,
@@ -69,6 +70,7 @@ def audit(
     compiled: Compile = False,
     no_cache: NoCache = False,
     cache_size: CacheSize = "4 GiB",
+    max_download: MaxDownload = "",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     top: Top = 10,
@@ -77,7 +79,9 @@ def audit(
     from forgetcheck.cli.cache import open_cache
     from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
     from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.tasks.downloading import limit_downloads
 
+    limit_downloads(max_download)
     judging = prepare(policy, exporters or [], None, language, top, quiet)
     refuse_homeless(judging)
     refuse_inputs(judging, out)

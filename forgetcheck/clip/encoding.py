@@ -17,6 +17,7 @@ from forgetcheck.clip.settings import preprocessing
 from forgetcheck.errors import CannotAsk
 from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.in_flight import one_of_many
 
 BATCH = 256  # images per forward
 BATCH_ON_CPU = 64  # where larger ones take more memory and no less time
@@ -175,11 +176,12 @@ def batches(
 
 def decode(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
     """Return the pixels of one image, or why it can't be read."""
-    try:
-        image = split.image(place)
-    except Unreadable as problem:
-        return str(problem)
-    return {key: way.pixels(image) for key, way in ways.items()}
+    with one_of_many():
+        try:
+            image = split.image(place)
+        except Unreadable as problem:
+            return str(problem)
+        return {key: way.pixels(image) for key, way in ways.items()}
 
 
 def gathered(places: range, futures: Sequence["Future[Pixels | str]"]) -> Batch:

@@ -212,7 +212,8 @@ def facts(task: Task) -> dict[str, Any]:
     """Describe a task; where its data is missing, that is all that can be said of its words."""
     found: dict[str, Any] = {"source": type(task.origin).__name__.lower(), "options": asdict(task.origin)}
     if isinstance(task, Stated) and task.samples is not None and task.samples.is_file():
-        found["samples"] = hashlib.sha256(task.samples.read_bytes()).hexdigest()
+        with task.samples.open("rb") as file:
+            found["samples"] = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         words = {"class_names": list(task.class_names), "templates": list(task.templates)}
         notes = {"notes": list(task.notes)} if task.notes else {}

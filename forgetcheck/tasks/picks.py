@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.documents import reason
+from forgetcheck.documents import reason, refuse_table
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.mistakes import some
@@ -38,6 +38,7 @@ def read_picks(path: Path, task: str, split: SplitName) -> tuple[Pick, ...] | No
     Raises CannotAsk for a table that isn't one, or says nothing of the task.
     """
     try:
+        refuse_table(path)
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file, strict=True)
             if tuple(table.fieldnames or ()) != COLUMNS:

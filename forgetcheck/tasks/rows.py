@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
-from forgetcheck.documents import kind_of, reason
+from forgetcheck.documents import reason, refuse_table
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.parting import EVERY, SHORT, is_part
@@ -57,8 +57,7 @@ class Row:
 def read_rows(path: Path, root: Path, columns: Columns) -> list[Row]:
     """Return every row. Raises CannotAsk with the line of the first that can't be used."""
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"it is {kind_of(path)}, not a file")
+        refuse_table(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(parse(path, file, root, columns))
     except (OSError, ValueError, csv.Error) as problem:
