@@ -19,7 +19,7 @@ VALUE = 80  # bytes that a small value takes in the memory: an object and its pl
 MARKS = (b",", b":", b"[", b"{")  # one of them comes before every value but the outermost
 FOUR_BYTES = re.compile(b"[\xf0-\xff]")  # begins a character that needs four in the memory
 DOTTED = re.compile(  # a key of more parts than tables may be deep: the reader's time grows with their square
-    rf"""(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
+    rf"""(?m)(?:^|[\[{{,])[ \t]*(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
 )
 
 

@@ -380,7 +380,7 @@ def test_a_limit_that_is_no_size(site, monkeypatch, size):
     put(site.folder / "0.tar", DATA)
     monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", size)
     if size:
-        with pytest.raises(CannotAsk, match="FORGETCHECK_MAX_DOWNLOAD .*expected a size"):
+        with pytest.raises(CannotAsk, match=r"FORGETCHECK_MAX_DOWNLOAD .*expected a size"):
             mirror(site).fetch("0.tar")
     else:
         assert mirror(site).fetch("0.tar").read_bytes() == DATA
