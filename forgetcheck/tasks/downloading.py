@@ -254,7 +254,7 @@ class Partial:
             free = shutil.disk_usage(self.path.parent).free
         if (have if expected is None else expected) > room:
             size = "whose size isn't told" if expected is None else f"of {gigabytes(expected)}"
-            why = f"the data of a task may take {told or MOST}, which leaves {gigabytes(max(room, 0))} for it"
+            why = f"the data of a task may take {told or MOST}, and this file {gigabytes(max(room, 0))}"
             way = "pass --max-download, or set FORGETCHECK_MAX_DOWNLOAD, if you trust it"
         elif free < (SPARE if expected is None else expected - have):
             size = "" if expected is None else f"of {gigabytes(expected)}"
