@@ -176,12 +176,16 @@ def batches(
 
 def decode(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
     """Return the pixels of one image, or why it can't be read."""
-    with one_of_many():
-        try:
-            image = split.image(place)
-        except Unreadable as problem:
-            return str(problem)
-        return {key: way.pixels(image) for key, way in ways.items()}
+    with one_of_many():  # the image itself is gone before others get its room
+        return pixels_of(split, place, ways)
+
+
+def pixels_of(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
+    try:
+        image = split.image(place)
+    except Unreadable as problem:
+        return str(problem)
+    return {key: way.pixels(image) for key, way in ways.items()}
 
 
 def gathered(places: range, futures: Sequence["Future[Pixels | str]"]) -> Batch:
