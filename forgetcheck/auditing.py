@@ -94,9 +94,23 @@ def audit(
         told = sorted(unasked, key=lambda item: item.task in unfit)
         why = told[0].why if told else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
+    described["battery"]["data"] = {name: contents_of(task) for name, task in battery.tasks.items()}
     tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
     lost = gallery.collect(answers, tests, pictures)
     return Audit(answers, {**described, **engine.manner, "processes": engine.team.size}, unasked, lost)
+
+
+def contents_of(task: Task) -> str | None:
+    """Return the digest of every test sample with its id, label and captions; None where it isn't known."""
+    try:
+        split = task.split("test")
+    except CannotAsk:
+        return None
+    if split.contents is None:
+        return None
+    said = split.captions
+    told = [] if said is None else [said.places.tolist(), said.kinds.tolist(), said.texts, said.swaps]
+    return provenance.digest([split.contents(), *told])
 
 
 def check(

@@ -4,13 +4,24 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
 NAMES = re.compile(r"\((['\"]).*\1,?\)|(?<!\w)(['\"]).*\2")
 TOO_DEEP = "it is nested too deeply"
+LARGEST_TOML = 2**22  # bytes of a battery, a policy or a pyproject.toml; its reader is a slow one
+LARGEST_TABLE = 2**30  # bytes of a CSV file
+TABLE_MEMORY = 2**32  # bytes of its rows: about seven million
+ROW = 600  # bytes that a row takes in the memory
+BLOCK = 2**20  # bytes that are looked at together
+VALUE = 80  # bytes that a small value takes in the memory: an object and its place in a list or table
+MARKS = (b",", b":", b"[", b"{")  # one of them comes before every value but the outermost
+FOUR_BYTES = re.compile(b"[\xf0-\xff]")  # begins a character that needs four in the memory
+DOTTED = re.compile(  # a key of more parts than tables may be deep: the reader's time grows with their square
+    rf"""(?m)(?:^|[\[{{,])[ \t]*(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
+)
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -32,12 +43,60 @@ def parse_any_json(text: str) -> Any:
     return value
 
 
+def read_json(path: Path, largest: int, memory: int, encoding: str = "utf-8") -> Any:
+    """Read a JSON value from a file of at most `largest` bytes; else as `parse_within`, or OSError."""
+    refuse_odd(path, largest)
+    refuse_heavy(weight(blocks_of(path)), memory)
+    return parse_any_json(read_bytes(path, largest).decode(encoding))
+
+
+def parse_within(memory: int, data: bytes, encoding: str = "utf-8") -> Any:
+    """Read a JSON value that takes at most about `memory` bytes, which is checked before any is made.
+
+    Three bytes of JSON can be a table, which takes 64. Raises ValueError, and nothing else.
+    """
+    refuse_heavy(weight([data]), memory)
+    return parse_any_json(data.decode(encoding))
+
+
+def weight(blocks: Iterable[bytes]) -> int:
+    """Return about how many bytes of memory the text of a JSON file takes, together with its values."""
+    size, marks, width = 0, 0, 1  # bytes of each character, by the widest
+    for block in blocks:
+        size += len(block)
+        marks += sum(map(block.count, MARKS))
+        width = max(width, 1 if block.isascii() else 4 if FOUR_BYTES.search(block) else 2)
+    return 2 * width * size + VALUE * marks
+
+
+def refuse_table(path: Path) -> None:
+    """Raise ValueError for a table that is no file, too large, or has more rows than the memory is for."""
+    refuse_odd(path, LARGEST_TABLE)
+    size, lines = 0, 0
+    for block in blocks_of(path):
+        size += len(block)
+        lines += max(block.count(b"\n"), block.count(b"\r"))
+    refuse_heavy(size + ROW * lines, TABLE_MEMORY)
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def refuse_heavy(weighed: int, memory: int) -> None:
+    if weighed > memory:
+        raise ValueError(f"its values would take more than {memory >> 20:,} MiB of memory")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
-    if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
-        raise ValueError(f"it is {kind_of(path)}, not a file")
+    text = read_text(path, LARGEST_TOML)
+    if DOTTED.search(text):
+        raise ValueError(TOO_DEEP)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     except tomllib.TOMLDecodeError as problem:  # some name the keys of a file that may be no TOML at all
@@ -46,11 +105,30 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
     """Read a text file of at most `largest` bytes. Raises OSError or ValueError, and nothing else."""
+    text = read_bytes(path, largest).decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # as Python reads a text file
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Read a file of at most `largest` bytes, also where it grows meanwhile or doesn't know its size."""
+    refuse_odd(path, largest)
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(too_large(largest))
+    return data
+
+
+def refuse_odd(path: Path, largest: int) -> None:
+    """Raise ValueError for what is no file or too large, and OSError for what isn't there."""
     if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
         raise ValueError(f"it is {kind_of(path)}, not a file")
     if path.stat().st_size > largest:
-        raise ValueError(f"it has more than {largest >> 20:,} MiB")
-    return path.read_text(encoding=encoding)
+        raise ValueError(too_large(largest))
+
+
+def too_large(largest: int) -> str:
+    return f"it has more than {largest >> 20:,} MiB"
 
 
 def kind_of(path: Path) -> str:

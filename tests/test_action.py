@@ -27,11 +27,11 @@ def filled(text, inputs):
 def judge(tmp_path):
     """Run the judging step with some inputs; return the process, the outputs and the step summary."""
 
-    def call(**given):
+    def call(first="", **given):
         inputs = {name: facts["default"] for name, facts in ACTION["inputs"].items()} | given
         (step,) = (step for step in STEPS if step.get("id") == "judge")
         files = {name: tmp_path / name.lower() for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([*filter(None, [first]), str(Path(sys.executable).parent), os.environ["PATH"]])
         values = {name: filled(value, inputs) for name, value in step["env"].items()}
         environment = {**os.environ, **values, **{n: str(f) for n, f in files.items()}, "PATH": path}
         done = subprocess.run(
@@ -94,3 +94,100 @@ def test_every_input_is_used_and_every_used_one_is_declared():
     assert set(re.findall(r"inputs\.([\w-]+)", text)) == set(ACTION["inputs"])
     assert ACTION["runs"]["using"] == "composite"
     assert all(step.get("uses") or step["shell"] == "bash" for step in STEPS)
+
+
+def test_other_actions_are_pinned_by_their_digest():
+    used = [step["uses"] for step in STEPS if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", each) for each in used)
+
+
+@pytest.mark.parametrize("given", [
+    {"base": "b", "tuned": "--help"},
+    {"base": "--help", "tuned": "t"},
+    {"base": "b", "tuned": "t", "battery": "--help"},
+    {"base": "b", "tuned": "t", "policy": "--help"},
+    {"base": "b", "tuned": "-h\n--version"},
+    {"audit": "--help"},
+    {"audit": "--version"},
+    {"audit": "nowhere", "policy": "-h"},
+])  # fmt: skip
+def test_a_value_is_never_an_option(judge, given):
+    done, outputs, summary = judge(**given)
+    assert done.returncode == 2, done.stdout
+    assert (outputs, summary) == ({}, "")
+    assert "Usage: " not in done.stdout
+
+
+@pytest.mark.parametrize("out", ["x\npassed=true\ny", "a\rb", "", "link"])
+def test_an_output_folder_that_would_say_more_than_its_name_is_refused(judge, tmp_path, out):
+    write_audit(tmp_path / "a", Audit((make_answers(GOOD),), {}))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    done, outputs, _ = judge(audit="a", out=out)
+    assert done.returncode == 2
+    assert outputs == {}
+    assert "::error title=forgetcheck::nothing was judged: the input 'out'" in done.stdout
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("out", ["-rf", "--help", "a b/$(touch hacked)"])
+def test_an_output_folder_of_any_name_is_made(judge, tmp_path, out):
+    write_audit(tmp_path / "-a", Audit((make_answers(GOOD),), {}))
+    done, outputs, _ = judge(audit="-a", out=out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outputs == {"passed": "true", "report": f"{out}/report.html"}
+    assert (tmp_path / out / "report.html").is_file()
+    assert not (tmp_path / "hacked").exists()
+
+
+MODULES = ("pip", "forgetcheck", "typer", "secrets", "numpy")
+
+
+def plant(folder):
+    """Put modules of the checkout's own where Python would find them first."""
+    for name in MODULES:
+        (folder / f"{name}.py").write_text("open('hacked', 'w').close()\nraise SystemExit(0)\n")
+
+
+def test_modules_of_the_checkout_are_not_run(judge, tmp_path, monkeypatch):
+    write_audit(tmp_path / "a", Audit((make_answers(GOOD),), {}))
+    plant(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", ".")
+    done, outputs, _ = judge(audit="a")
+    assert done.returncode == 0, done.stderr
+    assert outputs["passed"] == "true"
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_the_pip_that_installs_is_not_one_of_the_checkout(tmp_path):
+    plant(tmp_path)
+    (step,) = (step for step in STEPS if step.get("name") == "Install forgetcheck")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, text=True,
+        env={**os.environ, "PATH": path, "PACKAGE": "--help"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "'--help'" in done.stderr  # a requirement that is none
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize("given", [{"audit": "a"}, {"base": "b", "tuned": "t"}])
+def test_what_exits_well_but_leaves_no_documents_has_not_passed(judge, tmp_path, given):
+    out = tmp_path / "forgetcheck-report"
+    (out / "audit").mkdir(parents=True)
+    for name in ("report.html", "junit.xml", "annotations.txt", "summary.md", "audit/audit.json"):
+        (out / name).write_text("of an earlier run")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    done, outputs, summary = judge(first=str(tmp_path / "bin"), **given)
+    assert done.returncode == 2
+    assert (outputs, summary) == ({}, "")
+    assert "report.html was not written" in done.stdout
+
+
+def test_the_report_is_only_kept_if_one_was_made():
+    (step,) = (step for step in STEPS if "upload-artifact" in step.get("uses", ""))
+    assert "steps.judge.outputs.report != ''" in step["if"]

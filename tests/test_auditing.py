@@ -13,7 +13,7 @@ from planted import make_answers
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.auditing import PROBES, audit, plan, without_repeats
+from forgetcheck.auditing import PROBES, audit, contents_of, plan, without_repeats
 from forgetcheck.candidates import Candidate, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import GUESS, Checkpoint
 from forgetcheck.clip.engine import Engine
@@ -25,6 +25,7 @@ from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.clip.texts import ROUNDING
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Unasked, read_audit, write_audit
+from forgetcheck.retention.pins import found_pins
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
@@ -699,3 +700,36 @@ class Untaught(Task):
 def test_train_images_are_not_touched_for_what_does_not_need_them():
     found = audit(TINY, [TINY], Battery("b", {"far": Untaught()}), ("zero-shot",), device="cpu")
     assert [item.probe for item in found.answers] == ["zero-shot"]
+
+
+def test_the_digest_of_what_is_asked_changes_with_every_image_label_and_name(tmp_path):
+    for name in ("one", "two"):
+        for part, count in (("train", 2), ("test", 3)):
+            for label, colour in enumerate(("red", "blue")):
+                for number in range(count):
+                    place = tmp_path / name / part / colour / f"{number}.png"
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    Image.new("RGB", (8, 8), (10 * number, 200 * label, 0)).save(place)
+
+    def digest():
+        return contents_of(Folder(str(tmp_path / "two")))
+
+    first = contents_of(Folder(str(tmp_path / "one")))
+    assert first == digest()
+    Image.new("RGB", (8, 8), (1, 1, 1)).save(tmp_path / "two" / "train" / "red" / "0.png")
+    assert first == digest()  # what is learnt from is no part of it
+    place = tmp_path / "two" / "test" / "red" / "0.png"
+    place.rename(place.with_name("9.png"))
+    moved = digest()
+    assert moved != first
+    Image.new("RGB", (8, 8), (1, 1, 1)).save(place.with_name("9.png"))
+    assert digest() not in (first, moved)
+
+
+def test_an_audit_records_what_was_asked_of_each_task():
+    made = audit(TINY, [TINY], SMALL, probes=["zero-shot"], device="cpu")
+    data = made.provenance["battery"]["data"]
+    assert data == {name: contents_of(task) for name, task in SMALL.tasks.items()}
+    assert all(len(each) == 64 for each in data.values())
+    assert len(set(data.values())) == 2
+    assert all(all(found) for name, found in found_pins(made).items() if name != "audit")

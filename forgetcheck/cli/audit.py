@@ -1,6 +1,7 @@
 """`forgetcheck audit`: ask base and tuned checkpoints the same questions and judge the answers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from forgetcheck.cli.options import (
     Device,
     Gallery,
     Languages,
+    MaxDownload,
     Model,
     NoCache,
     Offline,
@@ -77,6 +79,7 @@ def audit(
     compiled: Compile = False,
     no_cache: NoCache = False,
     cache_size: CacheSize = "4 GiB",
+    max_download: MaxDownload = "",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     top: Top = 10,
@@ -85,7 +88,9 @@ def audit(
     from forgetcheck.cli.cache import open_cache
     from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
     from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.tasks.downloading import limit_downloads
 
+    limit_downloads(max_download)
     judging = prepare(policy, exporters or [], None, language, top, quiet)
     refuse_homeless(judging)
     refuse_inputs(judging, out)
@@ -114,7 +119,7 @@ def audit(
                 refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine)
-        write_audit(out, answers, overwrite)
+        answers = replace(answers, digest=write_audit(out, answers, overwrite))
         say_spared(engine.cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)

@@ -1,6 +1,5 @@
 """`forgetcheck cache`: what the feature cache holds, and how to empty it."""
 
-import re
 from datetime import UTC, datetime
 
 import typer
@@ -8,10 +7,9 @@ import typer
 from forgetcheck.cli import console
 from forgetcheck.clip.feature_cache import FeatureCache, cache_folder
 from forgetcheck.errors import CannotAsk
+from forgetcheck.sizes import read_size
 from forgetcheck.text import counted
 
-UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
-         "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
 app = typer.Typer(
     name="cache",
     help="What audits keep of what models saw, so that none looks twice.",
@@ -44,7 +42,7 @@ def clear() -> None:
 
 def open_cache(size: str) -> FeatureCache | None:
     """Return this user's cache; None where there is no home to put it."""
-    limit = read_size(size)
+    limit = read_size("--cache-size", size)
     folder = cache_folder()
     return None if folder is None else FeatureCache(folder, limit, console.print_note)
 
@@ -54,14 +52,6 @@ def found_cache() -> FeatureCache:
     if folder is None:
         raise CannotAsk("no home folder, so there is no cache: set FORGETCHECK_CACHE to a folder.")
     return FeatureCache(folder)
-
-
-def read_size(text: str) -> int:
-    """Read a number of bytes as people write it: 500MB, 4 GiB."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
-    if found is None:
-        raise CannotAsk(f"--cache-size {text}: expected a size such as 500MB or 4GiB.")
-    return int(float(found[1]) * UNITS[(found[2] or "").lower()])
 
 
 def spoken(size: int) -> str:

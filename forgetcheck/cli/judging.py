@@ -127,6 +127,8 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
         else:
             write_text(document.path, text)
             console.print_note(f"wrote {document.path}")
+    if audit.digest:
+        console.print_note(f"the digest of the audit: {audit.digest}")
     taken = any(document.path is None for document in judging.documents)
     say = console.print_note if taken else console.print_line
     for line in executive_summary(report, judging.language) if judging.language else []:

@@ -121,6 +121,16 @@ CacheSize = Annotated[
         metavar="SIZE", help="What the cache may hold, such as 500MB; the least recently used goes first."
     ),
 ]
+MaxDownload = Annotated[
+    str,
+    typer.Option(
+        "--max-download",
+        metavar="SIZE",
+        envvar="FORGETCHECK_MAX_DOWNLOAD",
+        show_default="200GiB",
+        help="What the data of one task may take on the disk when it is downloaded.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run or audit that --out holds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Top = Annotated[int, typer.Option(min=0, help="How many of the worst concepts and failures to show.")]

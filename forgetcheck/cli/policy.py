@@ -1,6 +1,7 @@
 """`forgetcheck policy`: write a policy to start from, and see what one says."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.drafting import draft, needed
+from forgetcheck.retention.pins import found_pins
 from forgetcheck.retention.policy import FILES, Policy, Rule, catches_nothing, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.text import printable
@@ -26,6 +28,15 @@ app = typer.Typer(
 )
 
 
+class Pinned(StrEnum):
+    """What can be pinned, as the keys of Pins."""
+
+    BASE = "base"
+    TUNED = "tuned"
+    BATTERY = "battery"
+    AUDIT = "audit"
+
+
 @app.command()
 def init(
     audit: Annotated[
@@ -34,6 +45,10 @@ def init(
     out: Annotated[Path, typer.Option(parser=file_path, metavar="FILE", help="The file to write.")] = Path(
         DEFAULT
     ),
+    pin: Annotated[
+        list[Pinned] | None,
+        typer.Option(help="Demand this very one from now on; repeatable.", show_default=False),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a commented policy from what an audit could show."""
@@ -45,8 +60,17 @@ def init(
         )
     if out.exists() and not overwrite:
         raise CannotAsk(f"'{out}' already exists: choose another name, or pass --overwrite to replace it.")
-    report = make_report(read_audit(audit), Policy())
-    write_text(out, draft(report, str(audit)))
+    answers = read_audit(audit)
+    pins: dict[str, list[str]] = {
+        name: found for name, found in found_pins(answers).items() if name in (pin or [])
+    }
+    unknown = next((name for name, found in pins.items() if not all(found)), None)
+    if unknown is not None:
+        raise CannotAsk(
+            f"--pin {unknown}: the audit '{audit}' records no digest of it, as those of "
+            "earlier versions and data of unknown contents: run the audit again, or leave it out."
+        )
+    write_text(out, draft(make_report(answers, Policy()), str(audit), pins))
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck policy check {out} {audit}`.")
 
 

@@ -17,6 +17,7 @@ from forgetcheck.clip.settings import preprocessing
 from forgetcheck.errors import CannotAsk
 from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
+from forgetcheck.tasks.in_flight import one_of_many
 
 BATCH = 256  # images per forward
 BATCH_ON_CPU = 64  # where larger ones take more memory and no less time
@@ -175,6 +176,11 @@ def batches(
 
 def decode(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
     """Return the pixels of one image, or why it can't be read."""
+    with one_of_many():  # the image itself is gone before others get its room
+        return pixels_of(split, place, ways)
+
+
+def pixels_of(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
     try:
         image = split.image(place)
     except Unreadable as problem:

@@ -31,7 +31,7 @@ class Html(Exporter):
         return write(
             report=report,
             policy=report.policy,
-            limits=report.policy.model_dump(exclude={"concepts"}),
+            limits=report.policy.settings,
             base=sections.origin(report, "base") or "the base",
             battery=sections.origin(report, "battery"),
             contents=list(sections.contents(report)),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from forgetcheck.documents import parse_json, reason
+from forgetcheck.documents import parse_within, read_bytes, reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
 from forgetcheck.files import whole_folder
@@ -23,6 +24,13 @@ OLDER = "forgetcheck/audit@1"  # without variants, and chance where an answer na
 ARRAYS = "answers.safetensors"
 GALLERY = "gallery"
 Role = Literal["asked", "optional", "recorded"]  # of a task: wanted, if it is there, by the record of a run
+LARGEST = 2**27  # bytes of a manifest; 50 tasks of 100 classes and 5 candidates have about 6 MB
+MEMORY = 400 * 2**20  # bytes of what is read from it
+LARGEST_ARRAYS = 2**32  # bytes; 50 tasks of 10,000 samples and 5 candidates have about half a GB
+LARGEST_PICTURE = 2**20  # bytes; a thumbnail has some thousand
+DIGEST = re.compile(rb'("digest": "sha256:)([0-9a-f]{64})(")')
+HEAD = 4096  # bytes at the start of a manifest that hold its digest
+BLANK = b"0" * 64  # stands where the digest goes while it is computed
 PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
@@ -121,6 +129,8 @@ class Audit:
     unasked: tuple[Unasked, ...] = ()
     gallery: tuple[Lost, ...] = ()
     older: bool = False  # read from a folder of the first schema, whose evidence lacks what is counted today
+    digest: str = ""  # "sha256:..." of the folder it was written to, or read from; see `seal`
+    unsealed: bool = False  # read from a folder of an earlier version, which carries no such digest
 
 
 class VariantsRecord(BaseModel):
@@ -203,12 +213,13 @@ class AuditRecord(BaseModel):
     gallery: list[LostRecord] = []
 
 
-def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
-    """Write the manifest and the arrays; the folder appears complete or not at all."""
+def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> str:
+    """Write the manifest and the arrays; the folder appears complete or not at all. Returns its digest."""
     arrays: dict[str, NDArray[Any]] = {}
     questions = [pack(item, arrays) for item in audit.answers]
     manifest = {
         "schema": SCHEMA,
+        "digest": f"sha256:{BLANK.decode()}",
         "complete": True,
         "questions": questions,
         "unasked": [asdict(item) for item in audit.unasked],
@@ -220,9 +231,25 @@ def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> None:
         for item in audit.gallery:
             (temporary / GALLERY).mkdir(exist_ok=True)
             (temporary / GALLERY / picture_name(item.image)).write_bytes(item.image)
-        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         # a file name that isn't UTF-8 holds surrogates; escaped with a backslash they are JSON again
-        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        blank = text.encode("utf-8", errors="backslashreplace")
+        digest = seal(blank, arrays, audit.gallery)
+        (temporary / MANIFEST).write_bytes(DIGEST.sub(rb"\g<1>" + digest.encode() + rb"\3", blank, count=1))
+    return f"sha256:{digest}"
+
+
+def seal(blank: bytes, arrays: Mapping[str, NDArray[Any]], gallery: Sequence[Lost]) -> str:
+    """Return the one digest over all that a report reads: the manifest, every array and every picture.
+
+    `blank` is the manifest as it is written, with zeros where the digest itself goes.
+    """
+    whole = hashlib.sha256(blank)
+    for key in sorted(arrays):
+        whole.update(key.encode() + content_digest(arrays[key]))
+    for picture in sorted({item.image for item in gallery}):
+        whole.update(hashlib.sha256(picture).digest())
+    return whole.hexdigest()
 
 
 def picture_name(image: bytes) -> str:
@@ -281,16 +308,21 @@ def store(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
 
 
 def content_key(array: NDArray[Any]) -> str:
-    head = f"{array.dtype}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()[:32]
+    return content_digest(array).hex()[:32]
+
+
+def content_digest(array: NDArray[Any]) -> bytes:
+    whole = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
+    whole.update(np.ascontiguousarray(array).data)
+    return whole.digest()
 
 
 def read_audit(folder: Path) -> Audit:
     """Read an audit folder back and verify it.
 
-    Raises CannotAsk if it is missing, incomplete, damaged or of another schema.
+    Raises CannotAsk if it is missing, incomplete, damaged, changed since or of another schema.
     """
-    manifest = read_manifest(folder)
+    data, manifest = read_manifest(folder)
     arrays = read_arrays(folder)
     try:
         record = AuditRecord.model_validate(manifest)
@@ -314,11 +346,39 @@ def read_audit(folder: Path) -> Audit:
         )
     if not answers:
         raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
+    digest = verified(folder, data, manifest, arrays, gallery)
     unasked = tuple(Unasked(**item.model_dump()) for item in record.unasked)
-    return Audit(answers, record.provenance, unasked, gallery, older=manifest["schema"] == OLDER)
+    older = manifest["schema"] == OLDER
+    return Audit(answers, record.provenance, unasked, gallery, older, digest, unsealed=not digest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def verified(
+    folder: Path,
+    data: bytes,
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    gallery: Sequence[Lost],
+) -> str:
+    """Return the digest of a folder, empty where an earlier version wrote none.
+
+    Raises CannotAsk if it is another. Arrays and pictures are named by their content in the manifest, and
+    were compared with that when they were read: what was changed is the manifest.
+    """
+    if "digest" not in manifest:
+        return ""
+    head = data[:HEAD]
+    blank = DIGEST.sub(rb"\g<1>" + BLANK + rb"\3", head, count=1) + data[HEAD:]
+    found = f"sha256:{seal(blank, arrays, gallery)}"
+    if manifest["digest"] != found:
+        raise CannotAsk(
+            f"'{folder / MANIFEST}' was changed after the audit: it says {str(manifest['digest'])[:80]!r}, "
+            f"and what it holds has {found}; restore the file, or run the audit again."
+        )
+    return found
+
+
+def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return the manifest as it is written, and what it says."""
     path = folder / MANIFEST
     if not folder.exists():
         raise CannotAsk(
@@ -329,7 +389,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again."
         )
     try:
-        manifest = parse_json(path.read_text(encoding="utf-8"))
+        data = read_bytes(path, LARGEST)
+        manifest = parse_within(MEMORY, data)
+        if not isinstance(manifest, dict):
+            raise ValueError(f"expected a JSON object, found {type(manifest).__name__}")
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema")
@@ -340,7 +403,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if manifest.get("complete") is not True:
         raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
-    return manifest
+    return data, manifest
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
@@ -349,8 +412,16 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         raise CannotAsk(f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again.")
     try:
         path.open("rb").close()  # safetensors calls a file missing that may not be read
+        if path.stat().st_size > LARGEST_ARRAYS:
+            raise ValueError(f"it has more than {LARGEST_ARRAYS >> 20:,} MiB")
         arrays = load_file(path)
-    except (OSError, SafetensorError, TypeError, AttributeError) as problem:  # or no type of numpy
+    except (
+        OSError,
+        ValueError,
+        SafetensorError,
+        TypeError,
+        AttributeError,
+    ) as problem:  # or no type of numpy
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     damaged = [key for key, array in arrays.items() if content_key(array) != key]
     if damaged:
@@ -442,7 +513,7 @@ def unpack_lost(item: LostRecord, folder: Path) -> Lost:
     """Read the picture; raises KeyError if it is missing, or another than was written."""
     path = folder / Path(item.image).name
     try:
-        image = path.read_bytes() if path.is_file() else b""
+        image = read_bytes(path, LARGEST_PICTURE) if path.is_file() else b""
     except PermissionError as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check its permissions.") from None
     except (OSError, ValueError):  # a name that no file can have

@@ -1,6 +1,6 @@
 """A policy file to start from, drafted from what an audit could show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from forgetcheck.documents import toml_string
 from forgetcheck.retention.compare import Retention
@@ -12,9 +12,12 @@ from forgetcheck.retention.verdict import Finding
 ROUND = 0.005  # a limit a person would write
 
 
-def draft(report: Report, origin: str) -> str:
-    """Return a commented policy file: it reads back as a policy, and says what to change."""
-    return "\n".join(lines(report, origin)) + "\n"
+def draft(report: Report, origin: str, pins: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return a commented policy file: it reads back as a policy, and says what to change.
+
+    `pins` are digests by what they are of, which are demanded from then on.
+    """
+    return "\n".join([*lines(report, origin), *pin_lines(pins or {})]) + "\n"
 
 
 def lines(report: Report, origin: str) -> Iterator[str]:
@@ -33,6 +36,15 @@ def lines(report: Report, origin: str) -> Iterator[str]:
     yield ""
     yield from thin_lines(report, policy)
     yield from concept_lines(report)
+
+
+def pin_lines(pins: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if pins:
+        yield ""
+        yield "[policy.pins]             # what is judged must be what was approved, or nothing is judged"
+    for name, digests in pins.items():
+        said = [quoted(each) for each in digests]
+        yield f"{name} = {said[0]}" if len(said) == 1 else f"{name} = [{', '.join(said)}]"
 
 
 def target_lines(report: Report) -> Iterator[str]:

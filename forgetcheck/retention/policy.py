@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import CannotAsk
@@ -97,6 +97,31 @@ def like(text: str, name: str) -> bool:
     return pattern(text).fullmatch(name) is not None
 
 
+Pin = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
+
+class Pins(BaseModel):
+    """The digests of what was approved: what is judged must be that, or nothing is."""
+
+    model_config = STRICT
+
+    base: Pin | None = None  # its weights
+    tuned: Annotated[list[Pin], Field(min_length=1)] | None = None  # each must have one of these weights
+    battery: Pin | None = None  # class names, templates and test samples of every task
+    audit: Pin | None = None  # all of the folder
+
+    @field_validator("tuned", mode="before")
+    @classmethod
+    def one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @property
+    def wanted(self) -> dict[str, list[str]]:
+        """Return the digests that are demanded, by what they are demanded of."""
+        said = self.model_dump(exclude_none=True)
+        return {name: [value] if isinstance(value, str) else value for name, value in said.items()}
+
+
 class Policy(BaseModel):
     """The limits, as fractions. Read from a TOML file; unknown keys are refused."""
 
@@ -115,12 +140,20 @@ class Policy(BaseModel):
     allow_identical: bool = False  # whether a checkpoint may be the base itself
     when_unsure: Literal["warn", "fail"] = "warn"
     confidence: Annotated[float, Field(gt=0.5, le=0.999999)] = 0.95  # of the two-sided intervals
+    pins: Pins | None = None
     concepts: list[Rule] = []
 
     @property
     def level(self) -> float:
         """Of each one-sided claim: what a two-sided interval leaves on one side."""
         return (1 - self.confidence) / 2
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what it says besides its rules; pins under their whole names, where there are any."""
+        wanted = {} if self.pins is None else self.pins.wanted
+        pins = {f"pins.{name}": ", ".join(digests) for name, digests in wanted.items()}
+        return {**self.model_dump(exclude={"concepts", "pins"}), **pins}
 
     def names_target(self, task: str) -> bool:
         return self.target is not None and like(self.target, task)
@@ -275,7 +308,9 @@ def describe(error: Any) -> str:
     place = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
     key = "policy" + "".join(place)
     if error["type"] == "extra_forbidden":
-        known = list(Rule.model_fields if len(error["loc"]) > 1 else Policy.model_fields)
+        inside: dict[str, type[BaseModel]] = {"concepts": Rule, "pins": Pins}
+        model = inside.get(error["loc"][0], Policy) if len(error["loc"]) > 1 else Policy
+        known = list(model.model_fields)
         near = get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
         return f"{key}: unknown key, {hint}"

@@ -9,6 +9,7 @@ from forgetcheck.retention.compare import Retention, compare
 from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, ignored, judge, passed
 from forgetcheck.retention.labels import doubts, fits_of, sanity
 from forgetcheck.retention.older import remark_of_older, told_of_older
+from forgetcheck.retention.pins import refuse_unpinned
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.suspicion import remarks, same_checkpoints
 from forgetcheck.retention.verdict import Finding, Verdict
@@ -123,7 +124,11 @@ class Report:
 
 
 def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
-    """Compare and judge every question of an audit. `gated` tells whether the policy is anybody's."""
+    """Compare and judge every question of an audit. `gated` tells whether the policy is anybody's.
+
+    Raises CannotAsk if the policy pins another base, battery or audit than this one.
+    """
+    refuse_unpinned(audit, policy.pins)
     rows = mark_targets(compare(audit.answers, policy.confidence), policy)
     same = same_checkpoints(audit, rows)
     found = judge(rows, policy, audit.unasked, same)
@@ -134,13 +139,19 @@ def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
         found.means,
         found.checks,
         policy,
-        audit.provenance,
+        {**audit.provenance, **({"audit": audit.digest} if audit.digest else {})},
         audit.unasked,
         audit.gallery,
         gated,
-        (*doubts(fits), *remarks(audit, findings, same), *remark_of_older(findings)),
+        (*doubts(fits), *remarks(audit, findings, same), *remark_of_older(findings), *unsealed(audit)),
         sanity(fits),
     )
+
+
+def unsealed(audit: Audit) -> list[str]:
+    """Say of a folder of an earlier version what can't be known of it."""
+    told = "This audit is of an earlier version and carries no digest: that nobody changed it can't be shown"
+    return [told] if audit.unsealed else []
 
 
 def mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
@@ -181,7 +192,7 @@ def as_record(report: Report) -> dict[str, Any]:
         "gated": report.gated,
         "remarks": list(report.remarks),
         "sanity": report.sanity,
-        "policy": report.policy.model_dump(),
+        "policy": report.policy.model_dump(exclude={"pins"} if report.policy.pins is None else None),
         "checks": [check_record(check) for check in report.checks],
         "findings": [finding_record(finding) for finding in report.findings],
         "summary": summarise(report),

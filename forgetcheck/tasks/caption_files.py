@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from forgetcheck.documents import parse_any_json, reason
+from forgetcheck.documents import read_json as parsed
+from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.captioning import Told
 from forgetcheck.tasks.naming import has_no_text, tidied
@@ -17,6 +18,7 @@ from forgetcheck.tasks.shard_folders import LAYOUT
 
 TABLES = (".csv", ".tsv", *JSON_LINES)
 LARGEST = 2**30  # bytes of a file of captions
+MEMORY = 2**32  # bytes of what is read from it; Karpathy's COCO takes a third
 LOOSE = ConfigDict(extra="ignore", strict=True)
 Text = Annotated[str, Field(min_length=1)]
 Whole = str | int
@@ -254,7 +256,7 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
 def read_json(path: Path, root: Path, reach: Reach) -> Any:
     own = reach.around_list(path, root)
     try:
-        return parse_any_json(reach.read_text(path, LARGEST, "utf-8-sig", own))
+        return parsed(reach.allowed(path, own), LARGEST, MEMORY, "utf-8-sig")
     except OSError as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check the path.") from None
     except ValueError as problem:

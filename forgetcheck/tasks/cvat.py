@@ -23,6 +23,7 @@ from forgetcheck.tasks.index import Index, Indexed
 from forgetcheck.tasks.reach import ANYWHERE, Reach, reach_of
 
 LARGEST = 2**30  # bytes of a file
+MOST = 5_000_000  # images of a file; each takes some 300 bytes of memory
 FOLDER = "images"  # beside annotations.xml in CVAT's export with images
 
 
@@ -104,6 +105,8 @@ class Seen:
                 raise CannotAsk(
                     f"{where} has {'a tag without a label' if path else 'no name'}: export it anew."
                 )
+            if len(self.images) >= MOST:
+                raise CannotAsk(f"'{self.path}' lists more than {MOST:,} images: export it in parts.")
             part = named_part(self.image.get("subset", ""))
             self.images.append(Annotated(where, path, tuple(self.tags), part))
             self.image = None

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from forgetcheck.documents import reason
+from forgetcheck.tasks import in_flight
 from forgetcheck.tasks.base import Unreadable
 
 LARGEST = 2**29  # bytes of a file; a whole one is read at once
@@ -45,8 +46,10 @@ UNREAD = (  # images as well, which no evaluator of CLIPs reads
         ".exr",
     ),
 )
+ROWS = 64  # of an image that are scaled at once
 WHITE = 65535  # the brightest of 16 bits
 GIT_LFS = b"version https://git-lfs"
+STILL = ("JPEG", "PNG", "BMP", "PPM")  # formats of one frame: once it is read, the file is let go
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535
 
@@ -92,14 +95,20 @@ def read_file(path: Path) -> bytes:
         if not stat.S_ISREG(facts.st_mode):  # a pipe could keep us waiting, a device has no end
             raise Unreadable("it is not a file")
         refuse_large(facts.st_size)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(facts.st_size + 1)
+        if len(data) > facts.st_size:
+            raise Unreadable("it grew while it was read")
+        return data
     except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
         raise Unreadable(reason(problem)) from None
 
 
 def refuse_large(size: int) -> None:
+    """Raise Unreadable for a file that is too large; any other waits for its turn to be read."""
     if size > LARGEST:
         raise Unreadable(f"it has {size / 2**20:,.0f} MiB; at most {LARGEST >> 20} are read")
+    in_flight.reading(size)
 
 
 def decode(data: bytes, white: int = WHITE) -> Image.Image:
@@ -142,16 +151,22 @@ def as_rgb(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Convert to RGB in 8 bits. Raises Unreadable before anything is decoded that would take too much."""
     if image.width * image.height > PIXELS:
         raise Unreadable(f"{image.width} x {image.height} pixels are more than {PIXELS:,}: scale it down")
+    in_flight.decoding(image.width * image.height)
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_IN_32):
         return Image.fromarray(eight_bits(np.asarray(image), white)).convert("RGB")
     if image.mode in ("I", "F"):
         raise Unreadable("its 32-bit pixels have no agreed range: save it with 8 or 16 bits")
     image.load()
     image.info.pop("transparency", None)  # dropped in any case; left in, Pillow warns of losing it
+    if image.mode == "RGB" and image.format in STILL:
+        return image  # a copy would take as much again
     return image.convert("RGB")
 
 
 def eight_bits(levels: np.ndarray, white: int = WHITE) -> np.ndarray:
     """Scale 0 to `white` to 0 to 255, rounding; what is brighter is white."""
-    scaled = (levels.astype(np.uint64) * 255 + white // 2) // white
-    return scaled.clip(max=255).astype(np.uint8)
+    found = np.empty(levels.shape, np.uint8)
+    for row in range(0, len(levels), ROWS):  # as wide numbers, all at once would take eight times as much
+        scaled = (levels[row : row + ROWS].astype(np.uint64) * 255 + white // 2) // white
+        found[row : row + ROWS] = scaled.clip(max=255)
+    return found

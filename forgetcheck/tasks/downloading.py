@@ -4,6 +4,7 @@ import http.client
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import explained, synchronise
 from forgetcheck.provenance import digest
+from forgetcheck.sizes import read_size
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each new attempt
 PATIENCE = 60  # seconds without a byte
@@ -27,11 +29,23 @@ LEGAL = "/%:+,;=@~!$&'()*"  # what may stand in the path of an address
 PARTIAL_CONTENT, RANGE_REFUSED = 206, 416
 DENIED = (401, 403, 451)
 LARGEST_TEXT = 2**24  # bytes of a list of names
+LIMIT = "FORGETCHECK_MAX_DOWNLOAD"  # what the data of one task may take on the disk, as a size
+MOST = "200GiB"  # where nobody says: ImageNet takes 160
+UNTOLD = 2**31  # bytes of a file whose size a server doesn't tell, where nobody says more
+SPARE = 2**30  # bytes of the disk that such a file leaves free
+SHOWN = 2**30  # a GiB, in which sizes are told
 HUGGING_FACE = re.compile(
     r"(https://huggingface\.co/datasets/[^/]+/[^/]+)(?:/(?:tree|resolve|raw)/([^/]+)(/.*)?)?"
 )
 
 log = logging.getLogger(__name__)
+
+
+def limit_downloads(size: str) -> None:
+    """Set what the data of one task may take, such as 50GiB; nothing leaves it as it is."""
+    if size:
+        read_size("--max-download", size)
+        os.environ[LIMIT] = size
 
 
 def cache_folder(kind: str) -> Path:
@@ -94,7 +108,12 @@ class Mirror:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             place.parent.mkdir(exist_ok=True)
         with alone(self.folder / ".lock"):
-            return place.exists() or download(f"{self.url}/{quote(name)}", place)
+            return place.exists() or download(f"{self.url}/{quote(name)}", place, self.room())
+
+    def room(self) -> int:
+        """Return how many bytes more the data of this task may take on the disk."""
+        files = (path for path in self.folder.rglob("*") if not path.name.startswith("."))
+        return read_size(LIMIT, os.environ.get(LIMIT) or MOST) - sum(path.lstat().st_size for path in files)
 
 
 def at_hugging_face(url: str) -> str:
@@ -117,10 +136,13 @@ def alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def download(url: str, place: Path) -> bool:
-    """Write a file whole, going on where an earlier attempt died; False if the server has none."""
+def download(url: str, place: Path, room: int) -> bool:
+    """Write a file whole, going on where an earlier attempt died; False if the server has none.
+
+    Raises CannotAsk for one of more than `room` bytes, or than the disk has free, before it fills it.
+    """
     log.info("downloading %s", url)
-    partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place))
+    partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place), room)
     for attempt, pause in enumerate((*PAUSES, None)):
         try:
             partial.go_on(url)
@@ -162,6 +184,7 @@ class Partial:
 
     path: Path
     limit: int | None
+    room: int
 
     @property
     def mark(self) -> Path:
@@ -201,6 +224,7 @@ class Partial:
 
     def write(self, response: http.client.HTTPResponse, have: int) -> None:
         expected = None if response.length is None else have + response.length
+        self.refuse_large(response.url, have, expected)
         with explained(self.path):
             file = self.path.open("ab")
         with file:
@@ -210,12 +234,42 @@ class Partial:
                     raise CannotAsk(
                         f"{response.url} is no list of names: it has more than {self.limit >> 20} MiB."
                     )
+                if expected is None:  # else the size was refused before, and no more than it is read
+                    self.refuse_large(response.url, have, None)
                 with explained(self.path):
                     file.write(chunk)
             with explained(self.path):
                 file.flush()
         if expected is not None and have != expected:
             raise ConnectionError(f"the connection ended after {have:,} of {expected:,} bytes")
+
+    def refuse_large(self, url: str, have: int, expected: int | None) -> None:
+        """Raise CannotAsk for more bytes than may come, or than the disk has room for; what came is removed.
+
+        Without an `expected` size only what came is known, so the disk is asked again and again.
+        """
+        told = os.environ.get(LIMIT)
+        room = self.room if expected is not None or told else min(self.room, UNTOLD)
+        with explained(self.path):
+            free = shutil.disk_usage(self.path.parent).free
+        if (have if expected is None else expected) > room:
+            size = "whose size isn't told" if expected is None else f"of {gigabytes(expected)}"
+            why = f"the data of a task may take {told or MOST}, and this file {gigabytes(max(room, 0))}"
+            way = "pass --max-download, or set FORGETCHECK_MAX_DOWNLOAD, if you trust it"
+        elif free < (SPARE if expected is None else expected - have):
+            size = "" if expected is None else f"of {gigabytes(expected)}"
+            why = f"the disk has {gigabytes(free)} free"
+            way = "free some space, or set FORGETCHECK_CACHE to a folder elsewhere"
+        else:
+            return
+        with explained(self.path):
+            self.path.unlink(missing_ok=True)
+            self.mark.unlink(missing_ok=True)
+        raise CannotAsk(f"won't download {url} {size}: {why}; {way}.")
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / SHOWN:,.1f} GiB"
 
 
 def version_of(response: http.client.HTTPResponse) -> str:

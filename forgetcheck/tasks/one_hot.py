@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from forgetcheck.documents import reason
+from forgetcheck.documents import reason, refuse_table
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import naming
 from forgetcheck.tasks.annotated import Annotated, Reading, refuse_strange
@@ -55,7 +55,9 @@ def rows_of(file: Path, part: str, reach: Reach, root: Path) -> list[tuple[Annot
     """Return each image with all classes of the table."""
     rows: list[tuple[Annotated, tuple[str, ...]]] = []
     try:
-        with reach.open_text(file, "utf-8-sig", own=reach.around_list(file, root)) as opened:
+        own = reach.around_list(file, root)
+        refuse_table(reach.allowed(file, own))
+        with reach.open_text(file, "utf-8-sig", own=own) as opened:
             lines = csv.reader(opened, strict=True)
             header = [naming.tidied(name) for name in next(lines, [])]
             if IMAGE not in header[:1] or len(set(header)) < len(header) or "" in header:

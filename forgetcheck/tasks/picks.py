@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.documents import reason
+from forgetcheck.documents import reason, refuse_table
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.mistakes import some
@@ -45,8 +45,9 @@ def read_picks(path: Path, task: str, split: SplitName, reach: Reach = ANYWHERE)
 def read_table(path: Path, reach: Reach = ANYWHERE) -> str:
     """Return the text of a table. Raises CannotAsk where it can't be read."""
     try:
+        refuse_table(reach.allowed(path))
         return reach.read_text(path, LARGEST)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, csv.Error) as problem:
         raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from forgetcheck.documents import parse_json, reason
+from forgetcheck.documents import parse_json, reason, refuse_table
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.naming import tidied
 from forgetcheck.tasks.parting import EVERY, SHORT, is_part
 from forgetcheck.tasks.prefixes import advice, refuse_lost, stripped
 from forgetcheck.tasks.reach import Reach
 
+LONGEST = 2**20  # characters of a line of JSON
 JSON_LINES = (".jsonl", ".ndjson")
 IMAGE, PART = "image", "part"  # the options that mean the same in every file
 
@@ -66,7 +67,9 @@ def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Ro
     """Return every row. Raises CannotAsk with the line of the first that can't be used."""
     rows: list[Row] = []
     try:
-        with reach.open_text(path, "utf-8-sig", own=reach.around_list(path, root)) as file:
+        own = reach.around_list(path, root)
+        refuse_table(reach.allowed(path, own))
+        with reach.open_text(path, "utf-8-sig", own=own) as file:
             for row in parse(path, file, root, columns):
                 rows.append(row)  # noqa: PERF402 - those before a mistake say whether it may be shown
     except (OSError, ValueError, csv.Error) as problem:
@@ -98,6 +101,8 @@ def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], S
         if not line.strip():
             continue
         try:
+            if len(line) > LONGEST:
+                raise ValueError(f"it is longer than {LONGEST:,} characters")
             found = parse_json(line)
         except ValueError as problem:
             raise CannotAsk(f"'{path}' line {number}: {reason(problem)}.") from None

@@ -75,6 +75,7 @@ def test_images_decide_what_bare_weights_are(audit, undecoded):
         (["--device", "gpu"], ["device 'gpu'", "--device cpu"]),
         (["--model", "ViT-B-3"], ["unknown model 'ViT-B-3'"]),
         (["--model", "RN50"], ["is no RN50"]),
+        (["--max-download", "huge"], ["--max-download huge", "500MB"]),
         (["--cache-size", "huge"], ["--cache-size huge", "500MB"]),
         (["--cache-size", "huge", "--no-cache"], ["--cache-size huge", "500MB"]),
         (["--workers", "-1"], ["--workers"]),

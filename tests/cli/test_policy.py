@@ -1,9 +1,12 @@
 """`policy init` and `policy check`: a first policy, and what one catches."""
 
-import pytest
-from planted import full_audit
+import json
 
-from forgetcheck.retention.answers import write_audit
+import pytest
+from planted import full_audit, make_answers
+
+from forgetcheck.retention.answers import Audit, write_audit
+from forgetcheck.retention.policy import read_policy
 
 
 @pytest.fixture
@@ -72,3 +75,42 @@ def test_check_finds_the_policy_of_the_folder_and_refuses_problems_at_once(run, 
 def test_many_names_are_cut(audit, run, tmp_path):
     (tmp_path / "p.toml").write_text('[policy]\n[[policy.concepts]]\nmatch = "*/*"\nweight = 2\n')
     assert "and 3 more" in run("policy", "check", "p.toml", "audit").out
+
+
+SEALED = {
+    "base": {"digest": {"visual": "a", "text": "b"}},
+    "tuned": {"tuned": {"digest": {"visual": "c", "text": "b"}}},
+    "battery": {"tasks": {"shape": {"class_names": ["cat", "dog"]}}, "data": {"shape": "d"}},
+}
+KINDS = ("base", "tuned", "battery", "audit")
+
+
+def test_init_pins_what_the_gate_then_demands(run, tmp_path):
+    kept = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
+    write_audit(tmp_path / "audit", Audit((make_answers(kept),), SEALED))
+    assert run("policy", "init", "audit", *(f"--pin={kind}" for kind in KINDS)).code == 0
+    assert run("report", "audit").code == 0
+    other = {**SEALED, "device": "cuda"}
+    digest = write_audit(tmp_path / "audit", Audit((make_answers(kept),), other), overwrite=True)
+    pinned = read_policy(tmp_path / "forgetcheck.toml").pins
+    run("report", "audit", "--as", "html=r.html").refusal("policy.pins.audit", pinned.audit, digest)
+    assert not (tmp_path / "r.html").exists()
+    run("policy", "check", "forgetcheck.toml", "audit").refusal("policy.pins.audit")
+
+
+def test_init_pins_nothing_that_the_audit_does_not_record(audit, run):
+    run("policy", "init", "audit", "--pin", "battery").refusal("--pin battery", "records no digest")
+    assert run("policy", "init", "audit", "--pin", "weights").code == 2
+
+
+def test_a_changed_audit_is_refused_by_every_reader(audit, run, tmp_path):
+    path = tmp_path / "audit" / "audit.json"
+    path.write_text(path.read_text().replace('"target": true', '"target": false'))
+    (tmp_path / "p.toml").write_text("[policy]\n")
+    for command in (["report", "audit"], ["policy", "init", "audit"], ["policy", "check", "p.toml", "audit"]):
+        run(*command).refusal("audit.json' was changed after the audit")
+
+
+def test_report_says_the_digest(audit, run, tmp_path):
+    digest = json.loads((tmp_path / "audit" / "audit.json").read_text())["digest"]
+    assert digest in run("report", "audit").err

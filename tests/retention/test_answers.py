@@ -1,6 +1,7 @@
 """An audit on disk: back bit for bit, or one line that says what is wrong with it."""
 
 import errno
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention import answers as module
 from forgetcheck.retention.answers import ARRAYS, MANIFEST, Audit, content_key, read_audit, write_audit
+from forgetcheck.retention.policy import Policy
+from forgetcheck.retention.report import make_report
 
 
 @pytest.fixture
@@ -408,6 +411,117 @@ def test_an_audit_of_before_there_were_galleries_is_read(tmp_path):
     write_audit(tmp_path / "a", full_audit())
     manifest = tmp_path / "a" / "audit.json"
     record = json.loads(manifest.read_text())
-    del record["gallery"], record["unasked"]
+    del record["gallery"], record["unasked"], record["digest"]
     manifest.write_text(json.dumps(record))
     assert read_audit(tmp_path / "a").gallery == ()
+
+
+def changed(folder, old, new):
+    path = folder / MANIFEST
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_digest_is_what_was_written_and_is_read_back(tmp_path):
+    digest = write_audit(tmp_path / "a", full_audit())
+    assert read_audit(tmp_path / "a").digest == digest
+    assert json.loads((tmp_path / "a" / MANIFEST).read_text())["digest"] == digest
+    assert not read_audit(tmp_path / "a").unsealed
+    other = replace(full_audit(), provenance={})
+    assert write_audit(tmp_path / "b", other) != digest
+
+
+def test_the_digest_is_over_manifest_arrays_and_pictures(tmp_path):
+    """Computed here by hand, from the files alone."""
+    digest = write_audit(tmp_path / "a", full_audit())
+    manifest = (tmp_path / "a" / MANIFEST).read_bytes()
+    whole = hashlib.sha256(manifest.replace(digest[7:].encode(), b"0" * 64))
+    for key, array in sorted(load_file(tmp_path / "a" / ARRAYS).items()):
+        head = f"{array.dtype}{array.shape}".encode()
+        whole.update(key.encode() + hashlib.sha256(head + array.tobytes()).digest())
+    pictures = sorted(path.read_bytes() for path in (tmp_path / "a" / "gallery").iterdir())
+    for picture in pictures:
+        whole.update(hashlib.sha256(picture).digest())
+    assert digest == f"sha256:{whole.hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"target": true', '"target": false'),
+        ('"identical": false', '"identical": true'),
+        ('"naive"', '"tuned"'),
+        ('"circle"', '"square"'),
+        ('"warnings": [', '"warnings": ["x" '),
+        ('"device": "cpu"', '"device": "cuda"'),
+        ('"why": "', '"why": "not '),
+        ('"said": "star"', '"said": "disc"'),
+        ('"complete"', ' "complete"'),
+        ('"schema"', '"digest": "sha256:' + "0" * 64 + '", "schema"'),
+    ],
+)
+def test_a_changed_manifest_is_refused_by_name(tmp_path, old, new):
+    folder = tmp_path / "a"
+    write_audit(folder, full_audit())
+    if old == '"warnings": [':
+        new = new if f"{old}]" not in (folder / MANIFEST).read_text() else '"warnings": ["x"'
+    if old == '"identical": false':  # of a question whose answers are the same, or it is damage
+        full = full_audit()
+        same = replace(full.answers[-2], identical=False)
+        write_audit(folder, replace(full, answers=(same,), gallery=(), unasked=()), overwrite=True)
+    changed(folder, old, new)
+    refused(folder, f"'{folder / MANIFEST}' was changed after the audit", "sha256:")
+
+
+def test_a_question_that_is_left_out_is_missed(folder):
+    edit(folder, questions=json.loads((folder / MANIFEST).read_text())["questions"][:1])
+    refused(folder, f"'{folder / MANIFEST}' was changed")
+
+
+@pytest.mark.parametrize("digest", [None, "", 3, "sha256:", [], "x" * 10_000])
+def test_a_digest_that_is_none_is_another(folder, digest):
+    edit(folder, digest=digest)
+    refused(folder, f"'{folder / MANIFEST}' was changed")
+    with pytest.raises(CannotAsk) as caught:
+        read_audit(folder)
+    assert len(str(caught.value)) < 1000
+
+
+def test_one_flipped_bit_in_the_manifest_is_never_silent(folder):
+    size = (folder / MANIFEST).stat().st_size
+    reads = [read_damaged(folder, MANIFEST, place) for place in range(0, size, 7)]
+    assert all(found is None or found.unsealed for found in reads)  # the name of the digest may be hit
+    assert sum(found is not None for found in reads) <= 1
+
+
+def test_a_folder_of_an_earlier_version_is_read_and_says_so(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["digest"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    found = read_audit(folder)
+    assert found.digest == ""
+    assert found.unsealed
+    assert any("carries no digest" in remark for remark in make_report(found, Policy()).remarks)
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(folder, monkeypatch):
+    with (folder / MANIFEST).open("r+b") as file:
+        file.truncate(3 * 2**30)  # sparse: no disk
+    refused(folder, "audit.json", "more than 128 MiB")
+
+
+def test_a_manifest_of_too_many_values_is_refused_before_any_is_made(folder):
+    (folder / MANIFEST).write_bytes(b'{"a": [' + b"[]," * 6_000_000 + b"1]}")
+    refused(folder, "audit.json", "MiB of memory")
+
+
+def test_arrays_and_pictures_have_a_limit(tmp_path, monkeypatch):
+    write_audit(tmp_path / "a", full_audit())
+    with (tmp_path / "a" / ARRAYS).open("r+b") as file:
+        file.truncate(5 * 2**30)
+    refused(tmp_path / "a", ARRAYS, "more than 4,096 MiB")
+    write_audit(tmp_path / "b", full_audit())
+    with next((tmp_path / "b" / "gallery").iterdir()).open("r+b") as file:
+        file.truncate(2**31)
+    refused(tmp_path / "b", "gallery")

@@ -2,9 +2,11 @@
 
 import hashlib
 import threading
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
@@ -27,6 +29,8 @@ class Site:
         self.ranges = True  # whether it can go on
         self.tagged = True  # whether it tells versions apart
         self.sized = True  # whether it says how long a file is
+        self.claims = None  # bytes that it says a file has
+        self.endless = False  # whether its answers have an end
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -56,10 +60,14 @@ class Handler(BaseHTTPRequestHandler):
         if site.tagged:
             self.send_header("ETag", tag)
         if site.sized:
-            self.send_header("Content-Length", str(len(data) - start))
+            self.send_header("Content-Length", str(self.site.claims or len(data) - start))
         self.end_headers()
+        with suppress(OSError):  # the other side goes
+            while site.endless:
+                self.wfile.write(bytes(2**16))
         sent = data[start:][: site.dies_after.pop(0)] if site.dies_after else data[start:]
-        self.wfile.write(sent)
+        with suppress(OSError):
+            self.wfile.write(sent)
         self.close_connection = True
         return None
 
@@ -297,3 +305,82 @@ def test_two_addresses_never_share_a_folder():
         folder = Mirror.of(odd, "webdataset").folder
         assert folder.parent == cache_folder("webdataset")
         assert folder.name.isascii()
+
+
+def left(site):
+    return sorted(path.name for path in mirror(site).folder.iterdir())
+
+
+def refused(site, *words):
+    with pytest.raises(CannotAsk) as caught:
+        mirror(site).fetch("0.tar")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in (f"{site.url}/0.tar", *words)), text
+    assert left(site) == [".lock"]  # nothing of it stays
+    return text
+
+
+@pytest.mark.parametrize("claims", [10**15, 2**62, 201 * 2**30])
+def test_a_size_beyond_what_a_task_may_take_is_refused_before_a_byte(site, claims):
+    put(site.folder / "0.tar", DATA)
+    site.claims = claims
+    refused(site, "may take 200GiB", "--max-download")
+    assert len(site.asked) == 1
+
+
+def test_a_size_beyond_the_disk_is_refused_before_a_byte(site, monkeypatch):
+    put(site.folder / "0.tar", DATA)
+    site.claims = 2**37
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**36))
+    refused(site, "of 128.0 GiB", "the disk has 64.0 GiB free", "FORGETCHECK_CACHE")
+
+
+@pytest.mark.parametrize("told", [None, "1MB"])
+def test_a_body_without_an_end_has_one(site, monkeypatch, told):
+    put(site.folder / "0.tar", DATA)
+    site.sized, site.endless = False, True
+    monkeypatch.setattr(downloading, "UNTOLD", 2**20)
+    monkeypatch.delenv("FORGETCHECK_MAX_DOWNLOAD", raising=False)
+    if told:
+        monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", told)
+    refused(site, "whose size isn't told", "--max-download")
+
+
+def test_a_body_without_an_end_leaves_the_disk_some_space(site, monkeypatch):
+    put(site.folder / "0.tar", DATA)
+    site.sized, site.endless = False, True
+    free = iter(range(2**30 + 2**20, 0, -(2**19)))
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    refused(site, "the disk has 1.0 GiB free")
+
+
+def test_the_limit_counts_across_one_task(site, monkeypatch):
+    for number in range(4):
+        put(site.folder / f"{number}.tar", DATA)
+    monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", str(3 * len(DATA)))
+    for number in range(3):
+        assert mirror(site).fetch(f"{number}.tar").read_bytes() == DATA
+    with pytest.raises(CannotAsk, match=r"3\.tar.* and this file 0\.0 GiB"):
+        mirror(site).fetch("3.tar")
+    assert mirror(site).fetch("0.tar").read_bytes() == DATA  # what is here is used
+    monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", str(4 * len(DATA)))
+    assert mirror(site).fetch("3.tar").read_bytes() == DATA
+
+
+def test_a_file_that_goes_on_is_counted_whole(site, monkeypatch):
+    put(site.folder / "0.tar", DATA)
+    site.dies_after = [60_000]
+    monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", str(len(DATA)))
+    assert mirror(site).fetch("0.tar").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "1e9", "", " "])
+def test_a_limit_that_is_no_size(site, monkeypatch, size):
+    put(site.folder / "0.tar", DATA)
+    monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", size)
+    if size:
+        with pytest.raises(CannotAsk, match=r"FORGETCHECK_MAX_DOWNLOAD .*expected a size"):
+            mirror(site).fetch("0.tar")
+    else:
+        assert mirror(site).fetch("0.tar").read_bytes() == DATA
