@@ -27,7 +27,7 @@ from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.battery import Battery
-from forgetcheck.tasks.places import barred, joined, same_data, typed
+from forgetcheck.tasks.places import joined, recorded, same_data, typed
 
 MODEL = "--model NAME"
 NAMED = 8  # tasks of a battery that a refusal names
@@ -222,8 +222,8 @@ def recorded_task(source: str, folder: str, confine: str) -> Task:
     here: Task = catalog.build("tasks", source)
     there: Task = catalog.build("tasks", source, partial(joined, source=source, folder=Path(folder)))
     if not folder or here == there:
-        return barred(here, confine)
-    here, there = barred(here, confine), barred(there, confine)
+        return recorded(here, confine)
+    here, there = recorded(here, confine), recorded(there, confine)
     try:
         return here if here.class_names else there
     except CannotAsk:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,27 @@ def typed(spec: str, confine: str) -> Task:
     return confined(task, confine)
 
 
-def barred(task: Task, confine: str) -> Task:
-    """Return a task that --confine lets nobody ask where its data lies outside."""
+def recorded(task: Task, confine: str) -> Task:
+    """Return the task that the file of a run names, as far as a file may say what is read.
+
+    Nothing is fetched because a file says so, and its text files are read as a battery's would be that lies
+    in the working directory. A task that may not be asked still tells whether a battery asks the same.
+    """
+    away = next((text for text in local_or_not(task) if is_remote(task, text)), None)
+    if away is not None or getattr(task, "download", False):
+        what = f"'{away}'" if away is not None else "data to be downloaded"
+        return Barred(
+            f"the run records {what}, and nothing is fetched because a file says so: add the task to the "
+            "battery if you trust it.",
+            task,
+        )
+    with suppress(OSError):  # a working directory that is gone
+        within(task, Reach((os.path.realpath(os.getcwd()),), confine))
     try:
-        return confined(task, confine)
+        refuse_unconfined(task)
     except CannotAsk as problem:
-        return Barred(str(problem))
+        return Barred(str(problem), task)
+    return task
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,11 @@ class Barred(base.Task):  # not a source: the catalog goes by the plain name of 
     """A task that may not be looked at."""
 
     why: str
+    task: Task
+
+    @property
+    def origin(self) -> Task:
+        return self.task.origin
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -155,6 +176,8 @@ def same_data(one: Task, other: Task) -> bool:
     first, second = one.origin, other.origin
     if first == second or (type(first) is type(second) and resolved(first) == resolved(second)):
         return True
+    if Barred in (type(one), type(other)):
+        return False
     try:
         if first.class_names != second.class_names:
             return False

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.places import joined, settled, unset
+from forgetcheck.tasks.places import joined, recorded, same_data, settled, unset
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,37 @@ def test_what_a_run_recorded_fills_no_variable(monkeypatch):
     monkeypatch.setenv("HERE", "/s3cret")
     assert joined("path", "${HERE}/x", "folder:path=x", Path("/b")) == "${HERE}/x"
     assert joined("path", "x", "folder:path=x", Path("/b")) == "/b/x"
+
+
+AWAY = ("webdataset:path=https://example.org/data", "huggingface:path=org/data",
+        "torchvision:name=CIFAR10,root=x,download=true")  # fmt: skip
+
+
+@pytest.mark.parametrize("source", AWAY)
+def test_nothing_is_fetched_because_the_file_of_a_run_says_so(guard, source):
+    """Not even to compare it with what a battery asks; one that asks the same is recognised all the same."""
+    task = catalog.build("tasks", source)
+    asked = recorded(task, "")
+    with pytest.raises(CannotAsk, match="nothing is fetched because a file says so"):
+        asked.split("test")
+    with pytest.raises(CannotAsk, match="add the task to the battery if you trust it"):
+        _ = asked.class_names
+    assert same_data(asked, catalog.build("tasks", source))
+    assert not same_data(asked, catalog.build("tasks", "webdataset:path=https://example.org/other"))
+    assert guard.network == []
+
+
+def test_the_file_of_a_run_names_no_text_file_that_is_shown(tmp_path, monkeypatch):
+    """Class names of a secret: images of the attacker, and labels that are places in any file."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "run" / "a.png")
+    (tmp_path / "run" / "t.csv").write_text("path,label\na.png,0\n")
+    (tmp_path / "elsewhere" / "secret").write_text("hunter2\nother\n")
+    monkeypatch.chdir(tmp_path / "here")
+    spec = f"csv:path={tmp_path}/run/t.csv,classes={tmp_path}/elsewhere/secret"
+    with pytest.raises(CannotAsk, match="read nowhere else") as refused:
+        _ = recorded(catalog.build("tasks", spec), "").class_names
+    assert "hunter2" not in str(refused.value)
+    assert catalog.build("tasks", spec).class_names == ("hunter2", "other")  # typed by its user
