@@ -5,12 +5,15 @@ files, then the pixels that are made of them. An image of a size beyond a budget
 alone. What is decoded is the same whoever waits; a single thread never does.
 """
 
+import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 FILES = 2**27  # bytes of files at once
+LARGE = 2**24  # bytes or pixels of an image, from which on its memory is handed back at once
 PIXELS = 2**28 // 3  # pixels at once, of 4 bytes each: as many as the largest image may have
 
 
@@ -63,8 +66,26 @@ def one_of_many() -> Iterator[None]:
         yield
     finally:
         _HELD.amounts = None
+        if max(held.values(), default=0) >= LARGE:
+            _hand_back()
         for budget, amount in held.items():
             budget.give(amount)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's function of that name, None where another library allocates."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def _hand_back() -> None:
+    """Give what was freed back to the system: glibc keeps for each thread what large images took."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
 
 
 def reading(size: int) -> None:
