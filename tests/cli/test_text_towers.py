@@ -19,3 +19,14 @@ def test_a_header_names_nobody_that_is_asked(run, bert, tmp_path):
     assert run("convert", bert, "alone.safetensors").code == 0
     run("audit", "alone.safetensors", "alone.safetensors").refusal(NAME, "add --allow-download")
     assert run("inspect", "alone.safetensors").code == 0  # what it needs for reading is not needed for this
+
+
+def test_inspect_asks_nobody(run, bert, guard, tmp_path, monkeypatch):
+    """Whatever a checkpoint names, and also where its user names something of the hub."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    (bert / "text_config.json").unlink()
+    run("inspect", bert).refusal("whose config is neither beside the weights nor in the hub's cache")
+    run("inspect", "hf-hub:some/clip").refusal("nothing of it is in the cache")
+    run("inspect", "roberta-ViT-B-32:laion2b_s12b_b32k").refusal("neither in the local cache nor reachable")
+    assert guard.network == []
