@@ -51,6 +51,8 @@ class Guard:
             path, mode, flags = (*arguments, None, None)[:3]
             if isinstance(path, str | bytes | os.PathLike):  # an int is a file that is open already
                 writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
+                if not writes and not os.path.exists(path):  # nothing is read; or it lies in an open folder
+                    return
                 self.files.append((os.path.realpath(os.fsdecode(path)), "w" if writes else str(mode or "r")))
         elif event in STARTS:
             self.started.append((event, arguments))

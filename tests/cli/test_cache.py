@@ -132,13 +132,13 @@ def test_no_home_is_no_cache(run, monkeypatch):
 
 @pytest.mark.parametrize("text", SIZES)
 def test_sizes_as_people_write_them(text):
-    assert read_size(text) == SIZES[text]
+    assert read_size("--cache-size", text) == SIZES[text]
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "4 XB", "1e9"])
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(CannotAsk, match="expected a size"):
-        read_size(text)
+        read_size("--cache-size", text)
 
 
 def test_sizes_are_spoken():

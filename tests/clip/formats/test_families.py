@@ -189,6 +189,55 @@ def text_tower_of_transformers(making: Making) -> Made:
     )
 
 
+def adapter(making: Making) -> Made:
+    """Behind the base that the user names; merged by PEFT itself for comparison."""
+    from adapters import adapted, save, transformers_clip
+
+    model = transformers_clip()
+    model.save_pretrained(making.folder / "base")
+    wrapped = adapted(model, r=4, target_modules=["q_proj", "fc1"])
+    save(wrapped, making.folder / "adapter")
+    return merged_by_peft(wrapped, [str(making.folder / "base"), str(making.folder / "adapter")])
+
+
+def merged_by_peft(wrapped: Any, words: list[str]) -> Made:
+    whole = wrapped.merge_and_unload().eval()
+    words_of = open_clip.get_tokenizer("ViT-B-32", context_length=12)
+
+    def features(found: Any) -> Tensor:
+        return F.normalize(getattr(found, "pooler_output", found), dim=-1)
+
+    return Made(
+        words,
+        lambda images: features(whole.get_image_features(pixel_values=images)),
+        lambda texts: features(whole.get_text_features(input_ids=words_of(texts))),
+    )
+
+
+def whole_of_peft(making: Making) -> Made:
+    """Base and adapter in one state dict, under PEFT's names, with its config beside it."""
+    from adapters import adapted, save, transformers_clip
+
+    wrapped = adapted(
+        transformers_clip(), r=4, target_modules=["q_proj"], modules_to_save=["visual_projection"]
+    )
+    transformers_clip().save_pretrained(making.folder / "x")
+    save(wrapped, making.folder / "config")
+    (making.folder / "x" / "model.safetensors").unlink()
+    torch.save(wrapped.state_dict(), making.folder / "x" / "pytorch_model.bin")
+    shutil.copy(making.folder / "config" / "adapter_config.json", making.folder / "x")
+    return merged_by_peft(wrapped, [str(making.folder / "x" / "pytorch_model.bin")])
+
+
+def weights_in_parts(making: Making) -> Made:
+    """Weight norm over one tensor: its directions, and how long each is."""
+    tensors, name = making.tensors, "visual.conv1.weight"
+    whole = tensors.pop(name)
+    tensors[f"{name}_v"] = 3 * whole
+    tensors[f"{name}_g"] = whole.flatten(1).norm(dim=1)[:, None, None, None]
+    return Made(making.save(tensors), making.vit.see, making.vit.read)
+
+
 MAKERS: dict[str, tuple[Maker, ...]] = {
     "state dict, training checkpoint": (state_dict, training_checkpoint, legacy),
     "safetensors": (safetensors, parts_with_an_index),
@@ -200,6 +249,9 @@ MAKERS: dict[str, tuple[Maker, ...]] = {
     "OpenAI's TorchScript": (archive,),
     "whole-module pickles": (pickled, plainly_pickled),
     "an image tower alone": (image_tower,),
+    "a LoRA or DoRA adapter": (adapter,),
+    "a whole state dict of PEFT": (whole_of_peft,),
+    "weights in parts": (weights_in_parts,),
 }
 
 
