@@ -291,7 +291,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     except CannotAsk as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
-    odd = () if refused else (*passed_over(anchor), *dark(anchor), *mislabelled(anchor))
+    odd = () if refused else (*passed_over(anchor), *untested(anchor), *dark(anchor), *mislabelled(anchor))
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
     found: list[Answers | Unasked] = []
     tests: dict[str, Split] = {}
@@ -368,6 +368,7 @@ def ask(
             *candidate.warnings,
             *left_out(base),
             *cut_short((base, seen)),
+            *(indistinct(seen, "the tuned model") if probe.prompted and not indistinct(base) else ()),
             *doubts("base", asked.base),
             *doubts("tuned", reply),
         ),
@@ -425,7 +426,22 @@ def as_seen(seen: EncodedTask) -> dict[SplitName, Keyed]:
     return parts
 
 
-def indistinct(seen: EncodedTask) -> list[str]:
+def untested(seen: EncodedTask) -> list[str]:
+    """Say which classes nothing is measured of, since none of their images is asked."""
+    if seen.task.labelled_by != "class" or "test" not in seen.splits:
+        return []
+    names = seen.task.class_names
+    missing = sorted(set(range(len(names))) - set(seen.splits["test"].labels.tolist()))
+    if not missing:
+        return []
+    shown = ", ".join(f"'{names[place]}'" for place in missing[:3])
+    return [
+        f"left out: {len(missing):,} of {len(names):,} classes have no test images, such as {shown}: nothing "
+        "is measured of them"
+    ]
+
+
+def indistinct(seen: EncodedTask, who: str = "the model") -> list[str]:
     """Name classes whose prompts are one and the same to the text tower: cut alike, or but for case."""
     names = seen.task.class_names
     pairs = equal_rows(seen.prompts.numpy())
@@ -433,7 +449,7 @@ def indistinct(seen: EncodedTask) -> list[str]:
         return []
     i, j = pairs[0]
     return [
-        f"{len(pairs):,} class names read the same as another to the model, such as '{names[i]}' and "
+        f"{len(pairs):,} class names read the same as another to {who}, such as '{names[i]}' and "
         f"'{names[j]}': the first of them always wins; name them apart"
     ]
 

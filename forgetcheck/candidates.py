@@ -154,6 +154,8 @@ def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: Wishes) 
     if doubt:
         yield doubt
     yield from (f"{name}: {assumed}" for assumed in encoder.origin.doubts)
+    if speaks_of_others(checkpoint, encoder):
+        yield f"{name}: the header of its file records other weights: it is damaged, or was changed since"
     if is_guess(checkpoint):
         yield f"{name}: its preprocessing is {checkpoint.inferred[PREPROCESSED]}"
 
@@ -397,6 +399,16 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
         "lineage": lineage_of(checkpoint, encoder),
         **encoder.origin.counters,
     }
+
+
+def speaks_of_others(checkpoint: Checkpoint, encoder: Encoder) -> bool:
+    """Whether a file of ours says that it holds other weights than are found in it."""
+    if encoder.origin.adapter:
+        return False
+    try:
+        return bool(earlier(checkpoint.weights, encoder.digests)[1])
+    except CannotAsk:  # the file is gone, or was written over: its weights are loaded
+        return False
 
 
 def lineage_of(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from forgetcheck import catalog
 from forgetcheck.auditing import PROBES, audit, contents_of, plan, without_repeats
 from forgetcheck.candidates import Candidate, distinct_names, mismatch
 from forgetcheck.clip.checkpoint import GUESS, Checkpoint
+from forgetcheck.clip.converting import read_clip
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import FeatureCache
 from forgetcheck.clip.finding import find_checkpoint
@@ -23,6 +24,7 @@ from forgetcheck.clip.heads import Classifier, class_embeddings
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.run_folder import Run, write_run
 from forgetcheck.clip.texts import ROUNDING
+from forgetcheck.clip.writing import write_clip
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Unasked, read_audit, write_audit
 from forgetcheck.retention.pins import found_pins
@@ -733,3 +735,29 @@ def test_an_audit_records_what_was_asked_of_each_task():
     assert all(len(each) == 64 for each in data.values())
     assert len(set(data.values())) == 2
     assert all(all(found) for name, found in found_pins(made).items() if name != "audit")
+
+
+def test_a_text_tower_that_gives_zeros_is_not_measured(tmp_path):
+    """Every class would be as near as any other, and the first would win in silence."""
+    broken = changed(tmp_path, "w", lambda weights: weights["text_projection"].zero_())
+    found = audit(TINY, [broken], SMALL, ["zero-shot"], "cpu")
+    assert not found.answers
+    assert "reads prompts as zeros" in found.unasked[0].why
+
+
+def test_a_class_without_test_images_is_told(tmp_path):
+    sources.folder(tmp_path / "data", {"train": 3, "test": 3}, ("circle", "line", "square"))
+    shutil.rmtree(tmp_path / "data" / "test" / "line")
+    task = Folder(str(tmp_path / "data"))
+    found = audit(TINY, [TINY], Battery("x", {"t": task}), ["zero-shot"], "cpu")
+    assert any("1 of 3 classes have no test images, such as 'line'" in w for w in found.answers[0].warnings)
+
+
+def test_weights_that_their_own_header_denies_are_doubted(tmp_path):
+    """A flipped bit of safetensors shows nowhere else."""
+    write_clip(tmp_path / "w.safetensors", read_clip("forgetcheck:tiny").clip, "safetensors")
+    data = bytearray((tmp_path / "w.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "w.safetensors").write_bytes(data)
+    found = audit(TINY, [find_checkpoint(str(tmp_path / "w.safetensors"))], SMALL, ["zero-shot"], "cpu")
+    assert any("records other weights: it is damaged" in w for w in found.answers[0].warnings)

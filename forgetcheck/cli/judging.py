@@ -49,7 +49,7 @@ def prepare(
     quiet: bool,
 ) -> Judging:
     """Read and check everything before any work is done."""
-    source = policy or find_policy(Path.cwd())
+    source = policy or find_policy(Path.cwd() if Path().exists() else Path())  # it may have been deleted
     limits = Policy() if source is None else read_policy(source)
     documents = documents_of(specs, out, language)
     for document in documents:
@@ -144,11 +144,11 @@ def gate(report: Report, source: Path | None) -> None:
     """
     if source is not None and report.refuted:
         raise PolicyFailed(f"the policy {source} failed.")
-    if report.missing:
-        raise CannotAsk(missing(report))
     if source is None:
         console.print_note("no policy given or found: the default limit informs, the exit code won't judge.")
-    else:
+    if report.missing:
+        raise CannotAsk(missing(report))
+    if source is not None:
         console.print_note(f"the policy {source} is met.")
 
 

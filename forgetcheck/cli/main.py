@@ -113,6 +113,8 @@ def main() -> NoReturn:
     except ForgetcheckError as refusal:
         console.print_error(str(refusal))
         raise SystemExit(refusal.exit_code) from None
+    except KeyboardInterrupt:  # a second one, while the first is being answered
+        raise SystemExit(128 + signal.SIGINT) from None
     except MemoryError:
         console.print_error(
             "out of memory: use a smaller model, --batch-size or battery, or a larger machine."

@@ -55,6 +55,10 @@ class EncodedTask:
     @cached_property
     def prompts(self) -> Tensor:
         """Class embeddings (c, d): of each class the normalised mean of its prompts."""
+        if not bool(self.each_prompt.any(dim=-1).all()):  # zero has no direction: every class is as near
+            raise CannotAsk(
+                f"'{self.encoder.name}' reads prompts as zeros: the weights of its text tower are unusable."
+            )
         return mean_by_class(self.each_prompt, len(self.task.class_names))
 
 

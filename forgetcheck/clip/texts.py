@@ -15,6 +15,7 @@ from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features, known_or_made
 from forgetcheck.clip.feature_keys import Facts, caption_facts, prompt_facts
 from forgetcheck.clip.heads import prompts_of
+from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Captions, Task
 
 CHUNK = 512  # texts between two words of progress
@@ -37,7 +38,10 @@ class EncodedCaptions:
     cut_short: str = ""  # how many have an end that isn't read, in half a line
 
     def of(self, texts: Sequence[str]) -> Tensor:  # (m,) -> (m, d)
-        return self.embeddings[[self.rows[text] for text in texts]]
+        found = self.embeddings[[self.rows[text] for text in texts]]
+        if not bool(found.any(dim=1).all()):  # zero has no direction: every image is as near
+            raise CannotAsk("captions are read as zeros: the weights of a text tower are unusable.")
+        return found
 
 
 def as_images(texts: int) -> int:
