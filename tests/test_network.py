@@ -13,6 +13,7 @@ from forgetcheck import network
 from forgetcheck.clip.finding import find_checkpoint
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.errors import CannotAsk
+from forgetcheck.tasks.downloading import Mirror
 
 SWITCH = "HF_HUB_OFFLINE"
 
@@ -111,3 +112,9 @@ def test_what_must_be_fetched_is_refused_offline() -> None:
         pytest.raises(CannotAsk, match="x would have to be fetched, and this runs offline"),
     ):
         network.refuse_offline("x")
+
+
+def test_a_mirror_of_the_web_asks_nobody_offline() -> None:
+    mirror = Mirror.of("http://127.0.0.1:1/data", "webdataset")
+    with network.closed(), pytest.raises(CannotAsk, match="would have to be fetched, and this runs offline"):
+        mirror.fetch("classnames.txt")

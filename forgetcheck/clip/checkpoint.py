@@ -8,6 +8,7 @@ from typing import Any
 
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.documents import parse_json, reason
+from forgetcheck.documents import read_text as read_bounded
 from forgetcheck.errors import CannotAsk, unknown_name
 
 TINY = "forgetcheck:tiny"
@@ -20,6 +21,7 @@ HEADER = "open_clip_config"  # key of our safetensors header
 ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
 GUESS = "a guess"
 TEXT_MODEL = "text_model"  # key of a config: that of a text tower which transformers builds
+LARGEST_CONFIG = 2**24  # bytes; configs have some thousand, records of runs some hundred thousand
 MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
 MAX_TOKENS = 2**12  # of a text; the longest that a CLIP reads are of 512
 MAX_SIDE = 2**11  # pixels of an image as a tower sees it; the largest are of 1024
@@ -144,6 +146,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, LARGEST_CONFIG)
     except (OSError, ValueError) as problem:
         raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None

@@ -87,9 +87,15 @@ def named(folder: Path) -> str:
         content = json.dumps([sorted(vocabulary.items()), merges]).encode()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a model of another kind
         content = b"".join(
-            name.encode() + (folder / name).read_bytes() for name in VOCABULARIES if (folder / name).is_file()
+            name.encode() + beginning(folder / name) for name in VOCABULARIES if (folder / name).is_file()
         )
     return f"its own, {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def beginning(path: Path) -> bytes:
+    """Return a file as far as any tokenizer goes; what is longer is refused when it is laid out."""
+    with path.open("rb") as file:
+        return file.read(LARGEST)
 
 
 def lay_out(source: Path, target: Path) -> None:

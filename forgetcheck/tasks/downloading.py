@@ -19,11 +19,13 @@ from forgetcheck import __version__
 from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import explained, synchronise
+from forgetcheck.network import refuse_offline
 from forgetcheck.provenance import digest
 from forgetcheck.sizes import read_size
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each new attempt
 PATIENCE = 60  # seconds without a byte
+FIRST = 9  # seconds without a byte at the first attempt: whoever mistyped a name waits no longer
 CHUNK = 2**20
 LEGAL = "/%:+,;=@~!$&'()*"  # what may stand in the path of an address
 PARTIAL_CONTENT, RANGE_REFUSED = 206, 416
@@ -108,6 +110,8 @@ class Mirror:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             place.parent.mkdir(exist_ok=True)
         with alone(self.folder / ".lock"):
+            if not place.exists():
+                refuse_offline(f"'{self.url}/{name}'")
             return place.exists() or download(f"{self.url}/{quote(name)}", place, self.room())
 
     def room(self) -> int:
@@ -145,7 +149,7 @@ def download(url: str, place: Path, room: int) -> bool:
     partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place), room)
     for attempt, pause in enumerate((*PAUSES, None)):
         try:
-            partial.go_on(url)
+            partial.go_on(url, PATIENCE if attempt else FIRST)
             break
         except HTTPError as problem:
             problem.close()
@@ -190,14 +194,14 @@ class Partial:
     def mark(self) -> Path:
         return self.path.with_name(f"{self.path.name}.version")
 
-    def go_on(self, url: str) -> None:
+    def go_on(self, url: str, patience: float) -> None:
         """Get what is missing. Raises OSError or HTTPException where the connection ends before that."""
         have, version = self.state()
         headers = {"User-Agent": f"forgetcheck/{__version__}"}
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": version}  # another version is sent whole
         try:
-            response = urlopen(Request(url, headers=headers), timeout=PATIENCE)  # noqa: S310 - Mirror checked it
+            response = urlopen(Request(url, headers=headers), timeout=patience)  # noqa: S310 - Mirror checked it
         except HTTPError as problem:
             if problem.code == RANGE_REFUSED:  # the file is shorter now, or was complete
                 self.begin("")

@@ -31,6 +31,7 @@ from forgetcheck.tasks.samples import Samples, is_below
 INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data
 SHUFFLED = "its classes are numbers, which it has in another order: here they are in that of their values"
+LONGEST_CARD = 2**20  # characters that are looked at
 CARDS = ("README.md", ".huggingface.yaml")  # in which a data set says which files it consists of
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 
@@ -312,7 +313,8 @@ def texts_in(card: Path) -> Iterator[str]:
     """Yield what a card says of where the files of the data set lie."""
     import yaml
 
-    text = card.read_text(encoding="utf-8", errors="replace")
+    with card.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(LONGEST_CARD)
     front = text.split("---", 2)[1] if text.startswith("---") else text if card.suffix == ".yaml" else ""
     try:
         found = yaml.safe_load(front)
