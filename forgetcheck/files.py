@@ -1,6 +1,7 @@
 """Write files and folders whole or not at all."""
 
 import errno
+import glob
 import os
 import re
 import shutil
@@ -102,6 +103,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse an output folder that would replace something or can't be written, before any work is done."""
     if path.name in ("", "..") or (not found(path) and path.is_symlink()):
         raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another name.")
+    restore(path)
     if found(path) and not path.is_dir():
         raise CannotAsk(f"'{path}' is a file, not a folder: choose another name.")
     if found(path) and any(path.iterdir()):
@@ -153,6 +155,15 @@ def replace_folder(fresh: Path, path: Path) -> None:
         if not path.exists():  # also after Ctrl-C; if this fails too, the old folder is kept as it is
             os.rename(old / "was", path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(path: Path) -> None:
+    """Put back what lay at `path` where somebody was killed between the two renames that replace it."""
+    with explained(path):
+        for old in () if path.exists() else path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+            if (old / "was").is_dir() and not path.exists():
+                os.rename(old / "was", path)
+                shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -282,3 +282,14 @@ def test_names_that_could_not_be_written_are_refused_before_the_work(tmp_path, m
     with pytest.raises(CannotAsk):
         refuse_existing(Path(name), overwrite=True)
     assert names(tmp_path) == ["dangling"]
+
+
+def test_what_a_killed_overwrite_left_is_put_back(tmp_path):
+    """Between its two renames nothing stands at the name, and the folder before lies beside it."""
+    kept = tmp_path / ".run.abc.old" / "was"
+    kept.mkdir(parents=True)
+    (kept / "tune.json").write_text("{}")
+    with pytest.raises(CannotAsk, match="already exists"):
+        refuse_existing(tmp_path / "run", overwrite=False)
+    assert (tmp_path / "run" / "tune.json").read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

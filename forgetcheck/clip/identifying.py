@@ -29,6 +29,7 @@ from forgetcheck.clip.formats.base import shown
 from forgetcheck.clip.formats.lora import ADAPTER, read_settings
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.loading import load_encoder, shapes_of
+from forgetcheck.clip.reading import names_in
 from forgetcheck.clip.settings import ACTIVATION, PLAIN, QUICK, activation, differences
 from forgetcheck.clip.spelling import Shapes, canonical, image_alone
 from forgetcheck.clip.text_tower import MODEL
@@ -102,7 +103,7 @@ def identify(found: Checkpoint | Bare | Unmerged, model: str | None, like: Check
             raise no_base(found)
         return found.onto(like)
     if not isinstance(found, Bare):
-        return found
+        return completed_by(found, like)
     known = identify_bare(found, model, like)
     if known.tokenizer is not None or like is None or like.tokenizer is None:
         return known
@@ -125,6 +126,17 @@ def no_base(found: Unmerged) -> CannotAsk:
     )
 
 
+def completed_by(found: Checkpoint, like: Checkpoint | None) -> Checkpoint:
+    """Let the other of the pair lend its text tower to a recorded model of which an image tower was saved."""
+    if found.weights is None or not image_alone(dict.fromkeys(names_in(found.weights), ())):
+        return found
+    if like is None or differences(
+        {**found.config, "preprocess_cfg": {}}, {**like.config, "preprocess_cfg": {}}
+    ):
+        raise CannotAsk(no_text_tower(found.weights, like))
+    return replace(found, text_from=like, inferred={**found.inferred, TEXT: BY_OTHER})
+
+
 def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
     if found.recorded:
         refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
@@ -135,7 +147,7 @@ def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Ch
     if like is not None and fits(like.config, found, like.name):
         return as_like(found, like)
     if found.image_alone:
-        return found.open(no_text_tower(found, like))
+        return found.open(no_text_tower(found.path, like))
     return by_shapes(found, like)
 
 
@@ -161,7 +173,7 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
         hint = f"pass --model {fitting[0]}" if fitting else "leave --model out to see the nearest"
         raise CannotAsk(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
     if found.image_alone and like is None:
-        return found.open(no_text_tower(found, like))
+        return found.open(no_text_tower(found.path, like))
     usual = usual_for(model, config, like)
     known = completed(found, like, {ARCHITECTURE: TOLD, PREPROCESSED: usual.why})
     return found.checkpoint({"model_cfg": config["model_cfg"], "preprocess_cfg": usual.config}, **known)
@@ -197,13 +209,13 @@ def completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) ->
     return {"inferred": {**inferred, TEXT: BY_OTHER}, "text_from": like}
 
 
-def no_text_tower(found: Bare, like: Checkpoint | None) -> str:
+def no_text_tower(path: Path, like: Checkpoint | None) -> str:
     if like is None:
         return (
-            f"'{found.path}' holds an image tower only: name it in `audit` or `inspect` behind the whole "
+            f"'{path}' holds an image tower only: name it in `audit` or `inspect` behind the whole "
             "checkpoint that it was tuned from, whose text tower then counts."
         )
-    return f"'{found.path}' holds an image tower only, which is not that of '{like.name}': name its own base."
+    return f"'{path}' holds an image tower only, which is not that of '{like.name}': name its own base."
 
 
 def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:

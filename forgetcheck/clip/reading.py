@@ -37,6 +37,7 @@ from forgetcheck.clip.formats.safetensors_files import (
     is_safetensors,
     read_header,
     read_index,
+    read_names,
     read_safetensors,
 )
 from forgetcheck.clip.formats.transformers_folder import CONFIG as TRANSFORMERS_CONFIG
@@ -92,6 +93,11 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the text header of a safetensors file, empty for any other file."""
     refuse_irregular(path)
     return read_header(path) if is_safetensors(path) else {}
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of the tensors of a safetensors file, none for any other file or a folder."""
+    return read_names(path) if path.is_file() and is_safetensors(path) else []
 
 
 def has_weights(folder: Path) -> bool:

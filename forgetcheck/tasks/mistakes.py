@@ -26,13 +26,18 @@ def mistaken_names(class_names: Sequence[str]) -> Iterator[str]:
     empty = [str(place) for place, name in enumerate(class_names) if not name.strip()]
     if empty:
         yield f"class names are missing, for label {some(empty)}: name every class"
-    seen = Counter(folded(name.strip()) for name in class_names if name.strip())
-    twice = list(dict.fromkeys(name for name in class_names if seen[folded(name.strip())] > 1))
+    seen = Counter(folded(spaced(name)) for name in class_names if name.strip())
+    twice = list(dict.fromkeys(name for name in class_names if seen[folded(spaced(name))] > 1))
     if twice:
         yield (
             f"class names are used twice: {some([repr(name) for name in twice])}; "
             "a model can't tell them apart: give each class its own"
         )
+
+
+def spaced(name: str) -> str:
+    """Write a name with single spaces: tokenizers know no others."""
+    return " ".join(name.split())
 
 
 def doubtful_names(class_names: Sequence[str]) -> Iterator[str]:

@@ -335,3 +335,26 @@ def test_what_the_class_of_the_activation_rules_out_is_no_candidate(monkeypatch:
     found = by_shapes(Bare(Path("module.pt"), {"visual.a": (1,)}, None, quick_gelu=False), None)
     assert found.candidates == names[1:]
     assert "RN50" not in found.undecided
+
+
+@pytest.mark.parametrize("where", ["header", "folder"])
+def test_an_image_tower_with_the_config_of_its_model_takes_the_text_tower_of_the_pair(
+    tmp_path, vit, vit_folder, where
+):
+    """A config beside weights, or in their header, is of the whole model, of which one tower was saved."""
+    visual = {
+        name: value.detach().clone() for name, value in vit.weights.items() if name.startswith("visual.")
+    }
+    path = tmp_path / "x" / "open_clip_model.safetensors"
+    path.parent.mkdir()
+    save_file(visual, path, {HEADER: json.dumps(vit.config)} if where == "header" else {})
+    if where == "folder":
+        (path.parent / CONFIG).write_text(json.dumps(vit.config))
+    named = str(path if where == "header" else path.parent)
+    base, tuned = find_checkpoints([str(vit_folder), named])
+    assert tuned.text_from == base
+    assert load_encoder(tuned, "cpu").digests == vit.digests
+    with pytest.raises(CannotAsk, match="holds an image tower only: name it in `audit`"):
+        find_checkpoint(named)
+    with pytest.raises(CannotAsk, match="which is not that of 'tiny'"):
+        find_checkpoints(["forgetcheck:tiny", named])

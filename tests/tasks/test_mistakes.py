@@ -20,6 +20,7 @@ from forgetcheck.tasks.mistakes import (
         ([" ", "dog", "\t"], "missing, for label 0, 2"),
         (["cat", "Cat ", "dog"], "used twice: 'cat', 'Cat '"),
         (["ß", "SS"], "used twice"),
+        (["red  circle", "red circle"], "used twice"),
     ],
 )
 def test_class_names(names, said):

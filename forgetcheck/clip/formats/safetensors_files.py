@@ -47,6 +47,13 @@ def read_header(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
+def read_names(path: Path) -> list[str]:
+    """Return the names of the tensors of a safetensors file; only its header is read."""
+    refuse_long_header(path)
+    with in_one_line(path), safe_open(path, framework="pt") as file:
+        return list(file.keys())
+
+
 def read_index(path: Path) -> dict[Path, list[str]]:
     """Return the names of the tensors in each part, by the part's path."""
     if path.stat().st_size > MAX_INDEX:
