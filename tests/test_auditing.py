@@ -600,7 +600,7 @@ def test_test_images_that_lie_in_train_are_told(tmp_path):
 def test_names_that_the_model_reads_alike_are_told(tmp_path):
     """forgetcheck:tiny reads 16 tokens: what differs after them doesn't differ."""
     long = "red fox that stands in a very deep wood under a tree by the lake at"
-    battery = photos(tmp_path, names=(f"{long} night", f"{long} dawn", "blue_jay", "BLUE JAY"))
+    battery = photos(tmp_path, names=(f"{long} night", f"{long} dawn", f"{long} noon", "blue_jay"))
     told = warned(audit(TINY, [TINY], battery, device="cpu"))
     assert "labels" not in str(told["linear"])
     (said,) = told["zero-shot"]

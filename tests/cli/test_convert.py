@@ -157,7 +157,7 @@ def test_files_beside_each_other_in_one_folder(run, tmp_path, vit_folder):
         ("nowhere.pt", ["no checkpoint at 'nowhere.pt'"]),
         ("", ["is empty"]),
         ("bare.pt", ["no architecture of open_clip; the nearest", "--model NAME"]),
-        ("half.safetensors", ["doesn't fit", "is missing"]),
+        ("half.safetensors", ["holds an image tower only", "behind the whole checkpoint"]),
         ("nan.safetensors", ["NaN or Inf"]),
         ("ViT-B-32:opena", ["did you mean 'openai'"]),
         ("empty.pt", ["0 bytes"]),
