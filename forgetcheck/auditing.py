@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forgetcheck import catalog, gallery, provenance
+from forgetcheck import catalog, data_warnings, gallery, provenance
 from forgetcheck.candidates import (
     Candidate,
     Outlook,
@@ -26,20 +26,16 @@ from forgetcheck.clip.checkpoint import Checkpoint
 from forgetcheck.clip.encoded_task import EncodedTask, encode_task, work
 from forgetcheck.clip.encoder import Encoder
 from forgetcheck.clip.engine import Engine
-from forgetcheck.clip.heads import equal_rows
 from forgetcheck.clip.loading import choose_device
 from forgetcheck.clip.sharding import follow
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.answers import Answers, Audit, Role, Said, Unasked
+from forgetcheck.retention.answers import Answers, Audit, Role, Unasked
 from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 from forgetcheck.tasks.battery import Battery, summary
-from forgetcheck.tasks.brightness import brightest
-from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
 from forgetcheck.tasks.places import folders_read
-from forgetcheck.tasks.repeats import Keyed, in_both_parts
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
     "zero-shot",
@@ -291,7 +287,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
     except CannotAsk as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
-    odd = () if refused else (*passed_over(anchor), *untested(anchor), *dark(anchor), *mislabelled(anchor))
+    odd = () if refused else data_warnings.of_data(anchor)
     seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
     found: list[Answers | Unasked] = []
     tests: dict[str, Split] = {}
@@ -318,7 +314,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             tuned=answered,
             groups=tied(tests[spec].groups, question.places),
             chance=question.chance,
-            warnings=(*job.left, *odd, *(indistinct(anchor) if probe.prompted else ())),
+            warnings=(*job.left, *odd, *(data_warnings.of_prompts(anchor) if probe.prompted else ())),
         )
         found += [ask(asked, probe, anchor, candidate, task) for candidate, task in able]
     return Asked(job.name, tests, found)
@@ -366,104 +362,12 @@ def ask(
         warnings=(
             *asked.warnings,
             *candidate.warnings,
-            *left_out(base),
-            *cut_short((base, seen)),
-            *(indistinct(seen, "the tuned model") if probe.prompted and not indistinct(base) else ()),
-            *doubts("base", asked.base),
-            *doubts("tuned", reply),
+            *data_warnings.of_reading(base, seen),
+            *(data_warnings.of_tuned_prompts(probe.reader(seen, base), base) if probe.prompted else ()),
+            *data_warnings.of_training("base", asked.base),
+            *data_warnings.of_training("tuned", reply),
         ),
     )
-
-
-def left_out(seen: EncodedTask) -> list[str]:
-    return [f"left out: {part.unread}" for part in seen.splits.values() if part.unread]
-
-
-def dark(seen: EncodedTask) -> list[str]:
-    """Say where images are nearly black, as those are whose 12 bits are read as 16."""
-    told = brightest(seen.task.split("test"))
-    return [f"images: {told}"] if told else []
-
-
-def passed_over(seen: EncodedTask) -> list[str]:
-    return [f"left out: {text}" for text in seen.task.left_out]
-
-
-def mislabelled(seen: EncodedTask) -> list[str]:
-    """Say what is odd about the labels of a task: their names, and equal images where none should be."""
-    if seen.task.labelled_by != "class":
-        return []
-    names, parts = seen.task.class_names, as_seen(seen)
-    told = [
-        *doubtful_names(names),
-        *doubtful_labels(names, [np.array(part.labels) for part in parts.values()]),
-    ]
-    for name, part in parts.items():
-        twice = part.contradicted()
-        if twice:
-            i, j = twice[0]
-            told.append(
-                f"{len(twice):,} {name} images are equal to another with another label, such as one of "
-                f"'{names[part.labels[i]]}' and one of '{names[part.labels[j]]}': whatever is answered, one "
-                "is wrong"
-            )
-    both = in_both_parts(parts["test"], parts["train"], "as the model sees them") if len(parts) > 1 else ""
-    return [*(f"labels: {text}" for text in told), *([f"images: {both}"] if both else [])]
-
-
-def as_seen(seen: EncodedTask) -> dict[SplitName, Keyed]:
-    """Number the images of all parts, so that what looks one to the model has one number."""
-    rows = np.concatenate([part.embeddings.numpy() for part in seen.splits.values()])
-    numbers = list(range(len(rows)))
-    for first, place in equal_rows(rows):
-        numbers[place] = first
-    parts, start = {}, 0
-    for name, part in seen.splits.items():
-        ids, end = seen.task.split(name).ids, start + len(part.labels)
-        kept = ids if part.kept is None else [ids[place] for place in part.kept]
-        parts[name] = Keyed(kept, part.labels.tolist(), numbers[start:end])
-        start = end
-    return parts
-
-
-def untested(seen: EncodedTask) -> list[str]:
-    """Say which classes nothing is measured of, since none of their images is asked."""
-    if seen.task.labelled_by != "class" or "test" not in seen.splits:
-        return []
-    names = seen.task.class_names
-    missing = sorted(set(range(len(names))) - set(seen.splits["test"].labels.tolist()))
-    if not missing:
-        return []
-    shown = ", ".join(f"'{names[place]}'" for place in missing[:3])
-    return [
-        f"left out: {len(missing):,} of {len(names):,} classes have no test images, such as {shown}: nothing "
-        "is measured of them"
-    ]
-
-
-def indistinct(seen: EncodedTask, who: str = "the model") -> list[str]:
-    """Name classes whose prompts are one and the same to the text tower: cut alike, or but for case."""
-    names = seen.task.class_names
-    pairs = equal_rows(seen.prompts.numpy())
-    if not pairs:
-        return []
-    i, j = pairs[0]
-    return [
-        f"{len(pairs):,} class names read the same as another to {who}, such as '{names[i]}' and "
-        f"'{names[j]}': the first of them always wins; name them apart"
-    ]
-
-
-def cut_short(models: Sequence[EncodedTask]) -> list[str]:
-    parts = [part for model in models for part in model.splits.values()]
-    told = dict.fromkeys(part.captions.cut_short for part in parts if part.captions)
-    return [f"not read: {text}" for text in told if text]
-
-
-def doubts(who: str, reply: Said) -> list[str]:
-    if reply.notes.get("converged", True):
-        return []
-    return [f"the {who} probe stopped at gradient {reply.notes['gradient']:.1e}, short of its tolerance"]
 
 
 def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:

@@ -100,7 +100,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output folder that would replace something or can't be written, before any work is done."""
+    """Refuse an output folder that would replace something or can't be written, before any work is done.
+
+    What a killed `--overwrite` took from its place is put back first.
+    """
     if path.name in ("", "..") or (not found(path) and path.is_symlink()):
         raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another name.")
     restore(path)

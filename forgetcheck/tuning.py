@@ -21,7 +21,7 @@ from forgetcheck.clip.heads import Head
 from forgetcheck.clip.loading import load_encoder
 from forgetcheck.clip.run_folder import Run
 from forgetcheck.errors import CannotAsk
-from forgetcheck.progress import Progress, silent
+from forgetcheck.progress import Progress, Steps, silent
 from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names
@@ -200,24 +200,31 @@ def thin_classes(task: Named) -> tuple[str, ...]:
     )
 
 
-def repeated_images(task: Named) -> tuple[str, ...]:
+def repeated_images(task: Named, progress: Progress = silent) -> tuple[str, ...]:
     """Say which images are there twice, by their bytes: under two labels, or in test and in train.
 
     Reads every file once, and decodes none; a test part that isn't on this machine is left alone, for
     nothing else of `tune` needs it. Raises CannotAsk for a task that `tune` refuses.
     """
     _refuse_captions(task)
-    train, test = _keyed(task.thing.split("train")), None
+    splits = {"train": task.thing.split("train")}
     if "://" not in task.spec:
         with suppress(CannotAsk):
-            test = _keyed(task.thing.split("test"))
-    parts = {"train": train, "test": test}
-    told = [two_labels(name, part, task.thing, "bytes") for name, part in parts.items() if part]
-    return tuple(filter(None, (*told, in_both_parts(test, train, "byte by byte") if test and train else "")))
+            splits["test"] = task.thing.split("test")
+    steps = Steps(progress, "comparing", sum(map(len, splits.values())))
+    parts = {name: _keyed(split, split.mark, steps) for name, split in splits.items() if split.mark}
+    told = [two_labels(name, part, task.thing, "bytes") for name, part in parts.items()]
+    both = in_both_parts(parts["test"], parts["train"], "byte by byte") if len(parts) > 1 else ""
+    return tuple(filter(None, (*told, both)))
 
 
-def _keyed(split: Split) -> Keyed | None:
-    return split.marks and Keyed(split.ids, split.labels.tolist(), split.marks())
+def _keyed(split: Split, mark: Callable[[int], bytes | None], steps: Steps) -> Keyed:
+    """Tell the samples of a part apart by their bytes."""
+    report, keys = steps.step(len(split), len(split)), []
+    for place in range(len(split)):
+        keys.append(mark(place))
+        report(place + 1, "")
+    return Keyed(split.ids, split.labels.tolist(), keys)
 
 
 def _some(names: Sequence[str]) -> str:

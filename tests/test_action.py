@@ -81,6 +81,17 @@ def test_checkpoints_are_audited_one_per_line(judge, tmp_path):
     assert outputs["passed"] == "true"
 
 
+def test_a_strangers_battery_is_confined(judge, tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "b.toml").write_text('[[task]]\nname = "x"\nsource = "folder:path=../photos"\n')
+    done, outputs, _ = judge(
+        base="forgetcheck:tiny", tuned="forgetcheck:tiny", battery="inside/b.toml", confine="inside"
+    )
+    assert done.returncode == 2
+    assert "--confine keeps everything inside" in done.stderr
+    assert outputs == {}
+
+
 def test_inputs_are_never_text_of_a_script(judge, tmp_path):
     for step in STEPS:
         assert "${{" not in step.get("run", "")

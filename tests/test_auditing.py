@@ -760,3 +760,22 @@ def test_weights_that_their_own_header_denies_are_doubted(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(data)
     found = audit(TINY, [find_checkpoint(str(tmp_path / "w.safetensors"))], SMALL, ["zero-shot"], "cpu")
     assert any("records other weights: it is damaged" in w for w in found.answers[0].warnings)
+
+
+def test_a_text_tower_of_zeros_loses_no_question_that_another_reads(tmp_path):
+    """With the base's texts the images are asked all the same; of texts that nobody reads nothing is said."""
+    broken = changed(tmp_path, "w", lambda weights: weights["text_projection"].zero_())
+    found = audit(TINY, [broken], SMALL, ["zero-shot", "zero-shot:text=base", "linear"], "cpu")
+    assert {item.probe for item in found.answers} == {"zero-shot:text=base", "linear"}
+    assert {item.probe for item in found.unasked} == {"zero-shot"}
+    assert not any("read the same" in warning for item in found.answers for warning in item.warnings)
+
+
+def test_classes_that_only_the_tuned_text_tower_confuses_are_told(tmp_path):
+    def collapse(weights):
+        weights["ln_final.weight"].zero_()  # every text becomes one direction
+
+    collapsed = changed(tmp_path, "w", collapse)
+    found = audit(TINY, [collapsed], SMALL, ["zero-shot"], "cpu")
+    for item in found.answers:
+        assert any("read the same as another to the tuned model" in warning for warning in item.warnings)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.labels import doubted, show_labels
+from forgetcheck.cli.labels import asked_of, doubted, show_labels, task_of
 from forgetcheck.cli.options import (
     AllowDownload,
     Confine,
@@ -103,7 +103,9 @@ def show(
 
     found = read_battery(battery, reach_of(confine, texts_from))
     if labels:
-        show_labels(found, labels, base, model, quiet)
+        task = task_of(found, labels)
+        answered = (None, "") if base is None else asked_of(base, model, labels, task, quiet)
+        show_labels(labels, task, *answered)
         return
     if base is not None:
         raise CannotAsk("--base is asked about the labels of one task: add --labels TASK, or use `check`.")

@@ -9,15 +9,21 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.cli.labels import known_task, show_labels
+from forgetcheck.cli.labels import label_record, named_task, show_labels
 from forgetcheck.cli.options import BatterySpec, Model, Quiet, WeightsOf
+from forgetcheck.errors import CannotAsk
 from forgetcheck.network import closed
+from forgetcheck.progress import Progress
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
     from forgetcheck.clip.adapting import Adapter
+    from forgetcheck.clip.checkpoint import Checkpoint
+    from forgetcheck.clip.encoder import Encoder
     from forgetcheck.clip.passport import Passport
     from forgetcheck.clip.weight_change import Change, Comparison
+    from forgetcheck.labelling import Opinion
+    from forgetcheck.tasks.base import Task
 
 BAR = 24  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -51,41 +57,66 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say what a checkpoint is and how that is known; for a pair, which layers differ and by how much."""
+    with closed():  # looking at a stranger's file asks nobody
+        look(
+            [checkpoint, *([] if other is None else [other])], model, weights, battery, labels, as_json, quiet
+        )
+
+
+def look(
+    words: Sequence[str],
+    model: str | None,
+    weights: str,
+    battery: str,
+    labels: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     from forgetcheck.clip.finding import adapter_named, look_at
     from forgetcheck.clip.loading import load_encoder
     from forgetcheck.clip.passport import issue
     from forgetcheck.clip.settings import differences
     from forgetcheck.clip.weight_change import compare
-    from forgetcheck.tasks.battery import read_battery
 
-    tasks = read_battery(battery)
-    known_task(tasks, labels)
-    with closed():  # looking at a stranger's file asks nobody
-        adapter = adapter_named(checkpoint) if other is None else None
+    task = named_task(battery, labels) if labels else None
+    adapter = adapter_named(words[0]) if len(words) == 1 else None
     if adapter is not None:
-        show_adapter(checkpoint, adapter, as_json)
+        show_adapter(words[0], adapter, as_json)
         return
     encoders = []
-    with closed(), console.progress_shown(quiet) as progress:
-        found = look_at([checkpoint] if other is None else [checkpoint, other], model, weights)
+    with console.progress_shown(quiet) as progress:
+        found = look_at(words, model, weights)
         for number, each in enumerate(found):
             progress("reading", number, len(found), each.name)
-            encoders.append(load_encoder(each, "cpu", finite=False, words=False))
+            encoders.append(load_encoder(each, "cpu", finite=False, words=task is not None))
+        said = None if task is None else opinion_of(labels, task, found[0], encoders[0], progress)
     passports = [issue(each, encoder) for each, encoder in zip(found, encoders, strict=True)]
     odd: tuple[str, ...] = ()
     change = None
-    if other is not None:
+    if len(words) > 1:
         odd = differences(found[0].config, found[1].config)
         change = compare(encoders[0].weights, encoders[1].weights)
     if as_json:
-        console.print_document(as_document(passports, odd, change))
+        told = None if task is None or said is None else label_record(labels, task, said)
+        console.print_document(as_document(passports, odd, change, told))
         return
     console.show(passport_table(passports))
     if change is not None:
         show_change(odd, change)
-    if labels:
+    if task is not None:
         console.show("")
-        show_labels(tasks, labels, checkpoint, model, quiet)
+        show_labels(labels, task, said, found[0].name)
+
+
+def opinion_of(
+    name: str, task: "Task", checkpoint: "Checkpoint", encoder: "Encoder", progress: Progress
+) -> "Opinion":
+    """Ask for the class of every test image. Raises CannotAsk while it is open which model this is."""
+    from forgetcheck.labelling import opinion
+
+    if checkpoint.undecided:
+        raise CannotAsk(checkpoint.undecided)
+    return opinion(name, task, encoder, progress)
 
 
 def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
@@ -114,10 +145,17 @@ def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
     console.show(table)
 
 
-def as_document(passports: Sequence["Passport"], odd: Sequence[str], change: "Comparison | None") -> str:
+def as_document(
+    passports: Sequence["Passport"],
+    odd: Sequence[str],
+    change: "Comparison | None",
+    labels: Mapping[str, Any] | None,
+) -> str:
     record: dict[str, Any] = {"passports": [passport.as_record() for passport in passports]}
     if change is not None:
         record |= {"differences": list(odd), "change": change.as_record()}
+    if labels is not None:
+        record["labels"] = labels
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -49,7 +49,7 @@ def prepare(
     quiet: bool,
 ) -> Judging:
     """Read and check everything before any work is done."""
-    source = policy or find_policy(Path.cwd() if Path().exists() else Path())  # it may have been deleted
+    source = policy or policy_here()
     limits = Policy() if source is None else read_policy(source)
     documents = documents_of(specs, out, language)
     for document in documents:
@@ -135,6 +135,14 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
         say(printable(line))
     say(printable(sentence(report)))
     gate(report, judging.source)
+
+
+def policy_here() -> Path | None:
+    """Return the policy of the working directory; none where that was deleted."""
+    try:
+        return find_policy(Path.cwd())
+    except FileNotFoundError:
+        return None
 
 
 def gate(report: Report, source: Path | None) -> None:

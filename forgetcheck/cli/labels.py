@@ -1,7 +1,8 @@
 """The labels of a task on the terminal: its name, an image, and what a checkpoint says of it."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -12,41 +13,47 @@ from forgetcheck.progress import Progress
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
+    from forgetcheck.labelling import Opinion
     from forgetcheck.looking import Remark
+    from forgetcheck.tasks.base import Task
     from forgetcheck.tasks.battery import Battery
     from forgetcheck.tasks.labels import Label
 
 COLUMNS = ("of the source", "asked for as", "a test image")
 
 
-def show_labels(battery: "Battery", name: str, spec: str | None, model: str | None, quiet: bool) -> None:
+def named_task(spec: str, name: str) -> "Task":
+    """Return a task of a battery. Raises CannotAsk for one that it doesn't have."""
+    from forgetcheck.tasks.battery import read_battery
+
+    return task_of(read_battery(spec), name)
+
+
+def task_of(battery: "Battery", name: str) -> "Task":
+    if name not in battery.tasks:
+        raise unknown_name("task", name, battery.tasks, f"forgetcheck battery show {battery.path}")
+    return battery.tasks[name]
+
+
+def show_labels(name: str, task: "Task", found: "Opinion | None" = None, asked: str = "") -> None:
     """Print for each label what the source calls it, what a model is asked for, and one image to look at.
 
-    With a checkpoint, also what that says most often of the images of a label.
+    With the opinion of a checkpoint, which is called `asked`, also what that says most often.
     """
-    from forgetcheck.tasks.labels import label_rows
-
-    known_task(battery, name)
-    task = battery.tasks[name]
-    if spec is None:
-        console.show(label_table(name, label_rows(task)))
-        return
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.loading import load_encoder
-    from forgetcheck.labelling import opinion
-
-    checkpoint = find_checkpoint(spec, model, tasks=[task])
-    with console.progress_shown(quiet) as progress:
-        found = opinion(name, task, load_encoder(checkpoint), progress)
-    console.show(label_table(name, label_rows(task, found.said, found.labels), checkpoint.name))
-    if found.doubt:
+    console.show(label_table(name, rows_of(task, found), asked))
+    if found is not None and found.doubt:
         console.print_line(printable(f"{name}: {found.doubt}: check names and labels."))
 
 
-def known_task(battery: "Battery", name: str) -> None:
-    """Refuse the name of a task that a battery doesn't have; none at all is no name."""
-    if name and name not in battery.tasks:
-        raise unknown_name("task", name, battery.tasks, f"forgetcheck battery show {battery.path}")
+def label_record(name: str, task: "Task", found: "Opinion") -> dict[str, Any]:
+    """Return the same for machines."""
+    return {"task": name, "labels": [asdict(row) for row in rows_of(task, found)], "doubt": found.doubt}
+
+
+def rows_of(task: "Task", found: "Opinion | None") -> "list[Label]":
+    from forgetcheck.tasks.labels import label_rows
+
+    return label_rows(task) if found is None else label_rows(task, found.said, found.labels)
 
 
 def label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
@@ -61,6 +68,17 @@ def label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
         cells = [Text(printable(cell)) for cell in row]
         table.add_row(*cells, *([Text(printable(said), style=style)] if asked else []))
     return table
+
+
+def asked_of(spec: str, model: str | None, name: str, task: "Task", quiet: bool) -> "tuple[Opinion, str]":
+    """Ask a checkpoint what it calls the images of a task; also returns what it is called itself."""
+    from forgetcheck.clip.finding import find_checkpoint
+    from forgetcheck.clip.loading import load_encoder
+    from forgetcheck.labelling import opinion
+
+    checkpoint = find_checkpoint(spec, model, tasks=[task])
+    with console.progress_shown(quiet) as progress:
+        return opinion(name, task, load_encoder(checkpoint), progress), checkpoint.name
 
 
 def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress) -> Iterator["Remark"]:

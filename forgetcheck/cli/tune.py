@@ -87,7 +87,9 @@ def tune(
     }
     schedule = tuning.schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
     target = tuning.Named(on, task)
-    for warning in (*tuning.thin_classes(target), *tuning.repeated_images(target)):
+    with console.progress_shown(quiet) as progress:
+        repeated = tuning.repeated_images(target, progress)
+    for warning in (*tuning.thin_classes(target), *repeated):
         console.print_note(warning)
     with console.progress_shown(quiet) as progress:
         run = tuning.tune(start, target, method, schedule, device, progress)

@@ -14,7 +14,7 @@ from forgetcheck.clip.encoding import Part, Report
 from forgetcheck.clip.engine import Engine
 from forgetcheck.clip.feature_cache import Features, known_or_made
 from forgetcheck.clip.feature_keys import image_facts
-from forgetcheck.clip.heads import Classifier, mean_by_class
+from forgetcheck.clip.heads import Classifier, equal_rows, mean_by_class
 from forgetcheck.clip.sharding import encode_together
 from forgetcheck.clip.texts import EncodedCaptions, as_images, read_captions, read_prompts
 from forgetcheck.errors import CannotAsk
@@ -60,6 +60,11 @@ class EncodedTask:
                 f"'{self.encoder.name}' reads prompts as zeros: the weights of its text tower are unusable."
             )
         return mean_by_class(self.each_prompt, len(self.task.class_names))
+
+    @cached_property
+    def equal_prompts(self) -> list[tuple[int, int]]:
+        """Classes whose prompts are read as those of another, each with the first that it equals."""
+        return equal_rows(self.prompts.numpy())
 
 
 def encode_task(

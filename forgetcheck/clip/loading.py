@@ -149,20 +149,19 @@ def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) ->
     if checkpoint.tag is not None:
         return create_tagged(*checkpoint.tag, quick=bool(checkpoint.config["model_cfg"].get("quick_gelu")))
     text = checkpoint.config["model_cfg"].get("text_cfg", {})
+    missing = tokenizer is None and bool(text.get(NAME)) and checkpoint.tokenizer is None
+    if missing:
+        tokenizer = missing_tokenizer(checkpoint.name, text[NAME])
+        if words:
+            tokenizer([""])
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
         source = lay_out_config(checkpoint.name, checkpoint.config, Path(folder))
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
-            if tokenizer is None and text.get(NAME) and checkpoint.tokenizer is None:
-                tokenizer = missing_tokenizer(checkpoint.name, text[NAME])
-                if words:
-                    tokenizer([""])
-                try_out(model.eval(), None, preprocess)
-                return model, tokenizer, preprocess
             tokenizer = tokenizer or make_tokenizer(text, checkpoint.tokenizer, Path(folder))
-            try_out(model.eval(), tokenizer, preprocess)
+            try_out(model.eval(), None if missing else tokenizer, preprocess)
             return model, tokenizer, preprocess
         except (MemoryError, CannotAsk):
             raise

@@ -50,6 +50,10 @@ class Probe(ABC):
         labels = base.splits["test"].labels.numpy().astype(np.int32)
         return Question(base.task.class_names, labels, np.arange(len(labels)))
 
+    def reader(self, model: EncodedTask, base: EncodedTask) -> EncodedTask:
+        """Return who reads the class prompts, where the probe needs them."""
+        return model
+
     def applies(self, tuned: EncodedTask, base: EncodedTask) -> bool:
         """Whether the question makes sense for this pair."""
         return True

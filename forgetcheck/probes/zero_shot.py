@@ -38,12 +38,15 @@ class ZeroShot(Probe):
         return super().question(base)
 
     def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
-        reader, test = model if self.text == "own" else base, model.splits["test"]
+        reader, test = self.reader(model, base), model.splits["test"]
         logits = reader.encoder.scale * test.embeddings @ reader.prompts.T  # (n, c)
         answer = said(logits)
         if self.top > 1:
             answer = among(logits, test.labels, self.top, answer)
         return replace(answer, variants=by_template(reader.each_prompt, test, self.top))
+
+    def reader(self, model: EncodedTask, base: EncodedTask) -> EncodedTask:
+        return model if self.text == "own" else base
 
     def applies(self, tuned: EncodedTask, base: EncodedTask) -> bool:
         return self.text == "own" or _reads_otherwise(tuned, base)

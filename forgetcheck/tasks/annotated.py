@@ -90,7 +90,7 @@ class Reading:
 
 def refuse_strange(reach: Reach, file: Path, root: Path, strip: str, found: Iterable[Annotated]) -> None:
     """Refuse a list of none of whose images is there, before anything of it is shown."""
-    reach.refuse_no_list(file, root, (f"{each.folder}/{stripped(each.path, strip)}" for each in found))
+    reach.refuse_no_list(file, root, (str(Path(each.folder, stripped(each.path, strip))) for each in found))
 
 
 def named_part(text: str) -> str:

@@ -1,7 +1,7 @@
 """What a task is: labelled images, class names and prompt templates."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -63,16 +63,14 @@ class Split:
     )
     contents: Callable[[], str] | None = None  # digest of every id, label and byte in order; None: unknown
     captions: Captions | None = None  # one or more for every image, where they are the labels
-    marks: Callable[[], Sequence[bytes | None]] | None = (
-        None  # (n,) equal for equal bytes, None for what can't be read; reads all. None: unknown
-    )
+    mark: Callable[[int], bytes | None] | None = None  # equal for equal bytes, None for what can't be read
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, indices: NDArray[np.int64]) -> "Split":
         """Keep the samples at `indices` (m,), in that order."""
-        contents, marks = self.contents, self.marks
+        contents, mark = self.contents, self.mark
         return Split(
             ids=tuple(self.ids[i] for i in indices),
             labels=self.labels[indices],
@@ -80,7 +78,7 @@ class Split:
             groups=None if self.groups is None else self.groups[indices],
             contents=None if contents is None else lambda: digest([contents(), indices.tolist()]),
             captions=self.captions and self.captions.take(indices),
-            marks=None if marks is None else lambda: [marks()[i] for i in indices],
+            mark=None if mark is None else lambda i: mark(int(indices[i])),
         )
 
 

@@ -6,7 +6,7 @@ that an annotation has, by their names, in the order of their ids; an image of o
 several times. Paths are relative to the file, or to `root`, and stay below it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,19 +71,29 @@ class Coco(Indexed, Task):
     def index(self) -> Index:
         path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         files = parts_of(path) if path.is_dir() else {"": path}
-        root = Path(self.root) if self.root else path if path.is_dir() else path.parent
         found: list[Annotated] = []
         classes: dict[str, None] = {}
         for part, file in files.items():
-            read = checked(file, Instances, instances_in(file, root, reach))
+            read = checked(file, Instances, instances_in(file, self.begins, reach))
             listed = [Annotated("", each.file_name, (), folder=part) for each in read.images]
-            refuse_strange(reach, file, root, self.strip, listed)
+            refuse_strange(reach, file, self.begins, self.strip, listed)
             names = category_names(f"'{file}'", read)
             found += annotated(str(file), read, names, part)
             used = {names[each.category_id] for each in read.annotations}
             classes.update((name, None) for name in names.values() if name in used)
-        reading = Reading(where, "category", root, self.strip, self.several, self.links == "follow", reach)
+        reading = Reading(
+            where, "category", self.begins, self.strip, self.several, self.links == "follow", reach
+        )
         return reading.index(found, list(classes))
+
+    @property
+    def begins(self) -> Path:
+        """Where the paths of its images begin."""
+        path = Path(self.path)
+        return Path(self.root) if self.root else path if path.is_dir() else path.parent
+
+    def around(self, text: Path) -> Sequence[Path]:
+        return self.beside_list(Path(self.path), self.begins, text)
 
 
 def parts_of(folder: Path) -> dict[str, Path]:

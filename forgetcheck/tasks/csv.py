@@ -78,10 +78,9 @@ class Csv(Indexed, Task):
         return index_by_part(where, names, [short(row.said["part"]) for row in rows], samples)
 
     def around(self, text: Path) -> Sequence[Path]:
-        root = Path(self.root) if self.root else Path(self.path).parent
-        index = self.index
-        every = [*index.parts.values(), *([index.whole] if index.whole else [])]
-        return self.beside(text, (root / name for part in every for name in part.ids))
+        path = Path(self.path)
+        top = path if path.is_dir() else path.parent
+        return self.beside_list(path, Path(self.root) if self.root else top, text)
 
     def beside(self, text: Path, images: Iterable[Path]) -> Sequence[Path]:
         """A text file is a part of the data beside the list, or in a folder of its images."""

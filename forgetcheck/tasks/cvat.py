@@ -5,7 +5,7 @@ the labels of the tags, sorted (numbers by value). Paths are relative to the fil
 below it. The file is read by its events: documents with a DTD or entities are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,14 +42,21 @@ class Cvat(Indexed, Task):
 
     @cached_property
     def index(self) -> Index:
-        path = Path(self.path)
-        beside = path.parent / FOLDER
-        root = Path(self.root) if self.root else beside if beside.is_dir() else path.parent
-        reach = reach_of(self)
-        found = read_tags(path, root, reach, self.strip)
+        path, reach = Path(self.path), reach_of(self)
+        found = read_tags(path, self.begins, reach, self.strip)
         classes = naming.in_order(label for image in found for label in image.labels)
-        reading = Reading(f"'{path}'", "tag", root, self.strip, self.several, self.links == "follow", reach)
+        follow = self.links == "follow"
+        reading = Reading(f"'{path}'", "tag", self.begins, self.strip, self.several, follow, reach)
         return reading.index(found, classes)
+
+    @property
+    def begins(self) -> Path:
+        """Where the paths of its images begin."""
+        beside = Path(self.path).parent / FOLDER
+        return Path(self.root) if self.root else beside if beside.is_dir() else beside.parent
+
+    def around(self, text: Path) -> Sequence[Path]:
+        return self.beside_list(Path(self.path), self.begins, text)
 
 
 def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") -> list[Annotated]:

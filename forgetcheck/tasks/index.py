@@ -108,6 +108,13 @@ class Indexed:
         """Return the folders of the data in which a text file may lie, beside that of the battery."""
         return ()
 
+    def beside_list(self, path: Path, root: Path, text: Path) -> Sequence[Path]:
+        """Return those of a source whose images are listed: the folder of the list, and one with images."""
+        index = self.index
+        every = [*index.parts.values(), *([index.whole] if index.whole else [])]
+        images = (root / name for part in every for name in part.ids)
+        return (path if path.is_dir() else path.parent, *reach_of(self).around(text, images))
+
     @property
     def tolerated(self) -> float:
         return self.unreadable

@@ -48,4 +48,4 @@ def _answered(row: Label, said: NDArray[np.int32], names: Sequence[str]) -> Labe
         return row
     counts = np.bincount(said, minlength=len(names))
     most = int(counts.argmax())
-    return replace(row, answer=names[most], share=counts[most] / len(said))
+    return replace(row, answer=names[most], share=float(counts[most] / len(said)))

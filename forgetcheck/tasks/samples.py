@@ -51,12 +51,12 @@ class Samples:
         )
 
     def split(self) -> Split:
-        return Split(self.ids, self.labels, self.image, self.groups, self.contents, marks=lambda: self.marks)
+        return Split(self.ids, self.labels, self.image, self.groups, self.contents, mark=self.mark)
 
-    @property
-    def marks(self) -> list[bytes | None]:  # (n,)
-        """What tells bytes apart; None where they can't be read, which equals nothing."""
-        return [None if mark == NOTHING else mark for mark in self.fingerprints]
+    def mark(self, i: int) -> bytes | None:
+        """Return what tells bytes apart; None where they can't be read, which equals nothing."""
+        found = self.fingerprint(i)
+        return None if found == NOTHING else found
 
     def contents(self) -> str:
         """Return a digest of every id, label and byte, in order."""

@@ -97,3 +97,12 @@ def test_commands_that_need_a_whole_model_say_so(run, adapter, small_battery):
         ("tune", "lora", "--on", "digits", "--out", "run"),
     ):
         run(*command).refusal("'lora' is an adapter (LoRA of rank 2)", "'some/model' as it says", "BASE")
+
+
+def test_an_image_tower_is_completed_by_its_base(run, tmp_path, tiny):
+    tower = {
+        name: value.detach().clone() for name, value in tiny.weights.items() if name.startswith("visual.")
+    }
+    save_file(tower, tmp_path / "image.safetensors")
+    assert run("convert", "image.safetensors", "whole.safetensors", "--base", "forgetcheck:tiny").code == 0
+    assert "equal, bit for bit" in run("inspect", "forgetcheck:tiny", "whole.safetensors").out

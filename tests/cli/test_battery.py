@@ -164,6 +164,9 @@ def test_a_checkpoint_says_what_it_calls_the_images_of_each_label(run, tmp_path)
     assert "the labels look shifted by one" in " ".join(shown.out.split())
     seen = run("inspect", "forgetcheck:tiny", "--battery", "b.toml", "--labels", "n")
     assert row in seen.out
+    told = run("inspect", "forgetcheck:tiny", "--battery", "b.toml", "--labels", "n", "--json").out
+    first = json.loads(told)["labels"]["labels"][0]
+    assert (first["name"], first["answer"]) == (dealt[0], names[0])
     checked = run("battery", "check", "b.toml", "--base", "forgetcheck:tiny", "--no-images")
     assert checked.code == 2
     assert "the labels look shifted by one" in checked.out

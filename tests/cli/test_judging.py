@@ -291,3 +291,24 @@ def test_every_exporter_writes_a_file(audit, run, tmp_path, name):
     done = run("report", "a", "--as", f"{name}=out.txt")
     assert done.code == UNASKED, done.err
     assert (tmp_path / "out.txt").stat().st_size > 100
+
+
+def test_a_deleted_working_directory_has_no_policy(process, audit, tmp_path):
+    code = (
+        "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+        f"sys.argv = ['forgetcheck', 'report', {str(audit)!r}, '--as', 'html={tmp_path}/x.html']\n"
+        "from forgetcheck.cli.main import main; main()"
+    )
+    done = process(code=code)
+    assert done.code == UNASKED, done.err
+    assert (tmp_path / "x.html").is_file()
+
+
+def test_a_second_interrupt_is_no_traceback(monkeypatch, run):
+    def interrupt(_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forgetcheck.cli.main.program", interrupt)
+    done = run("report", "a")
+    assert done.code == 130
+    assert done.err == ""

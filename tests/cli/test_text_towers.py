@@ -29,4 +29,8 @@ def test_inspect_asks_nobody(run, bert, guard, tmp_path, monkeypatch):
     run("inspect", bert).refusal("whose config is neither beside the weights nor in the hub's cache")
     run("inspect", "hf-hub:some/clip").refusal("nothing of it is in the cache")
     run("inspect", "roberta-ViT-B-32:laion2b_s12b_b32k").refusal("neither in the local cache nor reachable")
+    (tmp_path / "far.toml").write_text(
+        '[[task]]\nname = "x"\nsource = "webdataset:path=http://127.0.0.1:1/x"\n'
+    )
+    run("inspect", "forgetcheck:tiny", "--battery", "far.toml", "--labels", "x").refusal("runs offline")
     assert guard.network == []

@@ -2,10 +2,12 @@
 
 import json
 import os
+from dataclasses import fields
 
 import pytest
-from sources import encoded, folder, picture, put, shards, table, told
+from sources import EXAMPLES, encoded, folder, picture, put, shards, table, told
 
+from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.battery import Battery, read_battery, summary, survey
@@ -283,3 +285,27 @@ def test_what_is_hidden_in_a_folder_is_not_in_it():
     assert not is_in("/a/.env", "/a")
     assert not is_in("/ab/c", "/a")
     assert is_in("/a/.b/c.txt", "/a", hidden=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_data_of_every_source_may_lie_elsewhere_with_its_prompts(name, tmp_path):
+    """A battery is no stranger to the data that it names, wherever its user keeps that."""
+    data, work = tmp_path / "data", tmp_path / "work"
+    spec = EXAMPLES[name](data)
+    put(data / "prompts.txt", b"a drawing of {}\n")
+    prompted = "prompts" in {field.name for field in fields(catalog.build("tasks", spec))}
+    put(work / "b.toml", f"[[task]]\nname = 'a'\nsource = '{spec}'\n".encode())
+    task = read_battery(str(work / "b.toml")).tasks["a"]
+    assert len(task.split("test"))
+    assert task.class_names
+    if prompted:
+        put(work / "p.toml", f"[[task]]\nname = 'a'\nsource = '{spec},prompts={data}/prompts.txt'\n".encode())
+        assert read_battery(str(work / "p.toml")).tasks["a"].templates == ("a drawing of {}",)
+
+
+def test_roboflows_tables_may_lie_elsewhere(tmp_path):
+    for name in ("fox", "jay"):
+        put(tmp_path / "data" / "test" / f"{name}.png", encoded(picture("red fox", 1)))
+    put(tmp_path / "data" / "test" / "_classes.csv", b"filename, fox, jay\nfox.png, 1, 0\njay.png, 0, 1\n")
+    put(tmp_path / "work" / "b.toml", f"[[task]]\nname = 'a'\nsource = 'csv:path={tmp_path}/data'\n".encode())
+    assert len(read_battery(str(tmp_path / "work" / "b.toml")).tasks["a"].split("test")) == 2

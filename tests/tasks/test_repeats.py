@@ -111,6 +111,14 @@ def test_marks_tell_the_bytes_of_every_source_apart(name, tmp_path):
     task = catalog.build("tasks", sources.EXAMPLES[name](tmp_path / "data"))
     split = task.split("test")
     pixels = [hashlib.sha256(split.image(i).tobytes()).digest() for i in range(len(split))]
-    assert [split.marks().index(mark) for mark in split.marks()] == [pixels.index(each) for each in pixels]
-    order = np.arange(len(split))[::-1]
-    assert split.take(order).marks() == list(reversed(split.marks()))
+    marks = [split.mark(i) for i in range(len(split))]
+    assert [marks.index(mark) for mark in marks] == [pixels.index(each) for each in pixels]
+    turned = split.take(np.arange(len(split))[::-1])
+    assert [turned.mark(i) for i in range(len(split))] == marks[::-1]
+
+
+def test_how_far_the_comparing_is_shows(tmp_path):
+    told = []
+    spec = sources.folder(tmp_path / "x", {"train": 3, "test": 2}, ("fox", "jay"))
+    repeated_images(Named(spec, catalog.build("tasks", spec)), lambda *said: told.append(said[:3]))
+    assert told == [("comparing", done, 10) for done in range(1, 11)]
