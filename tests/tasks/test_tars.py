@@ -14,6 +14,14 @@ from forgetcheck.tasks.tars import members
 LONG = "very/" * 40 + "long name é.jpg"
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_called(guard):
+    """Whatever is in a file: no process is started and no address is asked."""
+    yield
+    assert guard.started == []
+    assert guard.network == []
+
+
 def entry(name, data=b"", **facts):
     info = tarfile.TarInfo(name)
     info.size = len(data)

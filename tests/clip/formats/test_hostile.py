@@ -24,6 +24,14 @@ from forgetcheck.errors import CannotAsk
 ROOM = 2**24  # what reading a small file may take, its modules already imported
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_called(guard):
+    """Whatever is in a file: no process is started and no address is asked."""
+    yield
+    assert guard.started == []
+    assert guard.network == []
+
+
 def refused(path, *words):
     """Read and return the refusal, having watched what Python was asked to allocate."""
     tracemalloc.start()
