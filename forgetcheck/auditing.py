@@ -337,7 +337,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
     odd = () if refused else data_warnings.of_data(anchor)
-    seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
+    seen = [with_head(warned(c, anchor), task) for c, task in zip(job.candidates, others, strict=True)]
     for spec, probe in job.probes.items():
         able = [pair for pair in seen if probe.applies(pair[1], anchor)]
         if not able:
@@ -414,6 +414,13 @@ def ask(
             *data_warnings.of_training("base", asked.base),
             *data_warnings.of_training("tuned", reply),
         ),
+    )
+
+
+def warned(candidate: Candidate, anchor: EncodedTask) -> Candidate:
+    """Add what only this task shows of a candidate."""
+    return replace(
+        candidate, warnings=(*candidate.warnings, *data_warnings.of_tuning(anchor, candidate.seen))
     )
 
 

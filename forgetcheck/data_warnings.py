@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forgetcheck.clip.encoded_task import EncodedTask
 from forgetcheck.clip.heads import equal_rows
@@ -10,7 +11,7 @@ from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.brightness import brightest
 from forgetcheck.tasks.mistakes import doubtful_labels, doubtful_names, some
-from forgetcheck.tasks.repeats import Keyed, in_both_parts
+from forgetcheck.tasks.repeats import Keyed, in_both_parts, tuned_on
 
 
 def of_data(base: EncodedTask) -> tuple[str, ...]:
@@ -22,6 +23,18 @@ def of_data(base: EncodedTask) -> tuple[str, ...]:
         *([f"images: {told}"] if told else []),
         *_mislabelled(base),
     )
+
+
+def of_tuning(base: EncodedTask, seen: NDArray[np.uint64] | None) -> list[str]:
+    """Say which test images a checkpoint has `seen` while it was tuned, where their bytes are at hand."""
+    if seen is None or "test" not in base.splits:
+        return []
+    split = base.task.split("test")
+    if split.mark is None or split.contents is None:
+        return []
+    split.contents()  # which every audit takes, and which reads each of them once
+    told = tuned_on(split.ids, [split.mark(place) for place in range(len(split))], seen)
+    return [f"images: {told}"] if told else []
 
 
 def of_reading(base: EncodedTask, tuned: EncodedTask) -> Iterator[str]:

@@ -117,9 +117,13 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home
     assert "the cache spared " in run(*arguments).err
 
 
-def begun(tmp_path, *more):
-    """Start an audit of several tasks, and wait until it has come to the second of them."""
-    arguments = ["audit", TINY, TINY, "--probe", "zero-shot", "--out", "one", *more]
+def begun(tmp_path):
+    """Start an audit of three tasks, and wait until it has come to the second of them."""
+    battery = tmp_path / "three.toml"
+    battery.write_text(
+        "".join(f'[[task]]\nname = "{f}"\nsource = "drawn:family={f}"\n' for f in ("shape", "size", "color"))
+    )
+    arguments = ["audit", TINY, TINY, "--battery", battery, "--probe", "zero-shot", "--out", "one"]
     process = subprocess.Popen(
         [sys.executable, "-m", "forgetcheck", *arguments],
         cwd=tmp_path,
