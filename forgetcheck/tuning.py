@@ -231,7 +231,9 @@ def repeats_of(task: Named, parts: Mapping[str, Keyed]) -> tuple[str, ...]:
 
 def images_of(parts: Mapping[str, Keyed]) -> NDArray[np.uint64] | None:
     """Return which images a run sees, those held out as well; None where their bytes aren't at hand."""
-    return np.unique(brief(parts["train"].keys)) if "train" in parts else None
+    if "train" not in parts:
+        return None
+    return np.unique(brief(key for key in parts["train"].keys if isinstance(key, bytes)))
 
 
 def _keyed(split: Split, mark: Callable[[int], bytes | None], steps: Steps) -> Keyed:

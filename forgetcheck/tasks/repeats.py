@@ -48,8 +48,8 @@ def tuned_on(ids: Sequence[str], marks: Sequence[bytes | None], seen: NDArray[np
         return ""
     share = 100 * len(found) / len(ids)
     return (
-        f"{len(found):,} of {len(ids):,} test images ({share:.1f} %) are, byte by byte, among those that it was "
-        f"tuned on: {some(found)}; leave them out, as they don't show what it retained"
+        f"{len(found):,} of {len(ids):,} test images ({share:.1f} %) are, byte by byte, among those that it "
+        f"was tuned on: {some(found)}; leave them out, as they don't show what it retained"
     )
 
 
