@@ -121,7 +121,7 @@ def begun(tmp_path):
     """Start an audit of three tasks, and wait until it has come to the second of them."""
     battery = tmp_path / "three.toml"
     battery.write_text(
-        "".join(f'[[task]]\nname = "{f}"\nsource = "drawn:family={f}"\n' for f in ("shape", "size", "color"))
+        "".join(f'[[task]]\nname = "{f}"\nsource = "drawn:family={f}"\n' for f in ("shape", "size", "colour"))
     )
     arguments = ["audit", TINY, TINY, "--battery", battery, "--probe", "zero-shot", "--out", "one"]
     process = subprocess.Popen(
