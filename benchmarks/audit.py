@@ -39,17 +39,17 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, Dataset
 
-from forgetcheck.auditing import audit
-from forgetcheck.clip.checkpoint import ARCHITECTURE, Checkpoint, architecture
-from forgetcheck.clip.deciding import BY_TAG
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
-from forgetcheck.clip.engine import KINDS, Engine
-from forgetcheck.clip.feature_cache import FeatureCache
-from forgetcheck.clip.loading import load_encoder, quiet
+from forgetcheck.auditing.audit import audit
+from forgetcheck.batteries.battery import Battery
+from forgetcheck.clip.features.cache import FeatureCache
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask, encode_task
+from forgetcheck.clip.features.runtime import KINDS, Engine
+from forgetcheck.clip.identity.activation import BY_TAG
+from forgetcheck.clip.model.checkpoint import ARCHITECTURE, Checkpoint, architecture
+from forgetcheck.clip.model.load import load_encoder, quiet
 from forgetcheck.probes.linear import Linear
 from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Task
-from forgetcheck.tasks.battery import Battery
 
 TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a close-up of a {}.", "a drawing of a {}.")
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # as the linear probe has

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import open_clip
 
-from forgetcheck.clip.architecture import matching
-from forgetcheck.clip.architecture_index import (
+from forgetcheck.clip.identity.activation import BY_SHAPES, decide, differ_in
+from forgetcheck.clip.identity.architecture import matching
+from forgetcheck.clip.identity.architecture_index import (
     SHIPPED,
     build_index,
     index,
@@ -22,8 +23,7 @@ from forgetcheck.clip.architecture_index import (
     shapes_of,
     write_index,
 )
-from forgetcheck.clip.deciding import BY_SHAPES, decide, differ_in
-from forgetcheck.clip.spelling import harmless
+from forgetcheck.clip.model.tensor_names import harmless
 
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "architectures.csv"
 BUFFERS = ("running_mean", "running_var", "relative_position_index", "relative_coords_table")

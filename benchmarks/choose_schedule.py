@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.batteries.battery import read_battery
+from forgetcheck.clip.features.encoded_task import encode_task
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.encoder import Encoder
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.tasks.base import Split, SplitName, dealt
-from forgetcheck.tasks.battery import read_battery
 from forgetcheck.tasks.digits import Digits
-from forgetcheck.tuning import Named, schedule_for, tune
+from forgetcheck.tuning.tune import Named, schedule_for, tune
 
 BASE = "forgetcheck:tiny"
 HELD_OUT = 3

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from gate_errors import silence, write_table
 
-from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval
-from forgetcheck.retention.clusters import Clustering, Spread, design_effect
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.gate import judge, passed
 from forgetcheck.retention.policy import Policy, Rule
-from forgetcheck.retention.statistics import interval, p_more_than, share_interval
+from forgetcheck.retention.statistics.bootstrap import PSEUDO, Strata, bootstrap_interval
+from forgetcheck.retention.statistics.clusters import Clustering, Spread, design_effect
+from forgetcheck.retention.statistics.paired import interval, p_more_than, share_interval
 
 LEVEL = 0.025  # one-sided, of a 95 % interval
 CHURN = 0.06  # lost + gained, beside the drop, as a share of the samples

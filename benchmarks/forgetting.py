@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from forgetcheck import catalog
-from forgetcheck.auditing import audit
+from forgetcheck.auditing.audit import audit
 from forgetcheck.cli.demo import others
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.run_folder import write_run
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.saving.run_folder import write_run
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.tuning import Named, schedule_for, tune
+from forgetcheck.tuning.tune import Named, schedule_for, tune
 
 BASE, TARGET = "forgetcheck:tiny", "digits"
 

@@ -21,12 +21,12 @@ import numpy as np
 from scipy.stats import norm
 
 from forgetcheck.retention import gate, verdict
-from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval
 from forgetcheck.retention.compare import Calibration, Retention
 from forgetcheck.retention.gate import Outcome, judge, passed
-from forgetcheck.retention.multiplicity import holm, step_down
 from forgetcheck.retention.policy import Policy, Rule
-from forgetcheck.retention.statistics import calibration_change, interval, mcnemar
+from forgetcheck.retention.statistics.bootstrap import PSEUDO, Strata, bootstrap_interval
+from forgetcheck.retention.statistics.multiplicity import holm, step_down
+from forgetcheck.retention.statistics.paired import calibration_change, interval, mcnemar
 from forgetcheck.retention.verdict import Verdict
 
 CONCEPTS = 100

@@ -26,8 +26,8 @@ import json, resource, sys, time
 from pathlib import Path
 import numpy as np
 if "encode" in sys.argv[2]:  # torch takes half a minute where others compute
-    from forgetcheck.clip.encoding import batches
-    from forgetcheck.clip.preparing import Preparation
+    from forgetcheck.clip.features.image_pass import batches
+    from forgetcheck.clip.features.preprocess import Preparation
 from forgetcheck.documents import read_toml
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.tasks.captions import Captions

@@ -21,7 +21,7 @@ from gate_errors import write_table
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from forgetcheck.retention.statistics import score
+from forgetcheck.retention.statistics.paired import score
 
 SAMPLES = (30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 5000)
 CHURN = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)  # lost + gained of an unchanged pair, as a share of n

@@ -19,7 +19,7 @@ import numpy as np
 from gate_errors import write_table
 from scipy.stats import binom, hypergeom
 
-from forgetcheck.retention.knowledge import knowledge_p
+from forgetcheck.retention.statistics.association import knowledge_p
 
 LEVEL = 0.05
 Cell = tuple[str, str, int, tuple[float, ...], tuple[float, ...], float, int]

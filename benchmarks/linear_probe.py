@@ -26,7 +26,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.probes.linear import STRENGTHS, Linear
 from forgetcheck.probes.resampling import rounds_left_out
 from forgetcheck.tasks.base import Split, SplitName, Task

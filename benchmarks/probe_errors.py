@@ -25,9 +25,9 @@ import torch
 import torch.nn.functional as F
 from gate_errors import write_table
 
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
-from forgetcheck.clip.logistic import fit_logistic, prepare
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.probes.linear import Linear
+from forgetcheck.probes.logistic import fit_logistic, prepare
 from forgetcheck.retention.answers import Answers
 from forgetcheck.retention.compare import compare
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 CHILD = """
 import resource, sys, time
 from pathlib import Path
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.model.read import read_weights
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 weights = read_weights(Path(sys.argv[1]))

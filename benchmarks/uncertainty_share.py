@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from audit import PROBES, make_jpegs, make_pair
 
-from forgetcheck import auditing
-from forgetcheck.clip.engine import Engine
+from forgetcheck.auditing import audit as auditing
+from forgetcheck.batteries.battery import Battery
+from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.probes import linear, zero_shot
-from forgetcheck.tasks.battery import Battery
 
 PARTS = {
     zero_shot: ("by_template",),

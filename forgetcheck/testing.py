@@ -5,7 +5,7 @@ from pathlib import Path
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.policy import Policy, read_policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import demand, sentence
+from forgetcheck.retention.text.wording import demand, sentence
 
 __all__ = ["Forgot", "assert_retained"]
 SHOWN = 10

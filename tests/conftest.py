@@ -17,12 +17,12 @@ from huggingface_hub import constants
 from open_clip import factory
 from safetensors.torch import save_file
 
-from forgetcheck.clip.architecture_index import index
-from forgetcheck.clip.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.clip.text_tower import FILE
+from forgetcheck.clip.identity.architecture_index import index
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from forgetcheck.clip.model.encoder import Encoder
+from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.text_tower import FILE
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}

@@ -13,13 +13,13 @@ import torch
 import yaml
 from planted import full_audit
 
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.linting import lint
+from forgetcheck.batteries.battery import TaskEntry, read_battery
+from forgetcheck.batteries.check import lint
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import read_policy
 from forgetcheck.retention.report import make_report
-from forgetcheck.tasks.battery import TaskEntry, read_battery
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))

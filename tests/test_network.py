@@ -10,10 +10,10 @@ import pytest
 from huggingface_hub import constants
 
 from forgetcheck import network
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.downloading import Mirror
+from forgetcheck.tasks.reading.download import Mirror
 
 SWITCH = "HF_HUB_OFFLINE"
 

@@ -11,12 +11,12 @@ import pytest
 from parity import MODELS, add, ask, repainted, save_models
 from sources import lines
 
-from forgetcheck.auditing import audit
-from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.auditing.audit import audit
+from forgetcheck.batteries.battery import Battery
+from forgetcheck.clip.features.encoded_task import encode_task
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.retention.compare import compare
-from forgetcheck.tasks.battery import Battery
 from forgetcheck.tasks.drawn import sketch
 from forgetcheck.tasks.webdataset import Webdataset
 

@@ -9,9 +9,9 @@ from parity import MODELS, add, ask, repainted, save_models
 from sources import encoded, lines
 
 from forgetcheck import catalog
-from forgetcheck.auditing import audit
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.tasks.battery import Battery
+from forgetcheck.auditing.audit import audit
+from forgetcheck.batteries.battery import Battery
+from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.tasks.drawn import Drawn
 
 FAMILIES = ("colour", "shape", "letter", "count", "texture")

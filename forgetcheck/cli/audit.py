@@ -40,13 +40,13 @@ from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import refuse_existing
 
 if TYPE_CHECKING:  # what follows takes half a second to import, which the help doesn't wait for
-    from forgetcheck.candidates import Outlook
-    from forgetcheck.cli.judging import Judging
-    from forgetcheck.clip.feature_cache import FeatureCache
+    from forgetcheck.auditing.candidates import Outlook
+    from forgetcheck.batteries.battery import Battery
+    from forgetcheck.cli.verdict import Judging
+    from forgetcheck.clip.features.cache import FeatureCache
     from forgetcheck.retention.answers import Audit
     from forgetcheck.retention.policy import Rule
     from forgetcheck.tasks.base import Task
-    from forgetcheck.tasks.battery import Battery
 
 HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
 OF_TARGET = ("min_target_accuracy", "max_target_drop")  # demands on what was tuned on
@@ -87,11 +87,11 @@ def audit(
     top: Top = 10,
 ) -> None:
     """Ask base and tuned checkpoints the same questions, keep the answers and judge them."""
+    from forgetcheck.batteries.battery import read_battery
     from forgetcheck.cli.cache import open_cache
-    from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
+    from forgetcheck.cli.verdict import conclude, prepare, refuse_inputs
     from forgetcheck.retention.answers import to_go_on, write_audit
-    from forgetcheck.tasks.battery import read_battery
-    from forgetcheck.tasks.downloading import limit_downloads
+    from forgetcheck.tasks.reading.download import limit_downloads
 
     limit_downloads(max_download)
     judging = prepare(policy, exporters or [], None, language, top, quiet)
@@ -102,11 +102,11 @@ def audit(
     refuse_existing(out, overwrite)
     cache = open_cache(cache_size)
 
-    from forgetcheck import auditing
-    from forgetcheck.candidates import distinct_names, foresee
-    from forgetcheck.clip.engine import Engine
-    from forgetcheck.clip.finding import find_checkpoints
-    from forgetcheck.clip.team import joined
+    from forgetcheck.auditing import audit as auditing
+    from forgetcheck.auditing.candidates import distinct_names, foresee
+    from forgetcheck.clip.features.processes import joined
+    from forgetcheck.clip.features.runtime import Engine
+    from forgetcheck.clip.identity.resolve import find_checkpoints
 
     probes = tuple(probe or auditing.PROBES)
     with joined() as team:

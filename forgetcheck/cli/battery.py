@@ -28,9 +28,9 @@ from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
 
 if TYPE_CHECKING:
-    from forgetcheck.picking import Picked
+    from forgetcheck.batteries.battery import Battery, TaskEntry
+    from forgetcheck.batteries.subset import Picked
     from forgetcheck.tasks.base import SplitName, Task
-    from forgetcheck.tasks.battery import Battery, TaskEntry
 
 SHOWN = 2  # templates
 Spec = Annotated[
@@ -99,7 +99,7 @@ def show(
     texts_from: TextsFrom = None,
 ) -> None:
     """Print the tasks of a battery: classes, images, templates and sources."""
-    from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.batteries.battery import read_battery
 
     found = read_battery(battery, reach_of(confine, texts_from))
     if labels:
@@ -204,7 +204,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Lint a battery and its data: every problem in a line, with what to do. Exits 2 if there is any."""
-    from forgetcheck.linting import lint
+    from forgetcheck.batteries.check import lint
     from forgetcheck.retention.policy import find_policy, read_policy
 
     source = policy or find_policy(Path.cwd())
@@ -243,7 +243,7 @@ def init(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a commented battery from a folder of images."""
-    from forgetcheck.tasks.starting import start
+    from forgetcheck.batteries.template import start
 
     refuse_existing_file(out, overwrite)
     write_text(out, start(folder, out.parent))
@@ -270,8 +270,8 @@ def pick(
     quiet: Quiet = False,
 ) -> None:
     """Write a small representative battery, with the audit error that it costs."""
-    from forgetcheck.tasks.battery import read_battery
-    from forgetcheck.tasks.picks import TABLE
+    from forgetcheck.batteries.battery import read_battery
+    from forgetcheck.batteries.sample_table import TABLE
 
     reach = reach_of(confine, texts_from)
     tasks = read_battery(battery, reach)
@@ -282,8 +282,8 @@ def pick(
         reach.refuse_outside(path)
         refuse_existing_file(path, overwrite)
 
-    from forgetcheck import picking
-    from forgetcheck.clip.finding import find_checkpoints
+    from forgetcheck.batteries import subset
+    from forgetcheck.clip.identity.resolve import find_checkpoints
 
     specs = [base] if tuned is None else [base, tuned]
     shown = tuple(tasks.tasks.values())
@@ -291,9 +291,9 @@ def pick(
     numbers: dict[SplitName, int] = {"test": per_class}
     if train_per_class is not None:
         numbers["train"] = train_per_class
-    rule = picking.Rule(method, numbers)
+    rule = subset.Rule(method, numbers)
     with console.progress_shown(quiet) as progress:
-        picked = picking.pick(tasks, before, rule, next(iter(after), None), device, progress)
+        picked = subset.pick(tasks, before, rule, next(iter(after), None), device, progress)
     for copy, text in picked.texts(file).items():
         refuse_existing_file(copy, overwrite)
         write_text(copy, text)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import typer
 
 from forgetcheck.cli import console
-from forgetcheck.clip.feature_cache import FeatureCache, cache_folder
+from forgetcheck.clip.features.cache import FeatureCache, cache_folder
 from forgetcheck.errors import CannotAsk
 from forgetcheck.sizes import read_size
 from forgetcheck.text import counted

@@ -7,7 +7,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import AllowDownload, Model, Offline, WeightsOf
-from forgetcheck.cli.saving import kind_of, refuse_overlap, refuse_target
+from forgetcheck.cli.weights_out import kind_of, refuse_overlap, refuse_target
 from forgetcheck.text import printable
 
 LOADING = {  # how to load what was written
@@ -64,8 +64,8 @@ def convert(
     refuse_target(out, kind, source, overwrite)
     refuse_overlap(out, base)
 
-    from forgetcheck.clip.converting import read_clip
-    from forgetcheck.clip.writing import write_clip
+    from forgetcheck.clip.saving.convert import read_clip
+    from forgetcheck.clip.saving.write import write_clip
 
     found = read_clip(source, model, weights, base, allow_download)
     write_clip(out, found.clip, kind, overwrite)

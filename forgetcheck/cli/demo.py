@@ -15,9 +15,9 @@ from forgetcheck.files import refuse_existing, write_text
 from forgetcheck.text import points
 
 if TYPE_CHECKING:
+    from forgetcheck.batteries.battery import Battery
     from forgetcheck.retention.report import Report
     from forgetcheck.retention.verdict import Finding
-    from forgetcheck.tasks.battery import Battery
 
 BASE = "forgetcheck:tiny"
 TARGET = "digits"
@@ -56,12 +56,13 @@ def demo(
 
 def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
     """Tune with every method on one schedule, audit all of them in one folder, judge."""
-    from forgetcheck import auditing, tuning
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.run_folder import write_run
+    from forgetcheck.auditing import audit as auditing
+    from forgetcheck.clip.identity.resolve import find_checkpoint
+    from forgetcheck.clip.saving.run_folder import write_run
     from forgetcheck.retention.answers import write_audit
     from forgetcheck.retention.policy import Policy
     from forgetcheck.retention.report import make_report
+    from forgetcheck.tuning import tune as tuning
 
     base = find_checkpoint(BASE)
     task = tuning.Named(TARGET, catalog.build("tasks", TARGET))
@@ -80,7 +81,7 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
 
 def others() -> "Battery":
     """Return the families of drawn concepts but the one near the target: so every report says one number."""
-    from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.batteries.battery import read_battery
 
     drawn = read_battery("drawn")
     tasks = {name: task for name, task in drawn.tasks.items() if name != NEAR_TARGET}

@@ -23,7 +23,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
-    from forgetcheck.examining import Diagnosis, Examination
+    from forgetcheck.auditing.doctor import Diagnosis, Examination
 
 SAMPLES = 256  # as examining.SAMPLES, which would import torch
 RESULTS = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("note", "dim")}
@@ -50,12 +50,12 @@ def doctor(
     quiet: Quiet = False,
 ) -> None:
     """Examine whether what forgetcheck measures on a checkpoint can be trusted on this machine."""
-    from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.batteries.battery import read_battery
 
     tasks = read_battery(battery, reach_of(confine, texts_from))
 
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.examining import examine
+    from forgetcheck.auditing.doctor import examine
+    from forgetcheck.clip.identity.resolve import find_checkpoint
 
     shown = tuple(tasks.tasks.values())
     found = find_checkpoint(checkpoint, model, tasks=shown, weights=weights, allow_download=allow_download)

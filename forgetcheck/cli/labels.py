@@ -13,18 +13,18 @@ from forgetcheck.progress import Progress
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
-    from forgetcheck.labelling import Opinion
-    from forgetcheck.looking import Remark
+    from forgetcheck.auditing.label_check import Opinion
+    from forgetcheck.batteries.battery import Battery
+    from forgetcheck.batteries.image_checks import Remark
+    from forgetcheck.batteries.label_rows import Label
     from forgetcheck.tasks.base import Task
-    from forgetcheck.tasks.battery import Battery
-    from forgetcheck.tasks.labels import Label
 
 COLUMNS = ("of the source", "asked for as", "a test image")
 
 
 def named_task(spec: str, name: str) -> "Task":
     """Return a task of a battery. Raises CannotAsk for one that it doesn't have."""
-    from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.batteries.battery import read_battery
 
     return task_of(read_battery(spec), name)
 
@@ -51,7 +51,7 @@ def label_record(name: str, task: "Task", found: "Opinion") -> dict[str, Any]:
 
 
 def rows_of(task: "Task", found: "Opinion | None") -> "list[Label]":
-    from forgetcheck.tasks.labels import label_rows
+    from forgetcheck.batteries.label_rows import label_rows
 
     return label_rows(task) if found is None else label_rows(task, found.said, found.labels)
 
@@ -72,9 +72,9 @@ def label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
 
 def asked_of(spec: str, model: str | None, name: str, task: "Task", quiet: bool) -> "tuple[Opinion, str]":
     """Ask a checkpoint what it calls the images of a task; also returns what it is called itself."""
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.loading import load_encoder
-    from forgetcheck.labelling import opinion
+    from forgetcheck.auditing.label_check import opinion
+    from forgetcheck.clip.identity.resolve import find_checkpoint
+    from forgetcheck.clip.model.load import load_encoder
 
     checkpoint = find_checkpoint(spec, model, tasks=[task])
     with console.progress_shown(quiet) as progress:
@@ -83,10 +83,10 @@ def asked_of(spec: str, model: str | None, name: str, task: "Task", quiet: bool)
 
 def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress) -> Iterator["Remark"]:
     """Yield the tasks whose labels look wrong to a checkpoint, as another numbering fits clearly better."""
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.loading import load_encoder
-    from forgetcheck.labelling import opinion
-    from forgetcheck.looking import Remark
+    from forgetcheck.auditing.label_check import opinion
+    from forgetcheck.batteries.image_checks import Remark
+    from forgetcheck.clip.identity.resolve import find_checkpoint
+    from forgetcheck.clip.model.load import load_encoder
 
     encoder = load_encoder(find_checkpoint(spec, model, tasks=tuple(battery.tasks.values())))
     for name, task in battery.tasks.items():

@@ -10,7 +10,7 @@ from forgetcheck.errors import CannotAsk
 from forgetcheck.network import closed
 
 if TYPE_CHECKING:
-    from forgetcheck.tasks.reach import Reach
+    from forgetcheck.tasks.reading.reach import Reach
 
 
 def file_path(text: Any) -> Path:
@@ -29,7 +29,7 @@ def go_offline(context: typer.Context, asked: bool) -> bool:
 
 def reach_of(confine: Path | None, texts: list[Path] | None) -> "Reach":
     """Return what a battery may read beside what every one may. Raises CannotAsk for what is no folder."""
-    from forgetcheck.tasks.reach import Reach
+    from forgetcheck.tasks.reading.reach import Reach
 
     for option, folder in (("--confine", confine), *(("--texts-from", each) for each in texts or ())):
         if folder is not None and not folder.is_dir():

@@ -12,10 +12,10 @@ from forgetcheck.cli.options import file_path
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import read_audit
-from forgetcheck.retention.drafting import draft, needed
 from forgetcheck.retention.pins import found_pins
 from forgetcheck.retention.policy import FILES, Policy, Rule, catches_nothing, find_policy, read_policy
 from forgetcheck.retention.report import Report, make_report
+from forgetcheck.retention.text.policy_draft import draft, needed
 from forgetcheck.text import printable
 
 DEFAULT, PYPROJECT = FILES

@@ -29,7 +29,7 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict line.")] = False,
 ) -> None:
     """Judge a saved audit: tables, or documents with --as; the verdict comes last."""
-    from forgetcheck.cli.judging import conclude, prepare, refuse_inputs
+    from forgetcheck.cli.verdict import conclude, prepare, refuse_inputs
     from forgetcheck.retention.answers import read_audit
 
     judging = prepare(policy, exporters or [], out, language, top, quiet)

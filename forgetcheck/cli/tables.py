@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from forgetcheck.batteries.names import some
 from forgetcheck.cli.console import show
 from forgetcheck.retention.gate import Mean, Outcome
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.wording import advised, demand, opened
 from forgetcheck.retention.verdict import Finding, Verdict
-from forgetcheck.retention.wording import advised, demand, opened
-from forgetcheck.tasks.mistakes import some
 from forgetcheck.text import percent, points, printable
 
 STYLES = {

@@ -23,7 +23,7 @@ from forgetcheck.cli.options import (
     WeightsOf,
     reach_of,
 )
-from forgetcheck.cli.saving import beside, known_kind, refuse_target
+from forgetcheck.cli.weights_out import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
 
 
@@ -67,14 +67,14 @@ def tune(
     refuse_existing(out, overwrite)
     for kind in kinds:
         refuse_target(beside(out, kind), kind, base, overwrite)
-    from forgetcheck.tasks.places import typed
+    from forgetcheck.batteries.paths import typed
 
     task = typed(on, reach_of(confine, None).confine)
 
-    from forgetcheck import tuning
-    from forgetcheck.clip.finding import find_checkpoint
-    from forgetcheck.clip.run_folder import tuned_clip, write_run
-    from forgetcheck.clip.writing import write_clip
+    from forgetcheck.clip.identity.resolve import find_checkpoint
+    from forgetcheck.clip.saving.run_folder import tuned_clip, write_run
+    from forgetcheck.clip.saving.write import write_clip
+    from forgetcheck.tuning import tune as tuning
 
     method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
     start = find_checkpoint(base, model, weights=weights, allow_download=allow_download)
@@ -105,7 +105,7 @@ def tune(
 def _reached(facts: Mapping[str, Any]) -> str:
     """Say the held-out accuracy, its interval, and where the images are too few to mean much."""
     from forgetcheck.retention.compare import FEW
-    from forgetcheck.retention.statistics import share_interval
+    from forgetcheck.retention.statistics.paired import share_interval
     from forgetcheck.text import counted, percent
 
     accuracy, count = facts["validation_accuracy"], facts["samples"]["validation"]

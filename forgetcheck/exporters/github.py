@@ -8,7 +8,7 @@ from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import demand, opened, sentence
+from forgetcheck.retention.text.wording import demand, opened, sentence
 from forgetcheck.text import printable
 
 SHOWN = 10  # annotations of one kind that GitHub shows of a step

@@ -10,11 +10,11 @@ from forgetcheck.exporters.page.frontier import methods, scatter
 from forgetcheck.exporters.page.heat import heat_map
 from forgetcheck.exporters.page.writing import write
 from forgetcheck.retention.compare import FEW
-from forgetcheck.retention.executive import executive_summary
-from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.statistics import ECE_BINS
-from forgetcheck.retention.wording import opened, verdict_in_full
+from forgetcheck.retention.statistics.paired import ECE_BINS
+from forgetcheck.retention.text.phrases import Language
+from forgetcheck.retention.text.summary import executive_summary
+from forgetcheck.retention.text.wording import opened, verdict_in_full
 
 
 @dataclass(frozen=True)

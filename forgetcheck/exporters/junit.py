@@ -9,7 +9,7 @@ from forgetcheck.exporters.base import Exporter
 from forgetcheck.exporters.markup import basis, warned
 from forgetcheck.retention.gate import ASKED, Check, Outcome
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import advised, demand, opened, sentence
+from forgetcheck.retention.text.wording import advised, demand, opened, sentence
 from forgetcheck.text import JOINERS
 
 GAPS = f"\t\n{JOINERS}"  # \r is read as \n

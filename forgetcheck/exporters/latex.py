@@ -8,8 +8,8 @@ from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.gate import Mean
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.wording import opened
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import opened
 from forgetcheck.text import MINUS, points, printable
 
 SPECIAL = str.maketrans(

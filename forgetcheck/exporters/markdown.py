@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from forgetcheck.catalog import Count
 from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.gate import Outcome
-from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.text.phrases import Language
+from forgetcheck.retention.text.summary import executive_summary
+from forgetcheck.retention.text.wording import sentence
 
 LONGEST = 64_000  # bytes; GitHub refuses a comment of more than 65,536 characters
 

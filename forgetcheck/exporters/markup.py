@@ -8,8 +8,8 @@ from forgetcheck.retention.answers import Unasked
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.gate import UNMEASURED, Check, Outcome
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.wording import advised, demand
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import advised, demand
 from forgetcheck.text import beside, points, printable, unsigned
 
 NAME, SENTENCE = 120, 600  # characters; a longer one is cut, so that no document is one long name

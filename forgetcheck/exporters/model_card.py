@@ -7,11 +7,11 @@ from typing import Any
 from forgetcheck.errors import unknown_name
 from forgetcheck.exporters import markup
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.retention.executive import tried
 from forgetcheck.retention.gate import Outcome
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.summary import tried
+from forgetcheck.retention.text.wording import sentence
 from forgetcheck.retention.verdict import Finding
-from forgetcheck.retention.wording import sentence
 
 DIGITS = 6  # of a fraction
 LONGEST = 1_000_000  # bytes of the page

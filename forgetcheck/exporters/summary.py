@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from forgetcheck.exporters.base import Exporter
-from forgetcheck.retention.executive import executive_summary
-from forgetcheck.retention.phrases import Language
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.phrases import Language
+from forgetcheck.retention.text.summary import executive_summary
 from forgetcheck.text import printable
 
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.clip.texts import EncodedCaptions
+from forgetcheck.clip.features.encoded_task import EncodedTask
+from forgetcheck.clip.features.text_pass import EncodedCaptions
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import SplitName, Task

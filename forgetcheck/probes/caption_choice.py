@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
 from forgetcheck.retention.answers import Said
 from forgetcheck.tasks.base import Task

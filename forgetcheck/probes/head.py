@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.clip.heads import Classifier
+from forgetcheck.clip.features.encoded_task import EncodedTask
+from forgetcheck.clip.model.heads import Classifier
 from forgetcheck.probes.base import Probe, said
 from forgetcheck.retention.answers import Said
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forgetcheck.catalog import NeighbourCount
-from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, said
 from forgetcheck.probes.resampling import rounds_left_out

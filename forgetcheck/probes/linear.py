@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.clip.logistic import Fit, Lesson, fit_logistic, fit_nearly, fit_path, guess, prepare, zeros
+from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, said
+from forgetcheck.probes.logistic import Fit, Lesson, fit_logistic, fit_nearly, fit_path, guess, prepare, zeros
 from forgetcheck.probes.resampling import Choice, choices, rounds_left_out
 from forgetcheck.retention.answers import Said, Variants, variants_of
 from forgetcheck.tasks.base import SplitName

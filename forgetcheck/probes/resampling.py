@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedTask
 
 PARTS = 5  # of train; each is left out once in every round
 ROUNDS = 4

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from forgetcheck.catalog import Rank
-from forgetcheck.clip.encoded_task import EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
 from forgetcheck.retention.answers import Said

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from forgetcheck.catalog import Rank
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
-from forgetcheck.clip.texts import ROUNDING
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
+from forgetcheck.clip.features.text_pass import ROUNDING
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import Probe, Question, said
 from forgetcheck.retention.answers import Said, Variants, variants_of

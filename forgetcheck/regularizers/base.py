@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.forward_pass import ForwardPass
-from forgetcheck.clip.heads import Head, prompt_head
-from forgetcheck.clip.towers import VISUAL
+from forgetcheck.clip.model.encoder import Encoder
+from forgetcheck.clip.model.forward_pass import ForwardPass
+from forgetcheck.clip.model.heads import Head, prompt_head
+from forgetcheck.clip.model.towers import VISUAL
 from forgetcheck.tasks.base import Task
 
 

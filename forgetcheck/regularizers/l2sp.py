@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from forgetcheck.catalog import NonNegative
-from forgetcheck.clip.forward_pass import ForwardPass
+from forgetcheck.clip.model.forward_pass import ForwardPass
 from forgetcheck.regularizers.base import Regularizer
 
 

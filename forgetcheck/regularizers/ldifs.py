@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from forgetcheck.catalog import NonNegative, SmallCount
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.forward_pass import ForwardPass
+from forgetcheck.clip.model.encoder import Encoder
+from forgetcheck.clip.model.forward_pass import ForwardPass
 from forgetcheck.regularizers.base import Regularizer
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.retention import special
-from forgetcheck.retention.clusters import design_effect_of
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.power import POWER, kept_power, lost_power
-from forgetcheck.retention.statistics import Floats, at_least, likely_gain
+from forgetcheck.retention.statistics import special
+from forgetcheck.retention.statistics.clusters import design_effect_of
+from forgetcheck.retention.statistics.paired import Floats, at_least, likely_gain
+from forgetcheck.retention.statistics.power import POWER, kept_power, lost_power
 
 SIZES = np.unique(np.geomspace(5, 1e8, 1000).round())  # numbers of samples that a share is tried with
 MOST = 100  # times as many samples as there are: advice that nobody can follow is none

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.answers import Answers
-from forgetcheck.retention.clusters import (
+from forgetcheck.retention.statistics.association import knowledge_p
+from forgetcheck.retention.statistics.clusters import (
     Clustering,
     Spread,
     Sums,
@@ -21,8 +22,7 @@ from forgetcheck.retention.clusters import (
     design_effect,
     design_effect_of,
 )
-from forgetcheck.retention.knowledge import knowledge_p
-from forgetcheck.retention.statistics import (
+from forgetcheck.retention.statistics.paired import (
     Floats,
     at_least,
     calibration_change,

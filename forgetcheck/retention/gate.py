@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from forgetcheck.retention.advice import Advice, advice_on_accuracy, advice_on_drops, advice_on_mean
-from forgetcheck.retention.aggregate import PSEUDO, Strata, bootstrap_interval, bootstrap_p
 from forgetcheck.retention.answers import Unasked
 from forgetcheck.retention.compare import TRAINED, Retention
 from forgetcheck.retention.policy import Limit, Policy, catches_nothing, like, limits_of
-from forgetcheck.retention.statistics import at_least, p_more_than
+from forgetcheck.retention.statistics.bootstrap import PSEUDO, Strata, bootstrap_interval, bootstrap_p
+from forgetcheck.retention.statistics.paired import at_least, p_more_than
 from forgetcheck.retention.verdict import (
     Adjusted,
     Claim,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetcheck.retention.answers import Answers, Audit
-from forgetcheck.retention.statistics import at_least
+from forgetcheck.retention.statistics.paired import at_least
 
 PROBE = "zero-shot"  # the only probe that asks by name: what learns from labels learns wrong ones too
 LEVEL = 1e-3  # of another numbering that fits better by chance

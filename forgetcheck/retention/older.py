@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from forgetcheck.retention.answers import Answers, Audit
-from forgetcheck.retention.multiplicity import false_discovery
 from forgetcheck.retention.policy import Policy
-from forgetcheck.retention.statistics import Floats, at_least
+from forgetcheck.retention.statistics.multiplicity import false_discovery
+from forgetcheck.retention.statistics.paired import Floats, at_least
 from forgetcheck.retention.verdict import Finding, Verdict
 
 NOTE = "by the older rules that this audit was made under, its verdict was"

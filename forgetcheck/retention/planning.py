@@ -7,7 +7,7 @@ import numpy as np
 
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.policy import Limit, Policy, limits_of
-from forgetcheck.retention.power import detectable, provable
+from forgetcheck.retention.statistics.power import detectable, provable
 
 CHURN = 0.03  # taken for granted: the share of answers that change in each direction after a mild tuning
 PROBES = ("zero-shot", "linear")

@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from forgetcheck.retention.compare import Retention
-from forgetcheck.retention.multiplicity import false_discovery, step_down
 from forgetcheck.retention.policy import Limit, Policy
-from forgetcheck.retention.power import detectable
-from forgetcheck.retention.statistics import Floats, at_least, interval, mcnemar, p_more_than
+from forgetcheck.retention.statistics.multiplicity import false_discovery, step_down
+from forgetcheck.retention.statistics.paired import Floats, at_least, interval, mcnemar, p_more_than
+from forgetcheck.retention.statistics.power import detectable
 
 CLAIM = ("p", "changed", "exact", "block", "least")
 CONCEPTS = "concepts"  # the pool of those that nobody named; all else a policy gates is in the other

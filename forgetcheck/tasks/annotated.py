@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
-from forgetcheck.tasks.index import Index, index_by_part
-from forgetcheck.tasks.parting import EVERY, short
-from forgetcheck.tasks.prefixes import advice, refuse_lost, stripped
-from forgetcheck.tasks.reach import ANYWHERE, Reach
-from forgetcheck.tasks.rows import below
-from forgetcheck.tasks.samples import file_samples
+from forgetcheck.tasks.indexed import Index, index_by_part
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.prefixes import advice, refuse_lost, stripped
+from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
+from forgetcheck.tasks.reading.samples import file_samples
+from forgetcheck.tasks.reading.splitting import EVERY, short
+from forgetcheck.tasks.reading.table import below
 
 Several = Literal["refuse", "leave-out"]
 

@@ -17,14 +17,14 @@ from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Captions as Said
 from forgetcheck.tasks.base import Label, Task
-from forgetcheck.tasks.caption_files import TABLES, read_captions, read_table
-from forgetcheck.tasks.captioning import ASKED, Album, Captioned, make_album
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.naming import tidied
-from forgetcheck.tasks.reach import Reach, reach_of
-from forgetcheck.tasks.rows import Columns
-from forgetcheck.tasks.shard_folders import root_of, shards_of
-from forgetcheck.tasks.shards import list_captioned
+from forgetcheck.tasks.captioned import ASKED, Album, Captioned, make_album
+from forgetcheck.tasks.reading.caption_files import TABLES, read_captions, read_table
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.naming import tidied
+from forgetcheck.tasks.reading.reach import Reach, reach_of
+from forgetcheck.tasks.reading.shard_folder import root_of, shards_of
+from forgetcheck.tasks.reading.shards import list_captioned
+from forgetcheck.tasks.reading.table import Columns
 
 IMAGE = "path"
 KIND = "caption"  # what captions without a kind are called

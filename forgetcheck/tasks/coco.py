@@ -19,12 +19,12 @@ from forgetcheck.documents import reason
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.annotated import Annotated, Reading, Several, refuse_strange
 from forgetcheck.tasks.base import Task
-from forgetcheck.tasks.caption_files import LOOSE, Image, Text, Whole, checked, names_by_id, read_json
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.naming import has_no_text, tidied
-from forgetcheck.tasks.parting import is_part
-from forgetcheck.tasks.reach import Reach, reach_of
+from forgetcheck.tasks.indexed import Index, Indexed
+from forgetcheck.tasks.reading.caption_files import LOOSE, Image, Text, Whole, checked, names_by_id, read_json
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.naming import has_no_text, tidied
+from forgetcheck.tasks.reading.reach import Reach, reach_of
+from forgetcheck.tasks.reading.splitting import is_part
 
 FILE = "_annotations.coco.json"  # as Roboflow calls it
 

@@ -14,16 +14,16 @@ from typing import Literal
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Task
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.index import Index, Indexed, index_by_part
+from forgetcheck.tasks.indexed import Index, Indexed, index_by_part
 from forgetcheck.tasks.one_hot import one_hot_files, read_one_hot
-from forgetcheck.tasks.parting import numbered, short
-from forgetcheck.tasks.prefixes import advice
-from forgetcheck.tasks.reach import reach_of
-from forgetcheck.tasks.rows import Columns, Row, read_rows
-from forgetcheck.tasks.samples import file_samples
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.prefixes import advice
+from forgetcheck.tasks.reading.reach import reach_of
+from forgetcheck.tasks.reading.samples import file_samples
+from forgetcheck.tasks.reading.splitting import numbered, short
+from forgetcheck.tasks.reading.table import Columns, Row, read_rows
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from xml.parsers import expat
 from forgetcheck.catalog import Share, White
 from forgetcheck.documents import kind_of, reason
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.annotated import Annotated, Reading, Several, named_part, refuse_strange
 from forgetcheck.tasks.base import Task
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.reach import ANYWHERE, Reach, reach_of
+from forgetcheck.tasks.indexed import Index, Indexed
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, reach_of
 
 LARGEST = 2**30  # bytes of a file
 MOST = 5_000_000  # images of a file; each takes some 300 bytes of memory

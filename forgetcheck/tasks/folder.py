@@ -16,14 +16,14 @@ from typing import Literal
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
-from forgetcheck.tasks.decoding import SUFFIXES, UNREAD, WHITE, read_file
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import is_part, left_out, parts_among
-from forgetcheck.tasks.reach import data_folders, reach_of
-from forgetcheck.tasks.samples import Samples, file_samples
-from forgetcheck.tasks.walking import Walk, spelling
+from forgetcheck.tasks.indexed import Index, Indexed
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import SUFFIXES, UNREAD, WHITE, read_file
+from forgetcheck.tasks.reading.directory import Walk, spelling
+from forgetcheck.tasks.reading.reach import data_folders, reach_of
+from forgetcheck.tasks.reading.samples import Samples, file_samples
+from forgetcheck.tasks.reading.splitting import is_part, left_out, parts_among
 
 FOLDERS = 6  # of one class that are compared
 SMALL = re.compile(r"(^|[_\W])(thumb(nail)?s?|previews?|resized)($|[_\W])", re.IGNORECASE)  # the same again

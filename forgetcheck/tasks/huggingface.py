@@ -19,14 +19,14 @@ from huggingface_hub import constants
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.network import hub_asked
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
-from forgetcheck.tasks.decoding import WHITE, read_file, refuse_large
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.parting import left_out, parts_among
-from forgetcheck.tasks.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
-from forgetcheck.tasks.recorded_names import refuse_disagreeing
-from forgetcheck.tasks.samples import Samples, is_below
+from forgetcheck.tasks.indexed import Index, Indexed
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import WHITE, read_file, refuse_large
+from forgetcheck.tasks.reading.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
+from forgetcheck.tasks.reading.recorded_names import refuse_disagreeing
+from forgetcheck.tasks.reading.samples import Samples, is_below
+from forgetcheck.tasks.reading.splitting import left_out, parts_among
 
 INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data

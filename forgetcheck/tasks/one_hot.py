@@ -6,11 +6,11 @@ from pathlib import Path
 
 from forgetcheck.documents import reason, refuse_table
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.annotated import Annotated, Reading, refuse_strange
-from forgetcheck.tasks.index import Index
-from forgetcheck.tasks.parting import is_part
-from forgetcheck.tasks.reach import Reach
+from forgetcheck.tasks.indexed import Index
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.reach import Reach
+from forgetcheck.tasks.reading.splitting import is_part
 
 FILE = "_classes.csv"
 IMAGE = "filename"

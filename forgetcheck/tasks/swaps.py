@@ -13,11 +13,11 @@ from typing import Literal
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import Label, Task
-from forgetcheck.tasks.caption_files import TABLES, read_swaps, read_table
-from forgetcheck.tasks.captioning import Album, Captioned, Told, make_album
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.reach import reach_of
-from forgetcheck.tasks.rows import Columns
+from forgetcheck.tasks.captioned import Album, Captioned, Told, make_album
+from forgetcheck.tasks.reading.caption_files import TABLES, read_swaps, read_table
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.reach import reach_of
+from forgetcheck.tasks.reading.table import Columns
 
 KIND = "swap"  # what pairs without a kind are called
 

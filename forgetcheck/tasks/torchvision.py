@@ -19,13 +19,13 @@ from PIL import Image
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk, unknown_name
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
-from forgetcheck.tasks.decoding import WHITE, as_rgb, refusing
-from forgetcheck.tasks.index import Index, Indexed
-from forgetcheck.tasks.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
-from forgetcheck.tasks.samples import Samples, file_samples
-from forgetcheck.tasks.torchvision_sets import KINDS, Kind
+from forgetcheck.tasks.indexed import Index, Indexed
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import WHITE, as_rgb, refusing
+from forgetcheck.tasks.reading.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
+from forgetcheck.tasks.reading.samples import Samples, file_samples
+from forgetcheck.tasks.reading.torchvision_sets import KINDS, Kind
 
 LABELS = ("targets", "labels", "_labels", "y")  # where data sets without a loader keep them
 PAIRS = "_samples"

@@ -13,13 +13,13 @@ from typing import Literal
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks import naming
 from forgetcheck.tasks.base import Split, SplitName, Task
-from forgetcheck.tasks.decoding import WHITE
-from forgetcheck.tasks.downloading import Mirror
-from forgetcheck.tasks.reach import data_folders, reach_of
-from forgetcheck.tasks.samples import Samples
-from forgetcheck.tasks.shard_folders import (
+from forgetcheck.tasks.reading import naming
+from forgetcheck.tasks.reading.decode import WHITE
+from forgetcheck.tasks.reading.download import Mirror
+from forgetcheck.tasks.reading.reach import data_folders, reach_of
+from forgetcheck.tasks.reading.samples import Samples
+from forgetcheck.tasks.reading.shard_folder import (
     CLASSIFICATION,
     KIND,
     Local,
@@ -30,7 +30,7 @@ from forgetcheck.tasks.shard_folders import (
     root_of,
     shards_of,
 )
-from forgetcheck.tasks.shards import list_samples
+from forgetcheck.tasks.reading.shards import list_samples
 
 CLASSES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"

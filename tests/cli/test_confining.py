@@ -128,7 +128,7 @@ def test_a_picked_battery_has_its_texts_beside_it(run, tmp_path):
         b'class_names = "names.txt"\n',
     )
     assert run("battery", "pick", "a/b.toml", "--per-class", "2", "--out", "small").code == 0
-    from forgetcheck.tasks.battery import read_battery
+    from forgetcheck.batteries.battery import read_battery
 
     task = read_battery("small/battery.toml").tasks["my pets"]
     assert task.templates == ("a photo of {}", "art of {}")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 
 TINY = "forgetcheck:tiny"
 
@@ -109,7 +109,7 @@ def test_a_format_that_is_told_takes_other_names(run, tmp_path, vit_folder, out,
 def test_what_exists_is_refused_before_the_work(run, tmp_path, vit_folder, out, monkeypatch):
     assert run("convert", "vit", out).code == 0
     with monkeypatch.context() as patched:
-        patched.setattr("forgetcheck.clip.converting.read_clip", lambda *_: pytest.fail("worked in vain"))
+        patched.setattr("forgetcheck.clip.saving.convert.read_clip", lambda *_: pytest.fail("worked in vain"))
         run("convert", "vit", out).refusal("already exists", "--overwrite")
     assert run("convert", "vit", out, "--overwrite").code == 0
     assert names(tmp_path) == ["vit", out]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import RESNET, random_encoder
 
-from forgetcheck import examining
+from forgetcheck.auditing import doctor as examining
 from forgetcheck.cli.doctor import SAMPLES
 
 TINY = "forgetcheck:tiny"

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from forgetcheck import catalog
-from forgetcheck.candidates import Outlook, Target
+from forgetcheck.auditing.candidates import Outlook, Target
+from forgetcheck.batteries.battery import Battery
 from forgetcheck.cli.audit import refuse_blind_policy
-from forgetcheck.cli.judging import Judging
-from forgetcheck.clip.engine import Engine
+from forgetcheck.cli.verdict import Judging
+from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention.policy import Policy
-from forgetcheck.tasks.battery import Battery
 from forgetcheck.tasks.drawn import Drawn
 
 TINY = "forgetcheck:tiny"
@@ -124,7 +124,7 @@ def test_a_precision_that_the_device_lacks_is_refused(audit, undecoded, monkeypa
     def unable(*_):
         raise RuntimeError("no such numbers")
 
-    monkeypatch.setattr("forgetcheck.clip.engine.computing", unable)
+    monkeypatch.setattr("forgetcheck.clip.features.runtime.computing", unable)
     audit("--precision", "fp16").refusal("can't compute in fp16", "leave --precision out")
     assert not undecoded
 

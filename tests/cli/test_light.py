@@ -101,7 +101,7 @@ def test_a_reader_that_goes_away_is_no_error(process, audit, tmp_path):
 
 
 def test_a_bug_of_ours_exits_3(run, monkeypatch):
-    import forgetcheck.cli.listing as module
+    import forgetcheck.cli.list as module
 
     monkeypatch.setattr(module.catalog, "entries", lambda kind: 1 / 0)
     done = run("list")

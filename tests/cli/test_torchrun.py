@@ -86,7 +86,7 @@ def test_one_speaks_and_a_failed_policy_is_everybodys_exit_code(tmp_path, team):
 )  # fmt: skip
 def test_what_one_cannot_ask_nobody_does(tmp_path, team, arguments, code, words):
     if "chdir" in code:
-        from forgetcheck.clip.checkpoint import TINY_FOLDER, WEIGHTS
+        from forgetcheck.clip.model.checkpoint import TINY_FOLDER, WEIGHTS
 
         (tmp_path / "nowhere.safetensors").write_bytes((TINY_FOLDER / WEIGHTS).read_bytes())
         code += "\nsys.argv[2] = 'nowhere.safetensors'"

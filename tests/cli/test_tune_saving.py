@@ -5,8 +5,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 
 TINY = "forgetcheck:tiny"
 QUICK = ["--on", "digits", "--epochs", "1", "--batch-size", "128", "--device", "cpu", "--quiet"]
@@ -42,7 +42,7 @@ def test_the_files_hold_the_weights_of_the_run_folder(run, tmp_path):
 def test_an_existing_file_is_refused_before_the_work(run, tmp_path, kind, monkeypatch):
     (tmp_path / f"r.{kind}").write_text("old")
     with monkeypatch.context() as patched:
-        patched.setattr("forgetcheck.tuning.tune", lambda *_: pytest.fail("worked in vain"))
+        patched.setattr("forgetcheck.tuning.tune.tune", lambda *_: pytest.fail("worked in vain"))
         done = run("tune", TINY, "--out", "r", "--save-as", kind, *QUICK)
     done.refusal(f"'r.{kind}' already exists", "--overwrite")
     assert names(tmp_path) == [f"r.{kind}"]

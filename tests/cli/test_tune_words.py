@@ -9,9 +9,9 @@ import pytest
 import sources
 from typer.testing import CliRunner
 
-from forgetcheck import tuning
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.tuning import Schedule
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.tuning import tune as tuning
+from forgetcheck.tuning.tune import Schedule
 
 TINY = "forgetcheck:tiny"
 METHODS = Path(__file__).parent.parent.parent / "docs" / "methods.md"

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgetcheck import catalog
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
 
 TINY = "forgetcheck:tiny"
 TUNE = [sys.executable, "-m", "forgetcheck", "tune", TINY, "--on", "digits", "--out", "run", "--epochs"]

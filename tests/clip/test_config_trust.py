@@ -18,9 +18,9 @@ from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
-from forgetcheck.clip.checkpoint import CONFIG, HEADER, TEXT_MODEL
-from forgetcheck.clip.finding import find_checkpoint, look_at
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint, look_at
+from forgetcheck.clip.model.checkpoint import CONFIG, HEADER, TEXT_MODEL
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.errors import CannotAsk
 
 CASES = int(os.environ.get("FORGETCHECK_FUZZ", "60"))  # for each kind of image and text tower

@@ -7,9 +7,9 @@ import torch
 from conftest import VIT, make_config
 from torch import nn
 
-from forgetcheck.clip.checkpoint import Checkpoint
-from forgetcheck.clip.encoder import CutText, why_uncut
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.model.checkpoint import Checkpoint
+from forgetcheck.clip.model.encoder import CutText, why_uncut
+from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.errors import CannotAsk
 
 TEXTS = ["a cat", "two small dogs!", "hello!", "a photo of one more red square"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forgetcheck.clip.checkpoint import TINY_FOLDER, WEIGHTS
-from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.tasks.battery import read_battery
+from forgetcheck.batteries.battery import read_battery
+from forgetcheck.clip.features.encoded_task import encode_task
+from forgetcheck.clip.model.checkpoint import TINY_FOLDER, WEIGHTS
 
 CARD = json.loads((TINY_FOLDER / "card.json").read_text())
 

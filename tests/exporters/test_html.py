@@ -15,10 +15,10 @@ from webpage import Page, Tag, by_id, column, read, render, rows, small_report
 
 from forgetcheck.exporters.page import sections, text
 from forgetcheck.retention.answers import Lost
-from forgetcheck.retention.executive import executive_summary, main_mean
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.text.summary import executive_summary, main_mean
+from forgetcheck.retention.text.wording import sentence
 from forgetcheck.text import percent, points, unsigned
 
 NAMES = (

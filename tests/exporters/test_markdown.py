@@ -13,8 +13,8 @@ from planted import full_report, make_answers, make_judged
 
 from forgetcheck import catalog
 from forgetcheck.exporters import markup
-from forgetcheck.retention.executive import executive_summary
 from forgetcheck.retention.gate import Outcome
+from forgetcheck.retention.text.summary import executive_summary
 from forgetcheck.text import points, printable
 
 LIMIT = 65_536  # characters of a GitHub comment

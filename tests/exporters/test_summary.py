@@ -8,7 +8,7 @@ from planted import full_report
 
 from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.executive import executive_summary
+from forgetcheck.retention.text.summary import executive_summary
 
 
 def render(report, spec="summary"):

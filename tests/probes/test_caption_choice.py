@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from captioned import Told
 
-from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.probes.base import quoted
 from forgetcheck.probes.caption_choice import CaptionChoice
 

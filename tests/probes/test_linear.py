@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
-from forgetcheck.clip.logistic import accuracy, fit_logistic, fit_path, prepare
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.probes.linear import PATIENCE, STRENGTHS, Linear
+from forgetcheck.probes.logistic import accuracy, fit_logistic, fit_path, prepare
 from forgetcheck.probes.resampling import rounds_left_out
 from forgetcheck.tasks.drawn import Drawn
 

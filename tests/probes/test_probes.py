@@ -9,8 +9,8 @@ from captioned import Told
 from sklearn.neighbors import KNeighborsClassifier
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask, encode_task
-from forgetcheck.clip.heads import Classifier
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask, encode_task
+from forgetcheck.clip.model.heads import Classifier
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.base import said
 from forgetcheck.probes.head import Head

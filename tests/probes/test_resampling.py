@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from forgetcheck.clip.encoded_task import EncodedSplit, EncodedTask
+from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.probes.knn import Knn
 from forgetcheck.probes.resampling import CHOICES, PARTS, ROUNDS, choices, rounds_left_out
 

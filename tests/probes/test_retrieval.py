@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from captioned import Told
 
-from forgetcheck.clip.encoded_task import encode_task
+from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.errors import CannotAsk
 from forgetcheck.probes.retrieval import Retrieval, Side, by_chance, find
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoded_task import encode_task
-from forgetcheck.tasks.battery import read_battery
-from forgetcheck.tasks.stated import Stated
+from forgetcheck.batteries.battery import read_battery
+from forgetcheck.batteries.overrides import Stated
+from forgetcheck.clip.features.encoded_task import encode_task
 
 TEMPLATES = ("a drawing of {}", "{}", "not at all a {}")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoded_task import EncodedTask
-from forgetcheck.clip.loading import rebuilt
+from forgetcheck.clip.features.encoded_task import EncodedTask
+from forgetcheck.clip.model.load import rebuilt
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.drawn import Drawn
 

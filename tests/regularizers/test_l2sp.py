@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from forgetcheck.clip.forward_pass import ForwardPass
-from forgetcheck.clip.heads import Head
+from forgetcheck.clip.model.forward_pass import ForwardPass
+from forgetcheck.clip.model.heads import Head
 from forgetcheck.regularizers.l2sp import L2SP
 
 

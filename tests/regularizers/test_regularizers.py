@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from forgetcheck import catalog
-from forgetcheck.clip.encoder import stem_of
-from forgetcheck.clip.forward_pass import ForwardPass
-from forgetcheck.clip.heads import Head
+from forgetcheck.clip.model.encoder import stem_of
+from forgetcheck.clip.model.forward_pass import ForwardPass
+from forgetcheck.clip.model.heads import Head
 from forgetcheck.tasks.drawn import Drawn
 
 SPECS = [*catalog.names("regularizers"), "ldifs:distance=as-published"]

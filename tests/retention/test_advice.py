@@ -7,9 +7,9 @@ import pytest
 from planted import make_answers, make_judged
 
 from forgetcheck.retention.advice import Advice, advice_on_accuracy, advice_on_drops, advice_on_mean
-from forgetcheck.retention.clusters import Clustering, Spread
 from forgetcheck.retention.planning import question
-from forgetcheck.retention.statistics import interval, p_more_than, share_interval
+from forgetcheck.retention.statistics.clusters import Clustering, Spread
+from forgetcheck.retention.statistics.paired import interval, p_more_than, share_interval
 
 LEVEL = 0.025
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import multinomial
 
-from forgetcheck.retention.statistics import interval
+from forgetcheck.retention.statistics.paired import interval
 
 ROOT = Path(__file__).parent.parent.parent
 CELLS = [(200, 0.01, 0.02), (100, 0.05, 0.02), (30, 0.1, 0.1)]  # the first is the lowest of the grid

@@ -9,7 +9,7 @@ from forgetcheck.retention.answers import Answers, Audit, Said
 from forgetcheck.retention.labels import doubts, fit_of, fits_of, sanity
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import as_record, make_report
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.text.wording import sentence
 
 CLASSES = 12
 

@@ -6,8 +6,8 @@ from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.compare import UNTAUGHT
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
+from forgetcheck.retention.text.wording import sentence
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.retention.wording import sentence
 
 OLDER = Path(__file__).parent / "older" / "audit"
 BEFORE = "by the older rules that this audit was made under, its verdict was: never knew"

@@ -6,7 +6,7 @@ import pytest
 
 from forgetcheck.retention.planning import CHURN, enough, few_images, smallest_drop, thin_questions
 from forgetcheck.retention.policy import Policy, Rule
-from forgetcheck.retention.power import detectable, provable
+from forgetcheck.retention.statistics.power import detectable, provable
 
 NAMES = ("cat", "dog", "emu")
 

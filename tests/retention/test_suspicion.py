@@ -7,7 +7,7 @@ from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.gate import IDENTICAL, Outcome
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
-from forgetcheck.retention.wording import sentence
+from forgetcheck.retention.text.wording import sentence
 
 KEPT = {"cat": (480, 10, 10, 0), "dog": (490, 5, 5, 0)}
 BETTER = {"cat": (380, 5, 110, 5), "dog": (390, 5, 105, 0)}

@@ -6,9 +6,9 @@ from PIL import Image
 from sources import EXAMPLES
 
 from forgetcheck import catalog
+from forgetcheck.batteries.battery import read_battery
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks.base import dealt
-from forgetcheck.tasks.battery import read_battery
 
 PARTS = ("train", "test")
 SHIPPED = [  # with their data: that of other batteries is fetched by whoever wants it

@@ -14,8 +14,8 @@ from forgetcheck import catalog
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tasks import torchvision
 from forgetcheck.tasks.base import Unreadable
+from forgetcheck.tasks.reading.torchvision_sets import without_slashes
 from forgetcheck.tasks.torchvision import Torchvision
-from forgetcheck.tasks.torchvision_sets import without_slashes
 
 JPEG = encoded(picture("x"), "JPEG")
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from forgetcheck.clip.formats.base import LONGEST_NAME, Raw, Unbuildable, Weights, in_one_line, shown
+from forgetcheck.clip.formats.tokenizers import NAME, is_clips_own, named, tokenizer_in
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import TOKENIZERS, siglip_config, siglip_tensors
-from forgetcheck.clip.tokenizers import NAME, is_clips_own, named, tokenizer_in
 from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CannotAsk
 

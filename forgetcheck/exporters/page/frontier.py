@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from forgetcheck.exporters.page.axis import Axis, axis_over
 from forgetcheck.exporters.page.text import clipped, named, width
-from forgetcheck.retention.executive import main_mean
 from forgetcheck.retention.gate import Mean, Outcome, tally
 from forgetcheck.retention.report import Report
+from forgetcheck.retention.text.summary import main_mean
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.text import percent, points
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from forgetcheck.exporters.page import text
 from forgetcheck.exporters.page.sections import leaves
-from forgetcheck.retention import wording
+from forgetcheck.retention.text import wording
 from forgetcheck.text import percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"

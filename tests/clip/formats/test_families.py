@@ -23,10 +23,10 @@ from open_clip.model import CLIP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from forgetcheck.clip.checkpoint import WEIGHTS
-from forgetcheck.clip.encoder import Encoder
-from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
-from forgetcheck.clip.loading import load_encoder
+from forgetcheck.clip.identity.resolve import find_checkpoint, find_checkpoints
+from forgetcheck.clip.model.checkpoint import WEIGHTS
+from forgetcheck.clip.model.encoder import Encoder
+from forgetcheck.clip.model.load import load_encoder
 
 DOCS = Path(__file__).parents[3] / "docs" / "checkpoints.md"
 ROW = re.compile(r"^\| (.+?) \| .+ \| .+ \|$", re.MULTILINE)

@@ -7,7 +7,7 @@ import zipfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forgetcheck.clip.reading import Weights, read_weights
+from forgetcheck.clip.model.read import Weights, read_weights
 from forgetcheck.errors import CannotAsk
 
 MANY = settings(

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from forgetcheck.clip.formats.naming import drop_constants
 from forgetcheck.clip.formats.pickled import Made, Name
 from forgetcheck.clip.formats.pickled_weights import module_tensors
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import CannotAsk
 
 ROOM = 2**24  # what reading a small file may take, its modules already imported

@@ -11,7 +11,7 @@ import torch
 from open_clip.transformer import QuickGELU
 from torch import nn
 
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import CannotAsk
 
 

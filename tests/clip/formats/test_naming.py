@@ -1,7 +1,7 @@
 """What wrappers put before names is never the beginning of a name that open_clip itself uses."""
 
-from forgetcheck.clip.architecture_index import index
 from forgetcheck.clip.formats.naming import PREFIXES
+from forgetcheck.clip.identity.architecture_index import index
 
 
 def test_no_architecture_has_names_that_begin_like_a_wrapper():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import CannotAsk
 
 KINDS = {

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from forgetcheck.clip.finding import find_checkpoint
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.identity.resolve import find_checkpoint
+from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import CannotAsk
 
 LAYERS = {

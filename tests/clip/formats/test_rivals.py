@@ -8,11 +8,11 @@ import torch
 from conftest import save_folder
 from safetensors.torch import save_file
 
-from forgetcheck.clip.checkpoint import CONFIG
-from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
 from forgetcheck.clip.formats.rivals import Choice
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.clip.reading import FILES, read_weights
+from forgetcheck.clip.identity.resolve import find_checkpoint, find_checkpoints
+from forgetcheck.clip.model.checkpoint import CONFIG
+from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.read import FILES, read_weights
 from forgetcheck.errors import CannotAsk
 
 PLACES = [

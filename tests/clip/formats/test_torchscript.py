@@ -7,7 +7,7 @@ import torch
 from conftest import RESNET, TEXT, VIT
 from open_clip.model import CLIP
 
-from forgetcheck.clip.reading import read_weights
+from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import CannotAsk
 
 WIDE = {**TEXT, "width": 64, "heads": 1}  # OpenAI's heads are 64 wide

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 
-from forgetcheck.clip.converting import read_clip
-from forgetcheck.clip.finding import find_checkpoint, find_checkpoints
 from forgetcheck.clip.formats.base import Unbuildable
 from forgetcheck.clip.formats.transformers_clip import clip_place, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import siglip_place, siglip_tensors
-from forgetcheck.clip.loading import load_encoder
-from forgetcheck.clip.reading import read_weights
-from forgetcheck.clip.settings import differences
-from forgetcheck.clip.writing import write_clip
+from forgetcheck.clip.identity.resolve import find_checkpoint, find_checkpoints
+from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.read import read_weights
+from forgetcheck.clip.model.settings import differences
+from forgetcheck.clip.saving.convert import read_clip
+from forgetcheck.clip.saving.write import write_clip
 from forgetcheck.errors import CannotAsk
 
 if "FORGETCHECK_NO_SKIPS" in os.environ:

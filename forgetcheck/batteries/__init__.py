@@ -1,0 +1,1 @@
+"""Batteries: lists of tasks as a person writes them, checked before anything is asked."""

@@ -1,0 +1,57 @@
+"""`forgetcheck list`: what can be named on the command line. Reads folders, imports nothing heavy."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from forgetcheck import catalog
+from forgetcheck.cli import console
+from forgetcheck.errors import unknown_name
+
+KINDS = (*catalog.BASES, "batteries")
+
+
+def listing(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help=f"One of: {', '.join(KINDS)}.", show_default=False)
+    ] = None,
+) -> None:
+    """List regularizers, probes, tasks, exporters and batteries, with their options."""
+    if kind is not None and kind not in KINDS:
+        raise unknown_name("kind", kind, KINDS, "forgetcheck list")
+    for each in KINDS if kind is None else (kind,):
+        console.show(battery_table() if each == "batteries" else extension_table(each))
+        console.show("")
+
+
+def extension_table(kind: str) -> Table:
+    table = Table(
+        title=kind, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+    )
+    table.add_column(no_wrap=True, min_width=14)
+    table.add_column()
+    for entry in catalog.entries(kind):
+        table.add_row(Text(entry.name), Text(entry.summary))
+        for option in entry.options:
+            table.add_row("", Text(f"{option.name}={option.default}  ({option.type})", style="dim"))
+    return table
+
+
+def battery_table() -> Table:
+    from forgetcheck.batteries.battery import names, task_names
+
+    table = Table(
+        title="batteries",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+    )
+    table.add_column(no_wrap=True, min_width=14)
+    table.add_column()
+    for name in names():
+        table.add_row(Text(name), Text(", ".join(task_names(name))))
+    return table

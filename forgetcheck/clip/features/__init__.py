@@ -1,0 +1,1 @@
+"""What models see: one pass over images and texts, on one process or many, kept by content."""

@@ -1,0 +1,1 @@
+"""Writing a CLIP as others load it."""

@@ -1,0 +1,1 @@
+"""The statistics of paired answers. Pure: counts in, numbers out."""

@@ -1,0 +1,1 @@
+"""Numbers and verdicts in words that every exporter and the terminal share."""

@@ -1,0 +1,1 @@
+"""What sources share: files, tables and tars read as samples, images decoded."""

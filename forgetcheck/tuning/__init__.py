@@ -1,0 +1,1 @@
+"""What tuning does: move the weights of a checkpoint on a task, near its base."""
