@@ -27,6 +27,10 @@ class PolicyFailed(ForgetcheckError):
     exit_code = 1
 
 
+class Terminated(SystemExit):
+    """Somebody asked the program to end (SIGTERM): it leaves through the cleanups."""
+
+
 def unknown_name(kind: str, asked: str, known: Iterable[str], see: str) -> CannotAsk:
     """Build the refusal for a name that is not in `known`, with the nearest known name."""
     options = sorted(known)

@@ -1,7 +1,7 @@
 """audit(): task x probe -> answers of base and of every tuned checkpoint, for the same samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,7 @@ from forgetcheck.clip.features.sharding import follow
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import choose_device
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, Terminated
 from forgetcheck.probes.base import Probe, Question
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
@@ -60,13 +60,16 @@ def audit(
     allow_mismatch: bool = False,
     target: str = "",
     engine: Engine | None = None,
+    keep: bool = False,
 ) -> Audit:
     """Ask base and every tuned checkpoint the same questions; the base is embedded once.
 
     A question that can't be asked is recorded with the reason. At most `pictures` lost samples per
     checkpoint are kept to look at. `target`, a source or a task of the battery, is what checkpoints were
-    tuned on that don't record it. Raises CannotAsk when a checkpoint cannot be compared with the base
-    (`allow_mismatch`: that is a warning in the report instead), or no question could be asked.
+    tuned on that don't record it. With `keep`, Ctrl-C and SIGTERM end the asking alone: what was
+    answered by then is returned, with the questions that are left. Raises CannotAsk when a checkpoint
+    cannot be compared with the base (`allow_mismatch`: that is a warning in the report instead), or no
+    question could be asked.
     """
     engine = engine or Engine()
     base, tuned = told_apart(base, tuned)
@@ -81,7 +84,7 @@ def audit(
     if not engine.team.leads:
         follow(engine)
     described = describe(base, anchor, candidates, battery, probes)
-    asked_jobs = list(ask_all(anchor, jobs, progress, engine))
+    asked_jobs, stopped = ask_all(anchor, jobs, progress, engine, keep and engine.team.size == 1)
     every = [in_role(item, job.role) for job, of in zip(jobs, asked_jobs, strict=True) for item in of.found]
     found = without_repeats(every, asked)
     answers = tuple(item for item in found if isinstance(item, Answers))
@@ -91,10 +94,14 @@ def audit(
         told = sorted(unasked, key=lambda item: item.task in unfit)
         why = told[0].why if told else "none of the probes applies to these checkpoints."
         raise CannotAsk(f"nothing was measured: {why}")
-    described["battery"]["data"] = {name: contents_of(task) for name, task in battery.tasks.items()}
+    seen = {item.task for item in answers} if stopped else battery.tasks.keys()  # to read the rest takes long
+    described["battery"]["data"] = {
+        name: contents_of(task) if name in seen else None for name, task in battery.tasks.items()
+    }
     tests = {(job.name, spec): test for job in asked_jobs for spec, test in job.tests.items()}
     lost = gallery.collect(answers, tests, pictures)
-    return Audit(answers, {**described, **engine.manner, "processes": engine.team.size}, unasked, lost)
+    whence = {**described, **engine.manner, "processes": engine.team.size}
+    return Audit(answers, whence, unasked, lost, stopped=stopped)
 
 
 def contents_of(task: Task) -> str | None:
@@ -157,7 +164,7 @@ def without_repeats(
 
 def in_role(item: Answers | Unasked, role: Role) -> Answers | Unasked:
     """Say of a question that was not asked who wanted it."""
-    return replace(item, role=role) if isinstance(item, Unasked) else item
+    return replace(item, role=role) if isinstance(item, Unasked) and item.role != "stopped" else item
 
 
 def same_answers(here: Answers | Unasked, there: Answers | Unasked | None) -> bool:
@@ -264,23 +271,65 @@ class Asked:
     """What came of one job."""
 
     name: str
-    tests: Mapping[str, Split]  # the samples that each probe asked about
-    found: Sequence[Answers | Unasked]
+    tests: dict[str, Split] = field(default_factory=dict)  # the samples that each probe asked about
+    found: list[Answers | Unasked] = field(default_factory=list)
 
 
-def ask_all(base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engine) -> Iterator[Asked]:
-    """Do every job. Progress counts over all of them, so that the time left is that of the audit."""
+def ask_all(
+    base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engine, keep: bool
+) -> tuple[list[Asked], str]:
+    """Do every job, and say what stopped it. Progress counts over all, so that the time left is the audit's.
+
+    Who stops it loses nothing that was answered, if `keep` is set.
+    """
     total, done = sum(job.work for job in jobs), 0
-    for job in jobs:
-        yield do(base, job, portion(progress, job.name, done, total), engine)
-        done += job.work
+    every = [Asked(job.name) for job in jobs]
+    try:
+        for job, asked in zip(jobs, every, strict=True):
+            do(base, job, portion(progress, job.name, done, total), engine, asked)
+            done += job.work
+    except (KeyboardInterrupt, Terminated) as leaving:
+        answered = any(isinstance(item, Answers) for asked in every for item in asked.found)
+        left = [left_unasked(base, job, asked, leaving) for job, asked in zip(jobs, every, strict=True)]
+        if not keep or not answered or not any(left) or stopped_twice(leaving):
+            raise
+        for asked, items in zip(every, left, strict=True):
+            asked.found.extend(items)
+        return every, stopped_by(leaving)
+    return every, ""
 
 
-def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
+def left_unasked(base: Encoder, job: Job, asked: Asked, leaving: BaseException) -> list[Unasked]:
+    """Return the questions of a job that nobody was asked before it was stopped."""
+    why = f"the audit was stopped before it was asked ({stopped_by(leaving)})"
+    told = {(item.checkpoint, item.probe) for item in asked.found}
+    anchor = EncodedTask(job.task, base, {})
+    return [
+        Unasked(candidate.name, job.name, spec, why, "stopped")
+        for spec, probe in job.probes.items()
+        for candidate, seen in (with_head(c, EncodedTask(job.task, c.encoder, {})) for c in job.candidates)
+        if (candidate.name, spec) not in told
+        if isinstance(probe, ZeroShot) or probe.applies(seen, anchor)  # of zero-shot, it takes reading texts
+    ]
+
+
+def stopped_by(leaving: BaseException) -> str:
+    return "SIGTERM" if isinstance(leaving, Terminated) else "Ctrl-C"
+
+
+def stopped_twice(leaving: BaseException) -> bool:
+    """Whether somebody stopped it again while it was cleaning up: now it must end at once."""
+    before = leaving.__context__
+    while before is not None and not isinstance(before, (KeyboardInterrupt, Terminated)):
+        before = before.__context__
+    return before is not None
+
+
+def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked) -> None:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
     if not job.probes:
-        none = [Unasked(c.name, job.name, spec, unfit(job)) for c in job.candidates for spec in job.every]
-        return Asked(job.name, {}, none)
+        into.found.extend(Unasked(c.name, job.name, s, unfit(job)) for c in job.candidates for s in job.every)
+        return
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
         anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine, job.prompted)
@@ -289,9 +338,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
     odd = () if refused else data_warnings.of_data(anchor)
-    seen = [with_head(c, task) for c, task in zip(job.candidates, others, strict=True)]
-    found: list[Answers | Unasked] = []
-    tests: dict[str, Split] = {}
+    seen = [with_head(warned(c, anchor), task) for c, task in zip(job.candidates, others, strict=True)]
     for spec, probe in job.probes.items():
         able = [pair for pair in seen if probe.applies(pair[1], anchor)]
         if not able:
@@ -302,9 +349,9 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             question = probe.question(anchor)
             answered = probe.answer(anchor, anchor)
         except CannotAsk as problem:
-            found += [Unasked(candidate.name, job.name, spec, str(problem)) for candidate, _ in able]
+            into.found.extend(Unasked(candidate.name, job.name, spec, str(problem)) for candidate, _ in able)
             continue
-        tests[spec] = asked_about(anchor, question)
+        into.tests[spec] = asked_about(anchor, question)
         asked = Answers(
             checkpoint="",
             task=job.name,
@@ -313,12 +360,12 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine) -> Asked:
             labels=question.labels,
             base=answered,
             tuned=answered,
-            groups=tied(tests[spec].groups, question.places),
+            groups=tied(into.tests[spec].groups, question.places),
             chance=question.chance,
             warnings=(*job.left, *odd, *(data_warnings.of_prompts(anchor) if probe.prompted else ())),
         )
-        found += [ask(asked, probe, anchor, candidate, task) for candidate, task in able]
-    return Asked(job.name, tests, found)
+        for candidate, task in able:
+            into.found.append(ask(asked, probe, anchor, candidate, task))
 
 
 def asked_about(seen: EncodedTask, question: Question) -> Split:
@@ -368,6 +415,13 @@ def ask(
             *data_warnings.of_training("base", asked.base),
             *data_warnings.of_training("tuned", reply),
         ),
+    )
+
+
+def warned(candidate: Candidate, anchor: EncodedTask) -> Candidate:
+    """Add what only this task shows of a candidate."""
+    return replace(
+        candidate, warnings=(*candidate.warnings, *data_warnings.of_tuning(anchor, candidate.seen))
     )
 
 

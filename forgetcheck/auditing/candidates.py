@@ -9,6 +9,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forgetcheck import catalog
 from forgetcheck.batteries.battery import Battery
 from forgetcheck.batteries.paths import joined, recorded, same_data, typed
@@ -23,7 +26,7 @@ from forgetcheck.clip.model.load import load_encoder, share_towers
 from forgetcheck.clip.model.read import read_weights
 from forgetcheck.clip.model.settings import differences
 from forgetcheck.clip.saving.convert import earlier, made_of
-from forgetcheck.clip.saving.run_folder import read_head
+from forgetcheck.clip.saving.run_folder import read_head, read_images
 from forgetcheck.errors import CannotAsk, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
@@ -60,6 +63,7 @@ class Candidate(Entry):
     target: Task | None = None  # that task
     head: Classifier | None = None  # the fine-tuned one, of a run folder or found in a file beside the towers
     warnings: tuple[str, ...] = ()  # what a reader must know of every answer
+    seen: NDArray[np.uint64] | None = None  # (n,) the images of the run; None: nobody knows
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ def enter(base: Encoder, entry: Entry, wishes: Wishes) -> Candidate:
         target=target,
         head=head,
         warnings=tuple(warnings_for(entry, head if target is None else None)),
+        seen=seen_by(checkpoint),
     )
 
 
@@ -202,6 +207,14 @@ def refuse_misfit(candidate: Candidate, tasks: Sequence[Task]) -> None:
 def source_of(checkpoint: Checkpoint) -> str:
     """Return the spec of the task a run folder was tuned on, empty for other checkpoints."""
     return str(checkpoint.run.get("task", {}).get("source", ""))
+
+
+def seen_by(checkpoint: Checkpoint) -> NDArray[np.uint64] | None:
+    """Return the images that a run has seen (n,); None for other checkpoints."""
+    weights = checkpoint.weights
+    if not checkpoint.run or weights is None:
+        return None
+    return read_images(weights if weights.is_dir() else weights.parent)
 
 
 def target_of(checkpoint: Checkpoint, confine: str) -> Task | None:

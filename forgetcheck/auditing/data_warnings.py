@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forgetcheck.batteries.brightness import brightest
 from forgetcheck.batteries.names import doubtful_labels, doubtful_names, some
-from forgetcheck.batteries.repeats import Keyed, in_both_parts
+from forgetcheck.batteries.repeats import Keyed, in_both_parts, tuned_on
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.clip.model.heads import equal_rows
 from forgetcheck.retention.answers import Said
@@ -22,6 +23,18 @@ def of_data(base: EncodedTask) -> tuple[str, ...]:
         *([f"images: {told}"] if told else []),
         *_mislabelled(base),
     )
+
+
+def of_tuning(base: EncodedTask, seen: NDArray[np.uint64] | None) -> list[str]:
+    """Say which test images a checkpoint has `seen` while it was tuned, where their bytes are at hand."""
+    if seen is None or "test" not in base.splits:
+        return []
+    split = base.task.split("test")
+    if split.mark is None or split.contents is None:
+        return []
+    split.contents()  # which every audit takes, and which reads each of them once
+    told = tuned_on(split.ids, [split.mark(place) for place in range(len(split))], seen)
+    return [f"images: {told}"] if told else []
 
 
 def of_reading(base: EncodedTask, tuned: EncodedTask) -> Iterator[str]:

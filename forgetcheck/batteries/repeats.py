@@ -1,7 +1,10 @@
 """Find images that are there twice: under two labels, or in test and in train."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forgetcheck.batteries.names import some
 from forgetcheck.tasks.base import Task
@@ -29,6 +32,34 @@ class Keyed:
         """Return each image that is in another part as well, with its place there."""
         places = {key: place for place, key in reversed(list(enumerate(other.keys)))}
         return [(i, places[key]) for i, key in enumerate(self.keys) if key is not None and key in places]
+
+
+def brief(marks: Iterable[bytes | None]) -> NDArray[np.uint64]:
+    """Return the first 8 bytes of each digest (n,): enough to know an image again among some millions."""
+    return np.array([int.from_bytes(mark[:8], "big") for mark in marks if mark is not None], dtype=np.uint64)
+
+
+def among(few: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.bool_]:  # (n,), (m,) -> (n,)
+    """Mark those that are among many, which are sorted: np.isin would sort them again for every task."""
+    if not len(many):
+        return np.zeros(len(few), dtype=np.bool_)
+    places = np.searchsorted(many, few).clip(max=len(many) - 1)
+    found: NDArray[np.bool_] = many[places] == few
+    return found
+
+
+def tuned_on(ids: Sequence[str], marks: Sequence[bytes | None], seen: NDArray[np.uint64]) -> str:
+    """Say which test images a checkpoint was tuned on, byte by byte; empty if none is."""
+    readable = [place for place, mark in enumerate(marks) if mark is not None]
+    again = among(brief(marks), seen)
+    found = [repr(ids[place]) for place, same in zip(readable, again, strict=True) if same]
+    if not found:
+        return ""
+    share = 100 * len(found) / len(ids)
+    return (
+        f"{len(found):,} of {len(ids):,} test images ({share:.1f} %) are, byte by byte, among those that it "
+        f"was tuned on: {some(found)}; leave them out, as they don't show what it retained"
+    )
 
 
 def two_labels(part: str, images: Keyed, task: Task, what: str) -> str:

@@ -1,9 +1,10 @@
 """`forgetcheck audit`: ask base and tuned checkpoints the same questions and judge the answers."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # what follows takes half a second to import, which the help 
     from forgetcheck.batteries.battery import Battery
     from forgetcheck.cli.verdict import Judging
     from forgetcheck.clip.features.cache import FeatureCache
+    from forgetcheck.retention.answers import Audit
     from forgetcheck.retention.policy import Rule
     from forgetcheck.tasks.base import Task
 
@@ -88,6 +90,7 @@ def audit(
     from forgetcheck.batteries.battery import read_battery
     from forgetcheck.cli.cache import open_cache
     from forgetcheck.cli.verdict import conclude, prepare, refuse_inputs
+    from forgetcheck.retention.answers import to_go_on, write_audit
     from forgetcheck.tasks.reading.download import limit_downloads
 
     limit_downloads(max_download)
@@ -95,6 +98,7 @@ def audit(
     refuse_homeless(judging)
     refuse_inputs(judging, out)
     tasks = read_battery(battery, reach_of(confine, texts_from))
+    overwrite = overwrite or to_go_on(out)
     refuse_existing(out, overwrite)
     cache = open_cache(cache_size)
 
@@ -103,7 +107,6 @@ def audit(
     from forgetcheck.clip.features.processes import joined
     from forgetcheck.clip.features.runtime import Engine
     from forgetcheck.clip.identity.resolve import find_checkpoints
-    from forgetcheck.retention.answers import write_audit
 
     probes = tuple(probe or auditing.PROBES)
     with joined() as team:
@@ -118,11 +121,24 @@ def audit(
                 before, *after = find_checkpoints(words, model, shown, progress, weights, allow_download)
                 refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
-            answers = auditing.audit(*asked, allow_mismatch, target, engine)
+            answers = auditing.audit(*asked, allow_mismatch, target, engine, keep=True)
         answers = replace(answers, digest=write_audit(out, answers, overwrite))
+        if answers.stopped:
+            leave(answers, out)
         say_spared(engine.cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)
+
+
+def leave(stopped: "Audit", out: Path) -> NoReturn:
+    """Say what is kept of an audit that was stopped, and end as whoever is stopped does."""
+    left, kept = sum(item.role == "stopped" for item in stopped.unasked), len(stopped.answers)
+    console.print_error(
+        f"stopped ({stopped.stopped}): the answers to {kept} of {kept + left} questions are kept in {out}, "
+        "which isn't complete; the same command goes on where it was."
+    )
+    number = signal.SIGTERM if stopped.stopped == "SIGTERM" else signal.SIGINT
+    raise SystemExit(128 + number)
 
 
 def refuse_homeless(judging: "Judging") -> None:

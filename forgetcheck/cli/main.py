@@ -18,7 +18,7 @@ import typer
 from forgetcheck import __version__
 from forgetcheck.cli import console
 from forgetcheck.cli.start import broken_import, refuse
-from forgetcheck.errors import ForgetcheckError
+from forgetcheck.errors import ForgetcheckError, Terminated
 
 OUR_BUG = 3
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer doesn't export it
@@ -152,4 +152,4 @@ def show_usage(mistake: Any) -> None:
 
 def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Leave through the cleanups: nothing half-written stays behind."""
-    sys.exit(128 + signal.SIGTERM)
+    raise Terminated(128 + signal.SIGTERM)

@@ -1,6 +1,7 @@
 """`forgetcheck tune`: fine-tune a checkpoint on a task while staying near the base."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,12 +89,12 @@ def tune(
     schedule = tuning.schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
     target = tuning.Named(on, task)
     with console.progress_shown(quiet) as progress:
-        repeated = tuning.repeated_images(target, progress)
-    for warning in (*tuning.thin_classes(target), *repeated):
+        parts = tuning.keyed_parts(target, progress)
+    for warning in (*tuning.thin_classes(target), *tuning.repeats_of(target, parts)):
         console.print_note(warning)
     with console.progress_shown(quiet) as progress:
         run = tuning.tune(start, target, method, schedule, device, progress)
-    write_run(out, run, overwrite)
+    write_run(out, replace(run, images=tuning.images_of(parts)), overwrite)
     console.print_line(f"{on} with {regularizer}: {_reached(run.facts)}; wrote {out}")
     for kind in kinds:
         write_clip(beside(out, kind), tuned_clip(run), kind, overwrite)

@@ -162,6 +162,8 @@ def gate(report: Report, source: Path | None) -> None:
 
 def missing(report: Report) -> str:
     """Say in one line what could not be asked; the rest is measured, written and shown."""
+    if any(item.role == "stopped" for item in report.missing):
+        return "the audit was stopped before all was asked: run the same `forgetcheck audit`, which goes on."
     tasks = list(dict.fromkeys(item.task for item in report.missing))
     first = report.missing[0]
     more = f"; nor could {some(tasks[1:])}" if len(tasks) > 1 else ""

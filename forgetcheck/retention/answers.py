@@ -23,7 +23,9 @@ SCHEMA = "forgetcheck/audit@2"
 OLDER = "forgetcheck/audit@1"  # without variants, and chance where an answer names several classes
 ARRAYS = "answers.safetensors"
 GALLERY = "gallery"
-Role = Literal["asked", "optional", "recorded"]  # of a task: wanted, if it is there, by the record of a run
+PARTS = (MANIFEST, ARRAYS, GALLERY)  # all that lies in the folder of an audit
+# of a task: wanted, if it is there, by the record of a run; or nobody came to it before the audit was stopped
+Role = Literal["asked", "optional", "recorded", "stopped"]
 LARGEST = 2**27  # bytes of a manifest; 50 tasks of 100 classes and 5 candidates have 1.2 MB
 MEMORY = 400 * 2**20  # bytes of what is read from it
 LARGEST_ARRAYS = 2**32  # bytes; 50 tasks of 10,000 samples and 5 candidates have 0.1 GB
@@ -131,6 +133,7 @@ class Audit:
     older: bool = False  # read from a folder of the first schema, whose evidence lacks what is counted today
     digest: str = ""  # "sha256:..." of the folder it was written to, or read from; see `seal`
     unsealed: bool = False  # read from a folder of an earlier version, which carries no such digest
+    stopped: str = ""  # what ended it before all was asked: "Ctrl-C", "SIGTERM"; empty: it is complete
 
 
 class VariantsRecord(BaseModel):
@@ -211,16 +214,18 @@ class AuditRecord(BaseModel):
     provenance: dict[str, Any]
     unasked: list[UnaskedRecord] = []
     gallery: list[LostRecord] = []
+    stopped: str = ""
 
 
 def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> str:
-    """Write the manifest and the arrays; the folder appears complete or not at all. Returns its digest."""
+    """Write the manifest and the arrays; the folder appears whole or not at all. Returns its digest."""
     arrays: dict[str, NDArray[Any]] = {}
     questions = [pack(item, arrays) for item in audit.answers]
     manifest = {
         "schema": SCHEMA,
         "digest": f"sha256:{BLANK.decode()}",
-        "complete": True,
+        "complete": not audit.stopped,
+        **({"stopped": audit.stopped} if audit.stopped else {}),
         "questions": questions,
         "unasked": [asdict(item) for item in audit.unasked],
         "gallery": [{**asdict(item), "image": picture_name(item.image)} for item in audit.gallery],
@@ -349,7 +354,9 @@ def read_audit(folder: Path) -> Audit:
     digest = verified(folder, data, manifest, arrays, gallery)
     unasked = tuple(Unasked(**item.model_dump()) for item in record.unasked)
     older = manifest["schema"] == OLDER
-    return Audit(answers, record.provenance, unasked, gallery, older, digest, unsealed=not digest)
+    return Audit(
+        answers, record.provenance, unasked, gallery, older, digest, not digest, stopped=record.stopped
+    )
 
 
 def verified(
@@ -401,9 +408,24 @@ def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
             f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r} and {OLDER!r}; "
             "run the audit again."
         )
-    if manifest.get("complete") is not True:
+    if manifest.get("complete") is not True and not says_stopped(manifest):
         raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
     return data, manifest
+
+
+def says_stopped(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is of an audit that somebody stopped: what it holds is whole, and isn't all."""
+    stopped = manifest.get("stopped")
+    return manifest.get("complete") is False and isinstance(stopped, str) and bool(stopped)
+
+
+def to_go_on(folder: Path) -> bool:
+    """Whether an audit that was stopped, and nothing else, lies here: the next one may take its place."""
+    try:
+        _, manifest = read_manifest(folder)
+        return says_stopped(manifest) and {file.name for file in folder.iterdir()} <= {*PARTS}
+    except (CannotAsk, OSError):
+        return False
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:

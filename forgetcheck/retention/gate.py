@@ -592,8 +592,8 @@ def not_asked(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unask
 
 def ignored(item: Unasked, policy: Policy) -> bool:
     """Whether nobody minds that a question was not asked: its battery or the policy says so."""
-    if item.role == "optional":
-        return True
+    if item.role in ("optional", "stopped"):  # who stopped an audit didn't mean that this needs no answer
+        return item.role == "optional"
     said = [
         rule.ignore
         for rule in policy.concepts

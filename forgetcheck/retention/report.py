@@ -88,7 +88,7 @@ class Report:
         What a run folder records that it was tuned on is wanted by a policy, and by nobody without one.
         """
         wanted = (item for item in self.unasked if not ignored(item, self.policy))
-        return tuple(item for item in wanted if item.role == "asked" or self.gated)
+        return tuple(item for item in wanted if item.role != "recorded" or self.gated)
 
     @property
     def refuted(self) -> bool:
@@ -143,9 +143,22 @@ def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
         audit.unasked,
         audit.gallery,
         gated,
-        (*doubts(fits), *remarks(audit, findings, same), *remark_of_older(findings), *unsealed(audit)),
+        (
+            *stopped(audit),
+            *doubts(fits),
+            *remarks(audit, findings, same),
+            *remark_of_older(findings),
+            *unsealed(audit),
+        ),
         sanity(fits),
     )
+
+
+def stopped(audit: Audit) -> list[str]:
+    """Say of an audit that somebody stopped what is in it."""
+    asked, left = len(audit.answers), sum(item.role == "stopped" for item in audit.unasked)
+    told = f"it was stopped ({audit.stopped}) after {asked} of {asked + left} questions"
+    return [f"This audit isn't complete: {told}"] if audit.stopped else []
 
 
 def unsealed(audit: Audit) -> list[str]:

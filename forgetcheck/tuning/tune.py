@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from forgetcheck import provenance
 from forgetcheck.batteries.names import doubtful_labels, doubtful_names
-from forgetcheck.batteries.repeats import Keyed, in_both_parts, two_labels
+from forgetcheck.batteries.repeats import Keyed, brief, in_both_parts, two_labels
 from forgetcheck.clip.identity.activation import doubt_activation
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.encoder import Encoder
@@ -200,8 +202,8 @@ def thin_classes(task: Named) -> tuple[str, ...]:
     )
 
 
-def repeated_images(task: Named, progress: Progress = silent) -> tuple[str, ...]:
-    """Say which images are there twice, by their bytes: under two labels, or in test and in train.
+def keyed_parts(task: Named, progress: Progress = silent) -> dict[str, Keyed]:
+    """Tell the images of train, and of test where it is at hand, apart by their bytes.
 
     Reads every file once, and decodes none; a test part that isn't on this machine is left alone, for
     nothing else of `tune` needs it. Raises CannotAsk for a task that `tune` refuses.
@@ -212,10 +214,26 @@ def repeated_images(task: Named, progress: Progress = silent) -> tuple[str, ...]
         with suppress(CannotAsk):
             splits["test"] = task.thing.split("test")
     steps = Steps(progress, "comparing", sum(map(len, splits.values())))
-    parts = {name: _keyed(split, split.mark, steps) for name, split in splits.items() if split.mark}
+    return {name: _keyed(split, split.mark, steps) for name, split in splits.items() if split.mark}
+
+
+def repeated_images(task: Named, progress: Progress = silent) -> tuple[str, ...]:
+    """Say which images are there twice, by their bytes: under two labels, or in test and in train."""
+    return repeats_of(task, keyed_parts(task, progress))
+
+
+def repeats_of(task: Named, parts: Mapping[str, Keyed]) -> tuple[str, ...]:
+    """Say it of parts whose files were read."""
     told = [two_labels(name, part, task.thing, "bytes") for name, part in parts.items()]
     both = in_both_parts(parts["test"], parts["train"], "byte by byte") if len(parts) > 1 else ""
     return tuple(filter(None, (*told, both)))
+
+
+def images_of(parts: Mapping[str, Keyed]) -> NDArray[np.uint64] | None:
+    """Return which images a run sees, those held out as well; None where their bytes aren't at hand."""
+    if "train" not in parts:
+        return None
+    return np.unique(brief(key for key in parts["train"].keys if isinstance(key, bytes)))
 
 
 def _keyed(split: Split, mark: Callable[[int], bytes | None], steps: Steps) -> Keyed:
@@ -306,7 +324,8 @@ def steps(
         if not math.isfinite(row["loss"] + row["penalty"]):
             raise CannotAsk(
                 f"the loss became {row['loss'] + row['penalty']} at step {number + 1} of {total}: "
-                "nothing was written; use a smaller --learning-rate or strength."
+                "nothing was written; use a smaller --learning-rate or strength. Its batch is "
+                f"{_some([training.split.ids[int(i)] for i in chosen])}: look at them if that doesn't help."
             )
         seen += len(labels)
         speed = seen / (time.monotonic() - started)

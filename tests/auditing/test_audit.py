@@ -27,7 +27,7 @@ from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.run_folder import Run, write_run
 from forgetcheck.clip.saving.write import write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CannotAsk, Terminated
 from forgetcheck.retention.answers import Unasked, read_audit, write_audit
 from forgetcheck.retention.pins import found_pins
 from forgetcheck.retention.policy import Policy
@@ -82,6 +82,63 @@ def test_a_moved_text_tower_is_asked_about_separately(tmp_path):
     assert (own.tuned.label != own.labels).mean() > 0.3
     assert np.array_equal(borrowed.tuned.label, borrowed.base.label)
     assert (own.identical, borrowed.identical, linear.identical) == (False, True, True)
+
+
+def stopping(at, by):
+    """A progress that stops the audit when it comes to a task."""
+
+    def progress(_stage, _done, _total, note=""):
+        if note.startswith(at):
+            raise by
+
+    return progress
+
+
+@pytest.mark.parametrize(("by", "name"), [(KeyboardInterrupt(), "Ctrl-C"), (Terminated(143), "SIGTERM")])
+def test_who_stops_an_audit_keeps_what_was_answered(by, name):
+    whole = audit(TINY, [TINY], SMALL, ["zero-shot", "linear", "head"], "cpu")
+    found = audit(
+        TINY, [TINY], SMALL, ["zero-shot", "linear", "head"], "cpu", stopping("size", by), keep=True
+    )
+    assert found.stopped == name
+    asked = [(item.task, item.probe) for item in found.answers]
+    assert asked == [("shape", "zero-shot"), ("shape", "linear")]
+    assert [(item.task, item.probe) for item in found.unasked] == [("size", "zero-shot"), ("size", "linear")]
+    assert {item.role for item in found.unasked} == {"stopped"}
+    assert found.unasked[0].why == f"the audit was stopped before it was asked ({name})"
+    for here, there in zip(found.answers, whole.answers, strict=False):
+        assert np.array_equal(here.tuned.label, there.tuned.label)
+    assert found.provenance["battery"]["data"].keys() == SMALL.tasks.keys()
+    assert not make_report(found, Policy(allow_identical=True)).passed
+
+
+def test_the_answers_of_a_task_that_was_begun_are_kept(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forgetcheck.probes.linear.Linear.answer", stop)
+    found = audit(TINY, [TINY], SMALL, ["zero-shot", "linear"], "cpu", keep=True)
+    assert [(item.task, item.probe) for item in found.answers] == [("shape", "zero-shot")]
+    left = [(item.task, item.probe) for item in found.unasked]
+    assert left == [("shape", "linear"), ("size", "zero-shot"), ("size", "linear")]
+
+
+@pytest.mark.parametrize(("at", "keep"), [("shape", True), ("size", False)])
+def test_an_audit_ends_as_python_does_where_nothing_was_answered_or_nobody_keeps_it(at, keep):
+    with pytest.raises(KeyboardInterrupt):
+        audit(TINY, [TINY], SMALL, ["zero-shot"], "cpu", stopping(at, KeyboardInterrupt()), keep=keep)
+
+
+def test_who_stops_an_audit_twice_keeps_nothing():
+    def progress(_stage, _done, _total, note=""):
+        if note.startswith("size"):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(TINY, [TINY], SMALL, ["zero-shot"], "cpu", progress, keep=True)
 
 
 def interpolate(weights):

@@ -7,7 +7,7 @@ import pytest
 import sources
 
 from forgetcheck import catalog
-from forgetcheck.batteries.repeats import Keyed, in_both_parts, two_labels
+from forgetcheck.batteries.repeats import Keyed, brief, in_both_parts, tuned_on, two_labels
 from forgetcheck.errors import CannotAsk
 from forgetcheck.tuning.tune import Named, repeated_images
 
@@ -122,3 +122,29 @@ def test_how_far_the_comparing_is_shows(tmp_path):
     spec = sources.folder(tmp_path / "x", {"train": 3, "test": 2}, ("fox", "jay"))
     repeated_images(Named(spec, catalog.build("tasks", spec)), lambda *said: told.append(said[:3]))
     assert told == [("comparing", done, 10) for done in range(1, 11)]
+
+
+def test_images_are_known_again_by_the_first_bytes_of_their_digests():
+    one, two, other = (hashlib.sha256(name).digest() for name in (b"1", b"2", b"3"))
+    seen = np.unique(brief([one, None, two]))
+    assert seen.dtype == np.uint64
+    assert seen.nbytes == 16
+    told = tuned_on(["a", "b", "c", "d"], [other, two, None, one], seen)
+    assert told.startswith(
+        "2 of 4 test images (50.0 %) are, byte by byte, among those that it was tuned on: "
+    )
+    assert "'b', 'd'; " in told
+    assert tuned_on(["a", "b"], [other, None], seen) == ""
+    assert tuned_on([], [], seen) == ""
+    assert tuned_on(["a"], [one], seen[:0]) == ""
+
+
+def test_after_its_contents_no_file_is_read_once_more_for_its_mark(tmp_path):
+    spec = sources.folder(tmp_path / "x", {"test": 2}, ("fox", "jay"))
+    split = catalog.build("tasks", spec).split("test")
+    before = [split.mark(place) for place in range(len(split))]
+    split.contents()
+    for path in (tmp_path / "x").rglob("*.png"):
+        path.unlink()
+    assert [split.mark(place) for place in range(len(split))] == before
+    assert None not in before

@@ -117,6 +117,89 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(run, tmp_path, cache_home
     assert "the cache spared " in run(*arguments).err
 
 
+def begun(tmp_path):
+    """Start an audit of three tasks, and wait until it has come to the second of them."""
+    battery = tmp_path / "three.toml"
+    battery.write_text(
+        "".join(f'[[task]]\nname = "{f}"\nsource = "drawn:family={f}"\n' for f in ("shape", "size", "colour"))
+    )
+    arguments = ["audit", TINY, TINY, "--battery", battery, "--probe", "zero-shot", "--out", "one"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forgetcheck", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FORGETCHECK_QUIET_SECONDS": "0"},
+    )
+    tasks = set()
+    while len(tasks) < 2:
+        line = process.stderr.readline()
+        assert line, "it ended before it could be stopped"
+        tasks |= {line.split()[4]} if line.startswith("auditing: ") else set()
+    return process, arguments
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_was_answered_before_an_audit_was_stopped_is_kept(run, tmp_path, interruptible, sent, code):
+    process, arguments = begun(tmp_path)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    lines = [line for line in err.splitlines() if not line.startswith("auditing: ")]
+    assert len(lines) == 1, err
+    assert "are kept in one, which isn't complete; the same command goes on" in lines[0]
+    manifest = json.loads((tmp_path / "one" / "audit.json").read_text())
+    assert manifest["complete"] is False
+    assert manifest["questions"]
+    assert {item["role"] for item in manifest["unasked"]} == {"stopped"}
+    assert not list(tmp_path.glob(".*.partial"))
+    told = run("report", "one")
+    told.refusal("stopped before all was asked", "run the same `forgetcheck audit`")
+    assert "This audit isn't complete: it was stopped" in " ".join(told.out.split())
+    assert manifest["questions"][0]["task"] in told.out
+    again = run(*arguments)
+    assert again.code == 0, again.err
+    assert "the cache spared " in again.err
+    assert json.loads((tmp_path / "one" / "audit.json").read_text())["complete"] is True
+    run(*arguments).refusal("'one' already exists", "--overwrite")
+
+
+def test_a_second_interrupt_ends_an_audit_at_once(tmp_path, interruptible):
+    """The first is being answered: what would be kept is written slowly, and nothing of it stays."""
+    code = (
+        "import sys, time; from forgetcheck.retention import answers;"
+        "answers.seal = lambda *_: (print('sealing', file=sys.stderr, flush=True), time.sleep(60));"
+        f"sys.argv = 'forgetcheck audit {TINY} {TINY} --probe zero-shot --out one'.split();"
+        "from forgetcheck.cli.main import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FORGETCHECK_QUIET_SECONDS": "0"},
+    )
+    for line in process.stderr:
+        if line.startswith("auditing: ") and "shape" not in line:
+            break
+    process.send_signal(signal.SIGINT)
+    for line in process.stderr:
+        if line.startswith("sealing"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_audit_that_was_stopped_is_not_replaced_with_what_is_not_of_it(run, tmp_path, interruptible):
+    process, arguments = begun(tmp_path)
+    process.terminate()
+    process.communicate(timeout=60)
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    run(*arguments).refusal("'one' already exists", "--overwrite")
+
+
 def test_the_precision_is_in_the_provenance(run, tmp_path, small_battery):
     audit(run, "one", small_battery, "--precision", "bf16", "--workers", "1")
     provenance = json.loads((tmp_path / "one" / "audit.json").read_text())["provenance"]

@@ -10,6 +10,7 @@ import time
 import open_clip
 import pandas as pd
 import pytest
+import sources
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -127,6 +128,28 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, interruptible, sent, code)
         child.stderr.read()
         assert child.wait(timeout=60) == code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_test_images_that_a_run_was_tuned_on_are_told(run, tmp_path):
+    sources.folder(tmp_path / "own", {"train": 10, "test": 2}, ("red fox", "blue_jay"))
+    sources.folder(tmp_path / "other", {"": 4}, ("red fox", "blue_jay"))  # the first images of train
+    (tmp_path / "b.toml").write_text(
+        "".join(f'[[task]]\nname = "{n}"\nsource = "folder:path={n}"\n' for n in ("own", "other"))
+    )
+    command = ["tune", TINY, "--on", "folder:path=own", "--out", "run", *QUICK]
+    assert run(*command).code == 0
+    held_out = load_file(tmp_path / "run" / "images.safetensors")["sha256"]
+    assert held_out.numel() == 20
+    audit = ["audit", TINY, "run", "--battery", "b.toml", "--probe", "zero-shot", "--quiet", "--overwrite"]
+    assert run(*audit).code == 0
+    questions = json.loads((tmp_path / "audit" / "audit.json").read_text())["questions"]
+    told = {each["task"]: [text for text in each["warnings"] if "tuned on" in text] for each in questions}
+    assert told["own"] == []
+    (leak,) = told["other"]
+    assert "test images (100.0 %) are, byte by byte, among those that it was tuned on: '" in leak
+    (tmp_path / "run" / "images.safetensors").unlink()  # a run of an earlier version
+    assert run(*audit).code == 0
+    assert "byte by byte" not in (tmp_path / "audit" / "audit.json").read_text()
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, process):

@@ -13,7 +13,16 @@ from safetensors.numpy import load_file, save_file
 
 from forgetcheck.errors import CannotAsk
 from forgetcheck.retention import answers as module
-from forgetcheck.retention.answers import ARRAYS, MANIFEST, Audit, content_key, read_audit, write_audit
+from forgetcheck.retention.answers import (
+    ARRAYS,
+    MANIFEST,
+    Audit,
+    Unasked,
+    content_key,
+    read_audit,
+    to_go_on,
+    write_audit,
+)
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 
@@ -180,6 +189,50 @@ def test_another_schema(folder, schema):
 def test_not_marked_complete(folder, complete):
     edit(folder, complete=complete)
     refused(folder, "incomplete")
+
+
+@pytest.fixture
+def part(tmp_path, audit):
+    """The folder of an audit that was stopped before its last questions."""
+    why = "the audit was stopped before it was asked (SIGTERM)"
+    left = tuple(Unasked(name, "later", "zero-shot", why, "stopped") for name in ("Straße/1", "b"))
+    write_audit(tmp_path / "part", replace(audit, unasked=left, stopped="SIGTERM"))
+    return tmp_path / "part"
+
+
+def test_an_audit_that_was_stopped_says_so(part, audit):
+    manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
+    assert (manifest["complete"], manifest["stopped"]) == (False, "SIGTERM")
+    found = read_audit(part)
+    assert_same(found, audit)
+    assert found.stopped == "SIGTERM"
+    ignoring = Policy.model_validate({"concepts": [{"match": "later", "ignore": True}]})
+    for policy in (Policy(), ignoring):
+        report = make_report(found, policy, gated=False)
+        assert (
+            report.remarks[0] == "This audit isn't complete: it was stopped (SIGTERM) after 2 of 4 questions"
+        )
+        assert [item.task for item in report.missing] == ["later", "later"]
+
+
+@pytest.mark.parametrize("stopped", ["", None, 3, ["SIGTERM"]])
+def test_an_audit_that_does_not_say_what_stopped_it_is_damaged(part, stopped):
+    edit(part, stopped=stopped)
+    refused(part, "incomplete")
+    assert not to_go_on(part)
+
+
+def test_an_audit_that_was_stopped_and_changed_since_is_refused(part):
+    edit(part, complete=True, stopped="")
+    refused(part, "was changed after the audit")
+
+
+def test_only_an_audit_that_was_stopped_makes_room(folder, part, tmp_path):
+    assert to_go_on(part)
+    assert not to_go_on(folder)
+    assert not to_go_on(tmp_path / "absent")
+    (part / "mine.txt").write_text("")
+    assert not to_go_on(part)
 
 
 def test_no_questions(folder):

@@ -108,6 +108,20 @@ def test_a_loss_that_is_not_finite_stops_it():
         run(schedule=replace(SHORT, learning_rate=1e6, gradient_clip=1e9))
 
 
+def test_a_loss_that_is_not_finite_names_the_images_of_its_batch(monkeypatch):
+    batches = []
+    original = Pictures.batch
+    monkeypatch.setattr(
+        Pictures, "batch", lambda self, chosen: batches.append((self, chosen)) or original(self, chosen)
+    )
+    with pytest.raises(CannotAsk, match="Its batch is ") as caught:
+        run(schedule=replace(SHORT, learning_rate=1e6, gradient_clip=1e9))
+    training, chosen = batches[-1]
+    names = [training.split.ids[place] for place in chosen.tolist()]
+    told = ", ".join(f"'{name}'" for name in names[:5])
+    assert f"Its batch is {told} and {len(names) - 5} more: look at them" in str(caught.value)
+
+
 def test_too_few_images_are_refused():
     with pytest.raises(CannotAsk, match="too few to hold out"):
         run(task=FewDigits(count=5))

@@ -16,6 +16,7 @@ TINY_FOLDER = Path(__file__).parents[2] / "embedded" / "tiny"
 WEIGHTS = "open_clip_model.safetensors"  # the name open_clip's own local-dir: loader prefers
 CONFIG = "open_clip_config.json"
 HEAD = "head.safetensors"
+IMAGES = "images.safetensors"  # which images a run folder has seen
 RUN_SCHEMA = "forgetcheck/tune@1"
 HEADER = "open_clip_config"  # key of our safetensors header
 ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from forgetcheck.clip.model.checkpoint import HEAD, RUN_SCHEMA
+from forgetcheck.clip.model.checkpoint import HEAD, IMAGES, RUN_SCHEMA
 from forgetcheck.clip.model.read import FLOATS
 from forgetcheck.clip.saving.write import Clip, fill_folder, separate
 from forgetcheck.documents import reason
@@ -30,6 +34,7 @@ class Run:
     history: Sequence[Mapping[str, Any]]  # one row per step
     facts: Mapping[str, Any]  # base, task, options, seed, versions: everything tune.json says
     tokenizer: Any = None  # that of the base
+    images: NDArray[np.uint64] | None = None  # (n,) sorted: see tasks.repeats.brief; None: nobody looked
 
 
 def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
@@ -41,6 +46,8 @@ def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:
     with whole_folder(folder, overwrite) as temporary:
         fill_folder(temporary, tuned_clip(run))
         save_file(separate({"weight": run.head}), temporary / HEAD, {"format": "pt"})
+        if run.images is not None:
+            save_arrays({"sha256": run.images}, temporary / IMAGES)
         pd.DataFrame(run.history).to_csv(temporary / "history.csv", index=False, lineterminator="\n")
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / RUN_MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -57,6 +64,21 @@ def tuned_clip(run: Run) -> Clip:
     }
     header = {"base": str(facts["base"]["digest"])}
     return Clip(run.config, run.weights, origin, header, run.tokenizer)
+
+
+def read_images(folder: Path) -> NDArray[np.uint64] | None:
+    """Return which images a run has seen (n,), sorted; None where an earlier version didn't record it."""
+    path = folder / IMAGES
+    try:
+        if not path.exists():
+            return None
+        path.open("rb").close()  # safetensors calls a file missing that may not be read
+        found = load_arrays(path)["sha256"]
+    except (OSError, SafetensorError, KeyError) as problem:
+        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; tune again.") from None
+    if found.dtype != np.uint64 or found.ndim != 1:
+        raise CannotAsk(f"'{path}' is damaged: expected a list of 8 bytes an image; tune again.")
+    return found
 
 
 def read_head(path: Path) -> Tensor:

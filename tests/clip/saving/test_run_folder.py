@@ -2,15 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from forgetcheck import __version__
-from forgetcheck.clip.model.checkpoint import HEADER, WEIGHTS
+from forgetcheck.clip.model.checkpoint import HEADER, IMAGES, WEIGHTS
 from forgetcheck.clip.saving.convert import read_clip
-from forgetcheck.clip.saving.run_folder import Run, read_head, write_run
+from forgetcheck.clip.saving.run_folder import Run, read_head, read_images, write_run
 from forgetcheck.errors import CannotAsk
 from forgetcheck.files import RUN_MANIFEST
 
@@ -68,3 +69,21 @@ def test_a_head_that_may_not_be_read_is_not_called_missing(tmp_path, forbid):
     forbid("head.safetensors")
     with pytest.raises(CannotAsk, match=r"cannot read the head .*Permission denied; tune again"):
         read_head(tmp_path / "head.safetensors")
+
+
+def test_a_run_knows_the_images_it_has_seen(folder, tmp_path, vit):
+    assert read_images(folder) is None  # of an earlier version, or where nobody looked
+    seen = np.array([3, 2**64 - 1], dtype=np.uint64)
+    run = Run(vit.config, vit.weights, torch.ones(2, 16), [{"step": 1}], FACTS, images=seen)
+    write_run(tmp_path / "other", run)
+    assert read_images(tmp_path / "other").tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize("found", [b"", {"sha256": torch.ones(3)}, {"x": torch.ones(3)}])
+def test_a_damaged_list_of_images_is_refused(folder, found):
+    if isinstance(found, bytes):
+        (folder / IMAGES).write_bytes(found)
+    else:
+        save_file(found, folder / IMAGES)
+    with pytest.raises(CannotAsk, match="tune again"):
+        read_images(folder)
