@@ -76,7 +76,7 @@ def measure(folder: Path, code: str) -> tuple[float, float, float, str]:
         )  # fmt: skip
         server.shutdown()
     peak, seconds, worked, said = json.loads(run.stdout)
-    where = said.replace(str(folder), "").replace("CannotAsk: ", "")
+    where = said.replace(str(folder), "").replace("InputError: ", "")
     return peak, seconds, worked, where[:160] + (" ..." if len(where) > 160 else "")
 
 

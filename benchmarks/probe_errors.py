@@ -28,7 +28,7 @@ from gate_errors import write_table
 from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.probes.linear import Linear
 from forgetcheck.probes.logistic import fit_logistic, prepare
-from forgetcheck.retention.answers import Answers
+from forgetcheck.retention.answers import PairedPredictions
 from forgetcheck.retention.compare import compare
 
 DIMENSIONS, FURTHER, CONFIDENCE = 64, 5_000, 0.95
@@ -81,7 +81,7 @@ def run(made: Made, seed: int) -> tuple[float, list[tuple[float, float, float]]]
     models = [EncodedTask(task, None, {"train": a, "test": b}) for a, b in zip(train, test, strict=True)]  # type: ignore[arg-type]
     base, tuned = (Linear().answer(model, models[0]) for model in models)
     labels = test[0].labels.numpy().astype(np.int32)
-    answers = Answers("tuned", "made", "linear", names, labels, base, tuned)
+    answers = PairedPredictions("tuned", "made", "linear", names, labels, base, tuned)
     fixed = replace(answers, base=replace(base, variants=None), tuned=replace(tuned, variants=None))
     rows = [compare([each], CONFIDENCE)[0] for each in (answers, fixed)]
     right = []

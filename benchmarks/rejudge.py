@@ -20,7 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetcheck.retention.answers import Answers, Audit, Said, Variants, variants_of, write_audit
+from forgetcheck.retention.answers import (
+    Audit,
+    PairedPredictions,
+    Predictions,
+    Variants,
+    variants_of,
+    write_audit,
+)
 
 TASKS, CLASSES, SAMPLES, PROBES, TIMES = 25, 100, 10_000, ("zero-shot", "linear"), 5
 POLICIES = {
@@ -31,18 +38,20 @@ POLICIES = {
 }
 
 
-def planted(task: int, probe: str, rng: np.random.Generator) -> Answers:
+def planted(task: int, probe: str, rng: np.random.Generator) -> PairedPredictions:
     """Base is right 8 times in 10; the tuned model changes its mind on 5 %."""
     labels = np.arange(SAMPLES, dtype=np.int32) % CLASSES
     wrong = rng.integers(0, CLASSES, SAMPLES, dtype=np.int32)
     base = np.where(rng.random(SAMPLES) < 0.8, labels, wrong)
     tuned = np.where(rng.random(SAMPLES) < 0.95, base, wrong)
     said = [
-        Said(label, rng.random(SAMPLES, dtype=np.float32), variants=varied(label == labels, probe, rng))
+        Predictions(
+            label, rng.random(SAMPLES, dtype=np.float32), variants=varied(label == labels, probe, rng)
+        )
         for label in (base, tuned)
     ]
     names = tuple(f"class {k}" for k in range(CLASSES))
-    return Answers("tuned", f"task-{task}", probe, names, labels, said[0], said[1])
+    return PairedPredictions("tuned", f"task-{task}", probe, names, labels, said[0], said[1])
 
 
 def varied(right: np.ndarray, probe: str, rng: np.random.Generator) -> Variants:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
+from forgetcheck.retention.answers import Audit, PairedPredictions, Predictions, write_audit
 
 PACKAGES = "import numpy, pydantic, rich.console, rich.progress, rich.table, scipy.special, typer"
 COMMANDS = (
@@ -38,8 +38,8 @@ def processor_seconds(command: list[str], folder: str) -> float:
 def small_audit(folder: Path) -> None:
     labels = np.arange(40, dtype=np.int32) % 4
     sure = np.ones(40, dtype=np.float32)
-    before, after = Said(labels, sure), Said(np.zeros(40, dtype=np.int32), sure)
-    answers = Answers("tuned", "task", "zero-shot", ("a", "b", "c", "d"), labels, before, after)
+    before, after = Predictions(labels, sure), Predictions(np.zeros(40, dtype=np.int32), sure)
+    answers = PairedPredictions("tuned", "task", "zero-shot", ("a", "b", "c", "d"), labels, before, after)
     write_audit(folder, Audit((answers,), {}))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import InputError, unknown_name
 
 # Types for options with bounds: the text of the command line is checked against them
 NonNegative = Annotated[float, Field(ge=0)]
@@ -103,7 +103,7 @@ def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) 
     """Make the extension that a spec such as `ldifs:strength=5` names.
 
     `settle` is told each option and its text, and may put another text in its place.
-    Raises CannotAsk for an unknown name, an unknown option or a value of the wrong type.
+    Raises InputError for an unknown name, an unknown option or a value of the wrong type.
     """
     name, _, rest = spec.partition(":")
     see = f"forgetcheck list {kind}"
@@ -126,7 +126,7 @@ def refuse_missing(name: str, found: type[Any], values: Mapping[str, Any]) -> No
     needed = [f.name for f in fields(found) if f.default is MISSING and f.default_factory is MISSING]
     missing = [field.replace("_", "-") for field in needed if field not in values]
     if missing:
-        raise CannotAsk(
+        raise InputError(
             f"{name} needs {', '.join(missing)}: write {name}:"
             + ",".join(f"{key}=VALUE" for key in missing)
             + "."
@@ -152,11 +152,11 @@ def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
         key, equals, text = part.partition("=")
         key = key.strip().replace("_", "-")
         if not equals:
-            raise CannotAsk(
+            raise InputError(
                 f"'{spec}': expected option=value, found '{part}'; write name:option=value,option=value."
             )
         if key in seen:
-            raise CannotAsk(f"'{spec}': option '{key}' is given twice; keep one.")
+            raise InputError(f"'{spec}': option '{key}' is given twice; keep one.")
         seen.add(key)
         yield key, text.strip().replace(COMMA, ",")
 
@@ -172,7 +172,7 @@ def convert(where: str, hint: Any, text: str) -> Any:
         value = TypeAdapter(hint).validate_python(text)
     except ValidationError as problem:
         said = problem.errors(include_url=False)[0]["msg"]
-        raise CannotAsk(f"{where}={text}: {said[0].lower()}{said[1:]}.") from None
+        raise InputError(f"{where}={text}: {said[0].lower()}{said[1:]}.") from None
     if isinstance(value, float) and not math.isfinite(value):
-        raise CannotAsk(f"{where}={text}: input should be a finite number.")
+        raise InputError(f"{where}={text}: input should be a finite number.")
     return value

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import OutputError
 
 RUN_MANIFEST = "tune.json"
 AUDIT_MANIFEST = "audit.json"
@@ -46,11 +46,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 def place_of(path: Path) -> Path:
     """Return where a file of this name is to stand; refuses what isn't a file, or isn't the user's."""
     if path.is_dir():
-        raise CannotAsk(f"'{path}' is a folder, not a file: choose another name.")
+        raise OutputError(f"'{path}' is a folder, not a file: choose another name.")
     if path.exists() and not path.is_file():
-        raise CannotAsk(f"'{path}' is a device, not a file: choose another name, or leave it out.")
+        raise OutputError(f"'{path}' is a device, not a file: choose another name, or leave it out.")
     if path.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may be a file to be added to
-        raise CannotAsk(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
+        raise OutputError(f"'{path}' is the system's, not a file of yours: leave the path out for stdout.")
     return followed(path)
 
 
@@ -67,7 +67,7 @@ def followed(path: Path) -> Path:
     try:
         return path.resolve()
     except RuntimeError:  # an OSError from Python 3.13 on
-        raise CannotAsk(f"'{path}' is a link that leads back to itself: choose another name.") from None
+        raise OutputError(f"'{path}' is a link that leads back to itself: choose another name.") from None
 
 
 @contextmanager
@@ -105,17 +105,17 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     What a killed `--overwrite` took from its place is put back first.
     """
     if path.name in ("", "..") or (not found(path) and path.is_symlink()):
-        raise CannotAsk(f"'{path}' is no name for a folder of its own: choose another name.")
+        raise OutputError(f"'{path}' is no name for a folder of its own: choose another name.")
     restore(path)
     if found(path) and not path.is_dir():
-        raise CannotAsk(f"'{path}' is a file, not a folder: choose another name.")
+        raise OutputError(f"'{path}' is a file, not a folder: choose another name.")
     if found(path) and any(path.iterdir()):
         if not overwrite:
-            raise CannotAsk(
+            raise OutputError(
                 f"'{path}' already exists: choose another name, or pass --overwrite to replace it."
             )
         if not any((path / name).is_file() for name in OURS):
-            raise CannotAsk(
+            raise OutputError(
                 f"'{path}' holds neither a run nor an audit nor a converted checkpoint, so --overwrite won't "
                 "replace it: choose another name."
             )
@@ -127,7 +127,7 @@ def refuse_existing_file(path: Path, overwrite: bool) -> None:
     """Refuse an output file that would replace something or can't be written, before any work is done."""
     refuse_unwritable(path)
     if path.exists() and not overwrite:
-        raise CannotAsk(f"'{path}' already exists: choose another name, or pass --overwrite to replace it.")
+        raise OutputError(f"'{path}' already exists: choose another name, or pass --overwrite to replace it.")
 
 
 def found(path: Path) -> bool:
@@ -175,14 +175,14 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise CannotAsk(cannot_write(path, problem)) from problem
+        raise OutputError(cannot_write(path, problem)) from problem
     except Exception as problem:
         # safetensors reports the operating system's refusal in an exception of its own, as text
         named = re.search(r"os error (\d+)", str(problem))
         if named is None:
             raise
         number = int(named.group(1))
-        raise CannotAsk(cannot_write(path, OSError(number, os.strerror(number)))) from problem
+        raise OutputError(cannot_write(path, OSError(number, os.strerror(number)))) from problem
 
 
 def cannot_write(path: Path, problem: OSError) -> str:

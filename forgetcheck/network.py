@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 SWITCHES = (
     "HF_HUB_OFFLINE",
@@ -78,7 +78,7 @@ def _sign_of_life() -> bool:
 
 
 def refuse_offline(what: str) -> None:
-    """Raise CannotAsk where something would have to be fetched and nothing may be."""
+    """Raise InputError where something would have to be fetched and nothing may be."""
     if offline():
-        raise CannotAsk(f"{what} would have to be fetched, and this runs offline: leave --offline out once, "
+        raise InputError(f"{what} would have to be fetched, and this runs offline: leave --offline out once, "
                         "or unset HF_HUB_OFFLINE.")  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck import __version__
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow", "safetensors")
 
@@ -32,7 +32,7 @@ def timestamp() -> str:
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise CannotAsk(
+        raise InputError(
             f"SOURCE_DATE_EPOCH={epoch}: expected whole seconds since 1970; correct it or unset it."
         ) from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

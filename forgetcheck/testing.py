@@ -19,7 +19,7 @@ def assert_retained(audit: str | Path, policy: str | Path | Policy | None = None
     """Judge a saved audit and raise Forgot unless the policy is met; returns the report.
 
     `policy` is a TOML file, or a Policy; the default limits if it is left out. Needs no model and
-    no torch. Raises CannotAsk if the audit or the policy can't be read: that is no failed policy.
+    no torch. Raises InputError if the audit or the policy can't be read: that is no failed policy.
     """
     report = make_report(read_audit(Path(audit)), limits_of(policy))
     if not report.passed:

@@ -2,23 +2,23 @@
 
 import pytest
 
-from forgetcheck.errors import CannotAsk, ForgetcheckError, PolicyFailed, unknown_name
+from forgetcheck.errors import ForgetcheckError, InputError, PolicyFailed, unknown_name
 
 
 def test_exit_codes_are_an_api():
-    assert (PolicyFailed.exit_code, CannotAsk.exit_code, ForgetcheckError.exit_code) == (1, 2, 2)
-    assert issubclass(CannotAsk, ForgetcheckError)
+    assert (PolicyFailed.exit_code, InputError.exit_code, ForgetcheckError.exit_code) == (1, 2, 2)
+    assert issubclass(InputError, ForgetcheckError)
     assert issubclass(PolicyFailed, ForgetcheckError)
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\r\n\tb", " a  b\n"])
 def test_a_message_is_one_line(text):
-    assert str(CannotAsk(text)) == "a b"
+    assert str(InputError(text)) == "a b"
 
 
 def test_an_unknown_name_is_told_the_nearest_one():
     problem = unknown_name("probe", "zeroshot", ["linear", "zero-shot"], "forgetcheck list probes")
-    assert isinstance(problem, CannotAsk)
+    assert isinstance(problem, InputError)
     assert str(problem) == (
         "unknown probe 'zeroshot': did you mean 'zero-shot'? See `forgetcheck list probes`."
     )

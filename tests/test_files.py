@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import refuse_existing, refuse_existing_file, whole_file, whole_folder, write_text
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -55,7 +55,7 @@ def test_a_file_replaces_the_one_before(tmp_path):
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_file_that_fails_leaves_the_old_one(tmp_path, problem):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises((type(problem), CannotAsk)):
+    with pytest.raises((type(problem), InputError)):
         break_off(whole_file(tmp_path / "a.txt"), problem)
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
@@ -77,7 +77,7 @@ def test_a_folder_takes_its_place_at_the_end(tmp_path):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_folder_that_fails_leaves_nothing(tmp_path, problem):
-    with pytest.raises((type(problem), CannotAsk)):
+    with pytest.raises((type(problem), InputError)):
         break_off(whole_folder(tmp_path / "one"), problem)
     assert names(tmp_path) == []
 
@@ -85,7 +85,7 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path, problem):
 def test_an_existing_folder_is_refused_before_any_work(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.txt").write_text("old")
-    with pytest.raises(CannotAsk, match=r"already exists.*--overwrite"), whole_folder(tmp_path / "one"):
+    with pytest.raises(InputError, match=r"already exists.*--overwrite"), whole_folder(tmp_path / "one"):
         pytest.fail("the block must not run")
     assert names(tmp_path) == ["a.txt", "one"]
 
@@ -93,7 +93,7 @@ def test_an_existing_folder_is_refused_before_any_work(tmp_path):
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_file_is_never_replaced_by_a_folder(tmp_path, overwrite):
     (tmp_path / "one").write_text("mine")
-    with pytest.raises(CannotAsk, match="is a file, not a folder"):
+    with pytest.raises(InputError, match="is a file, not a folder"):
         refuse_existing(tmp_path / "one", overwrite)
 
 
@@ -122,7 +122,7 @@ def test_overwriting_spares_what_is_not_ours(tmp_path):
     """`--overwrite --out ~/project` must not delete a project."""
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "thesis.tex").write_text("years")
-    with pytest.raises(CannotAsk, match="neither a run nor an audit"):
+    with pytest.raises(InputError, match="neither a run nor an audit"):
         overwrite(tmp_path / "project")
     assert names(tmp_path) == ["project", "thesis.tex"]
 
@@ -134,7 +134,7 @@ def test_overwriting_replaces_the_whole_folder(old):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_overwriting_that_fails_keeps_the_old_folder(old, problem):
-    with pytest.raises((type(problem), CannotAsk)):
+    with pytest.raises((type(problem), InputError)):
         break_off(whole_folder(old, overwrite=True), problem)
     assert names(old.parent) == ["audit.json", "one"]
 
@@ -151,7 +151,7 @@ def test_a_failing_rename_keeps_the_old_folder(old, monkeypatch, problem, at):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", flaky)
-    with pytest.raises((CannotAsk, KeyboardInterrupt)):
+    with pytest.raises((InputError, KeyboardInterrupt)):
         overwrite(old)
     assert names(old.parent) == ["audit.json", "one"]
 
@@ -166,7 +166,7 @@ def test_the_old_folder_is_never_deleted_when_it_cannot_be_put_back(old, monkeyp
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", failing_from_the_second)
-    with pytest.raises(CannotAsk, match="Input/output error"):
+    with pytest.raises(InputError, match="Input/output error"):
         overwrite(old)
     assert "audit.json" in names(old.parent)
 
@@ -199,7 +199,7 @@ def test_modes_follow_the_umask(tmp_path, mask):
 def test_what_the_system_refuses_is_said_in_one_line(tmp_path, problem, words):
     path = tmp_path / "one"
     for writing in (whole_file(path), whole_folder(path)):
-        with pytest.raises(CannotAsk) as caught, writing:
+        with pytest.raises(InputError) as caught, writing:
             raise problem
         assert str(caught.value).startswith(f"cannot write '{path}': {words}")
         assert "\n" not in str(caught.value)
@@ -208,9 +208,9 @@ def test_what_the_system_refuses_is_said_in_one_line(tmp_path, problem, words):
 
 def test_a_parent_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(CannotAsk, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         write_text(tmp_path / "file" / "a.txt", "text")
-    with pytest.raises(CannotAsk, match="cannot write"), whole_folder(tmp_path / "file" / "one"):
+    with pytest.raises(InputError, match="cannot write"), whole_folder(tmp_path / "file" / "one"):
         pytest.fail("the block must not run")
 
 
@@ -220,7 +220,7 @@ def test_a_disk_that_is_really_full(tmp_path):
         with whole_file(tmp_path / "a.txt"), open("/dev/full", "w") as full:
             full.write("text")
 
-    with pytest.raises(CannotAsk, match="the disk is full"):
+    with pytest.raises(InputError, match="the disk is full"):
         writing()
     assert names(tmp_path) == []
 
@@ -231,7 +231,7 @@ def test_an_existing_file_is_refused_before_any_work(tmp_path):
     (tmp_path / "a.pt").write_text("old")
     (tmp_path / "link").symlink_to("a.pt")
     for name in ("a.pt", "link"):
-        with pytest.raises(CannotAsk, match=r"already exists.*--overwrite"):
+        with pytest.raises(InputError, match=r"already exists.*--overwrite"):
             refuse_existing_file(tmp_path / name, overwrite=False)
         refuse_existing_file(tmp_path / name, overwrite=True)
     assert (tmp_path / "a.pt").read_text() == "old"
@@ -244,14 +244,14 @@ def test_files_that_could_not_be_written_are_refused_before_the_work(tmp_path, m
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.txt").touch()
     os.mkfifo("fifo")
-    with pytest.raises(CannotAsk):
+    with pytest.raises(InputError):
         refuse_existing_file(Path(name), overwrite)
     assert names(tmp_path) == ["a.txt", "fifo", "folder"]
 
 
 def test_a_refusal_shows_the_path_as_it_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CannotAsk, match=r"^cannot write 'a.txt'"):
+    with pytest.raises(InputError, match=r"^cannot write 'a.txt'"):
         break_off(whole_file(Path("a.txt")), FULL)
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_plain_file_keeps_its_place(tmp_path, kind):
     path = tmp_path / "pipe" if kind == "fifo" else Path(os.devnull)
     if kind == "fifo":
         os.mkfifo(path)
-    with pytest.raises(CannotAsk, match="is a device"):
+    with pytest.raises(InputError, match="is a device"):
         write_text(path, "text")
     assert not path.is_file()
 
@@ -279,7 +279,7 @@ def test_a_link_is_followed_to_its_file(tmp_path):
 def test_names_that_could_not_be_written_are_refused_before_the_work(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dangling").symlink_to("nothing")
-    with pytest.raises(CannotAsk):
+    with pytest.raises(InputError):
         refuse_existing(Path(name), overwrite=True)
     assert names(tmp_path) == ["dangling"]
 
@@ -289,7 +289,7 @@ def test_what_a_killed_overwrite_left_is_put_back(tmp_path):
     kept = tmp_path / ".run.abc.old" / "was"
     kept.mkdir(parents=True)
     (kept / "tune.json").write_text("{}")
-    with pytest.raises(CannotAsk, match="already exists"):
+    with pytest.raises(InputError, match="already exists"):
         refuse_existing(tmp_path / "run", overwrite=False)
     assert (tmp_path / "run" / "tune.json").read_text() == "{}"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from forgetcheck import network
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.reading.download import Mirror
 
 SWITCH = "HF_HUB_OFFLINE"
@@ -96,7 +96,7 @@ def test_a_hub_that_says_nothing_is_given_up_once(silent_hub: str) -> None:
 
 @pytest.mark.parametrize("name", ["hf-hub:some/clip", "ViT-B-32:laion2b_s34b_b79k"])
 def test_a_checkpoint_behind_it_is_refused_in_a_line(silent_hub: str, name: str, hub_cache: None) -> None:
-    with pytest.raises(CannotAsk, match="neither in the local cache nor reachable"):
+    with pytest.raises(InputError, match="neither in the local cache nor reachable"):
         load_encoder(find_checkpoint(name), "cpu")
 
 
@@ -109,12 +109,12 @@ def test_what_must_be_fetched_is_refused_offline() -> None:
     network.refuse_offline("x")
     with (
         network.closed(),
-        pytest.raises(CannotAsk, match="x would have to be fetched, and this runs offline"),
+        pytest.raises(InputError, match="x would have to be fetched, and this runs offline"),
     ):
         network.refuse_offline("x")
 
 
 def test_a_mirror_of_the_web_asks_nobody_offline() -> None:
     mirror = Mirror.of("http://127.0.0.1:1/data", "webdataset")
-    with network.closed(), pytest.raises(CannotAsk, match="would have to be fetched, and this runs offline"):
+    with network.closed(), pytest.raises(InputError, match="would have to be fetched, and this runs offline"):
         mirror.fetch("classnames.txt")

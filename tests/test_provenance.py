@@ -6,7 +6,7 @@ import re
 import pytest
 
 from forgetcheck import __version__
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.provenance import PACKAGES, digest, environment, installed, timestamp
 
 
@@ -34,7 +34,7 @@ def test_an_empty_source_date_epoch_is_none(monkeypatch):
 @pytest.mark.parametrize("epoch", ["yesterday", "1.5", "9" * 30])
 def test_a_source_date_epoch_that_is_no_time_is_refused(monkeypatch, epoch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-    with pytest.raises(CannotAsk, match=f"SOURCE_DATE_EPOCH={epoch}"):
+    with pytest.raises(InputError, match=f"SOURCE_DATE_EPOCH={epoch}"):
         timestamp()
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from planted import FULL_POLICY, full_audit, make_answers
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.answers import Audit, write_audit
 from forgetcheck.retention.policy import Policy
 from forgetcheck.testing import Forgot, assert_retained
@@ -41,7 +41,7 @@ def test_long_lists_are_cut(tmp_path):
 
 
 def test_what_cannot_be_read_is_no_failed_policy(tmp_path):
-    with pytest.raises(CannotAsk):
+    with pytest.raises(InputError):
         assert_retained(tmp_path / "nowhere")
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from forgetcheck import catalog, provenance
 from forgetcheck.auditing import data_warnings, gallery
 from forgetcheck.auditing.candidates import (
+    AuditOptions,
     Candidate,
     Outlook,
-    Wishes,
     doubted,
     find_target,
     is_target,
@@ -31,11 +31,11 @@ from forgetcheck.clip.features.sharding import follow
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import choose_device
-from forgetcheck.errors import CannotAsk, Terminated
+from forgetcheck.errors import InputError, Terminated
 from forgetcheck.probes.base import Probe, Question
 from forgetcheck.probes.zero_shot import ZeroShot
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.answers import Answers, Audit, Role, Unasked
+from forgetcheck.retention.answers import Audit, PairedPredictions, Role, SkippedQuestion
 from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 
 PROBES = (  # each is put to the tasks of the battery that have the labels it needs
@@ -67,33 +67,33 @@ def audit(
     A question that can't be asked is recorded with the reason. At most `pictures` lost samples per
     checkpoint are kept to look at. `target`, a source or a task of the battery, is what checkpoints were
     tuned on that don't record it. With `keep`, Ctrl-C and SIGTERM end the asking alone: what was
-    answered by then is returned, with the questions that are left. Raises CannotAsk when a checkpoint
+    answered by then is returned, with the questions that are left. Raises InputError when a checkpoint
     cannot be compared with the base (`allow_mismatch`: that is a warning in the report instead), or no
     question could be asked.
     """
     engine = engine or Engine()
     base, tuned = told_apart(base, tuned)
-    with engine.team.agreed():
+    with engine.team.barrier():
         asked = check(battery, probes, device, engine)
         place = engine.team.device(device)
-        wishes = Wishes(battery, place, find_target(target, battery), allow_mismatch, progress, engine)
+        wishes = AuditOptions(battery, place, find_target(target, battery), allow_mismatch, progress, engine)
         anchor, candidates = load(base, tuned, wishes)
         refuse_unfit(plan(candidates, battery, asked))
         jobs = plan(doubted(base, anchor, candidates, wishes), battery, asked)
-    engine.team.enlist([anchor, *(c.encoder for c in candidates)], [job.task for job in jobs])
+    engine.team.register([anchor, *(c.encoder for c in candidates)], [job.task for job in jobs])
     if not engine.team.leads:
         follow(engine)
     described = describe(base, anchor, candidates, battery, probes)
     asked_jobs, stopped = ask_all(anchor, jobs, progress, engine, keep and engine.team.size == 1)
     every = [in_role(item, job.role) for job, of in zip(jobs, asked_jobs, strict=True) for item in of.found]
     found = without_repeats(every, asked)
-    answers = tuple(item for item in found if isinstance(item, Answers))
-    unasked = tuple(item for item in found if isinstance(item, Unasked))
+    answers = tuple(item for item in found if isinstance(item, PairedPredictions))
+    unasked = tuple(item for item in found if isinstance(item, SkippedQuestion))
     if not answers:
         unfit = {job.name for job in jobs if not job.probes}  # a task that was put a probe says more
         told = sorted(unasked, key=lambda item: item.task in unfit)
         why = told[0].why if told else "none of the probes applies to these checkpoints."
-        raise CannotAsk(f"nothing was measured: {why}")
+        raise InputError(f"nothing was measured: {why}")
     seen = {item.task for item in answers} if stopped else battery.tasks.keys()  # to read the rest takes long
     described["battery"]["data"] = {
         name: contents_of(task) if name in seen else None for name, task in battery.tasks.items()
@@ -108,7 +108,7 @@ def contents_of(task: Task) -> str | None:
     """Return the digest of every test sample with its id, label and captions; None where it isn't known."""
     try:
         split = task.split("test")
-    except CannotAsk:
+    except InputError:
         return None
     if split.contents is None:
         return None
@@ -129,7 +129,7 @@ def check(
         probe: Probe = catalog.build("probes", spec)
         same = next((other for other, each in asked.items() if each == probe), spec)
         if same != spec:
-            raise CannotAsk(f"--probe {spec} asks the same as {same}: leave one of them out.")
+            raise InputError(f"--probe {spec} asks the same as {same}: leave one of them out.")
         asked[spec] = probe
     provenance.timestamp()  # refuses a date of the environment that the answers could not be stored with
     with engine.running(choose_device(engine.team.device(device))):
@@ -140,8 +140,8 @@ def check(
 
 
 def without_repeats(
-    found: Sequence[Answers | Unasked], probes: Mapping[str, Probe]
-) -> list[Answers | Unasked]:
+    found: Sequence[PairedPredictions | SkippedQuestion], probes: Mapping[str, Probe]
+) -> list[PairedPredictions | SkippedQuestion]:
     """Leave out what was asked with the base's texts where no answer depends on whose texts are read.
 
     All that a checkpoint was asked so, or nothing: a mean over the tasks alone that happen to differ would
@@ -162,17 +162,19 @@ def without_repeats(
     return [item for item in found if item.probe not in twins or (item.checkpoint, item.probe) in moved]
 
 
-def in_role(item: Answers | Unasked, role: Role) -> Answers | Unasked:
+def in_role(item: PairedPredictions | SkippedQuestion, role: Role) -> PairedPredictions | SkippedQuestion:
     """Say of a question that was not asked who wanted it."""
-    return replace(item, role=role) if isinstance(item, Unasked) and item.role != "stopped" else item
+    return replace(item, role=role) if isinstance(item, SkippedQuestion) and item.role != "stopped" else item
 
 
-def same_answers(here: Answers | Unasked, there: Answers | Unasked | None) -> bool:
+def same_answers(
+    here: PairedPredictions | SkippedQuestion, there: PairedPredictions | SkippedQuestion | None
+) -> bool:
     """Whether two questions about the same samples were answered alike; confidence is no answer."""
-    if isinstance(here, Answers) and isinstance(there, Answers):
+    if isinstance(here, PairedPredictions) and isinstance(there, PairedPredictions):
         pairs = ((here.base.label, there.base.label), (here.tuned.label, there.tuned.label))
         return all(np.array_equal(own, other) for own, other in pairs)
-    return isinstance(here, Unasked) and isinstance(there, Unasked)
+    return isinstance(here, SkippedQuestion) and isinstance(there, SkippedQuestion)
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ class Job:
         """In images; none where it can't be asked, which is told when it is."""
         try:
             return work(self.task, self.parts, self.prompted)
-        except CannotAsk:
+        except InputError:
             return 0
 
 
@@ -259,7 +261,7 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
 def refuse_unfit(jobs: Sequence[Job]) -> None:
     """Refuse probes that can be put to no images of the labels at hand, before any image is shown."""
     if jobs and not any(job.fit for job in jobs):
-        raise CannotAsk(f"nothing was measured: {unfit(jobs[0])}")
+        raise InputError(f"nothing was measured: {unfit(jobs[0])}")
 
 
 def unfit(job: Job) -> str:
@@ -272,7 +274,7 @@ class Asked:
 
     name: str
     tests: dict[str, Split] = field(default_factory=dict)  # the samples that each probe asked about
-    found: list[Answers | Unasked] = field(default_factory=list)
+    found: list[PairedPredictions | SkippedQuestion] = field(default_factory=list)
 
 
 def ask_all(
@@ -289,7 +291,7 @@ def ask_all(
             do(base, job, portion(progress, job.name, done, total), engine, asked)
             done += job.work
     except (KeyboardInterrupt, Terminated) as leaving:
-        answered = any(isinstance(item, Answers) for asked in every for item in asked.found)
+        answered = any(isinstance(item, PairedPredictions) for asked in every for item in asked.found)
         left = [left_unasked(base, job, asked, leaving) for job, asked in zip(jobs, every, strict=True)]
         if not keep or not answered or not any(left) or stopped_twice(leaving):
             raise
@@ -299,13 +301,13 @@ def ask_all(
     return every, ""
 
 
-def left_unasked(base: Encoder, job: Job, asked: Asked, leaving: BaseException) -> list[Unasked]:
+def left_unasked(base: Encoder, job: Job, asked: Asked, leaving: BaseException) -> list[SkippedQuestion]:
     """Return the questions of a job that nobody was asked before it was stopped."""
     why = f"the audit was stopped before it was asked ({stopped_by(leaving)})"
     told = {(item.checkpoint, item.probe) for item in asked.found}
     anchor = EncodedTask(job.task, base, {})
     return [
-        Unasked(candidate.name, job.name, spec, why, "stopped")
+        SkippedQuestion(candidate.name, job.name, spec, why, "stopped")
         for spec, probe in job.probes.items()
         for candidate, seen in (with_head(c, EncodedTask(job.task, c.encoder, {})) for c in job.candidates)
         if (candidate.name, spec) not in told
@@ -328,13 +330,15 @@ def stopped_twice(leaving: BaseException) -> bool:
 def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked) -> None:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
     if not job.probes:
-        into.found.extend(Unasked(c.name, job.name, s, unfit(job)) for c in job.candidates for s in job.every)
+        into.found.extend(
+            SkippedQuestion(c.name, job.name, s, unfit(job)) for c in job.candidates for s in job.every
+        )
         return
     encoders = [base, *(candidate.encoder for candidate in job.candidates)]
     try:
         anchor, *others = encode_task(job.name, job.task, encoders, job.parts, progress, engine, job.prompted)
         refused = ""
-    except CannotAsk as problem:
+    except InputError as problem:
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
     odd = () if refused else data_warnings.of_data(anchor)
@@ -345,14 +349,16 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
             continue
         try:
             if refused:
-                raise CannotAsk(refused)
+                raise InputError(refused)
             question = probe.question(anchor)
             answered = probe.answer(anchor, anchor)
-        except CannotAsk as problem:
-            into.found.extend(Unasked(candidate.name, job.name, spec, str(problem)) for candidate, _ in able)
+        except InputError as problem:
+            into.found.extend(
+                SkippedQuestion(candidate.name, job.name, spec, str(problem)) for candidate, _ in able
+            )
             continue
         into.tests[spec] = asked_about(anchor, question)
-        asked = Answers(
+        asked = PairedPredictions(
             checkpoint="",
             task=job.name,
             probe=spec,
@@ -394,13 +400,13 @@ def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
 
 
 def ask(
-    asked: Answers, probe: Probe, base: EncodedTask, candidate: Candidate, seen: EncodedTask
-) -> Answers | Unasked:
+    asked: PairedPredictions, probe: Probe, base: EncodedTask, candidate: Candidate, seen: EncodedTask
+) -> PairedPredictions | SkippedQuestion:
     """Put to a candidate what the base has answered."""
     try:
         reply = probe.answer(seen, base)
-    except CannotAsk as problem:
-        return Unasked(candidate.name, asked.task, asked.probe, str(problem))
+    except InputError as problem:
+        return SkippedQuestion(candidate.name, asked.task, asked.probe, str(problem))
     return replace(
         asked,
         checkpoint=candidate.name,

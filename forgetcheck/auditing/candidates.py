@@ -27,7 +27,7 @@ from forgetcheck.clip.model.read import read_weights
 from forgetcheck.clip.model.settings import differences
 from forgetcheck.clip.saving.convert import earlier, made_of
 from forgetcheck.clip.saving.run_folder import read_head, read_images
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import InputError, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Entry:
+class NamedCheckpoint:
     """A tuned checkpoint under its name in this audit."""
 
     name: str
@@ -55,7 +55,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Candidate(Entry):
+class Candidate(NamedCheckpoint):
     """A tuned checkpoint, loaded."""
 
     encoder: Encoder = field(kw_only=True)
@@ -67,7 +67,7 @@ class Candidate(Entry):
 
 
 @dataclass(frozen=True)
-class Wishes:
+class AuditOptions:
     """What a user asked for beside the questions themselves."""
 
     battery: Battery
@@ -82,14 +82,18 @@ class Wishes:
         return tuple(self.battery.tasks.values())
 
 
-def load(base: Checkpoint, tuned: Sequence[Checkpoint], wishes: Wishes) -> tuple[Encoder, list[Candidate]]:
+def load(
+    base: Checkpoint, tuned: Sequence[Checkpoint], wishes: AuditOptions
+) -> tuple[Encoder, list[Candidate]]:
     """Check that every checkpoint is comparable with the base before any is loaded, then load them.
 
     No image is shown to a model yet: see `doubted`.
     """
     if not tuned:
-        raise CannotAsk("no tuned checkpoint to audit: name at least one after the base.")
-    entries = [Entry(each.name, each, mismatch(base, each, wishes.allow_mismatch)) for each in tuned]
+        raise InputError("no tuned checkpoint to audit: name at least one after the base.")
+    entries = [
+        NamedCheckpoint(each.name, each, mismatch(base, each, wishes.allow_mismatch)) for each in tuned
+    ]
     anchor = wishes.engine.ready(load_encoder(base, wishes.device))
     candidates = [enter(anchor, entry, wishes) for entry in entries]
     heads = any(each.head is not None for each in candidates if not source_of(each.checkpoint))
@@ -100,7 +104,7 @@ def load(base: Checkpoint, tuned: Sequence[Checkpoint], wishes: Wishes) -> tuple
 
 
 def doubted(
-    base: Checkpoint, anchor: Encoder, candidates: Sequence[Candidate], wishes: Wishes
+    base: Checkpoint, anchor: Encoder, candidates: Sequence[Candidate], wishes: AuditOptions
 ) -> list[Candidate]:
     """Add what had to be assumed of the models, which some images of the battery may tell."""
     about_base = tuple(unsure("base", base, anchor, wishes))
@@ -117,7 +121,7 @@ def mismatch(base: Checkpoint, tuned: Checkpoint, allowed: bool) -> tuple[str, .
     """Two models that differ in more than their weights are not a before and an after."""
     odd = differences(base.config, tuned.config)
     if odd and not allowed:
-        raise CannotAsk(
+        raise InputError(
             f"base and '{tuned.name}' differ in more than weights ({'; '.join(odd[:3])}): a drop would not "
             f"be forgetting; name the base this checkpoint was tuned from, pass the right {MODEL}, or "
             "--allow-mismatch to have it in the report instead."
@@ -125,7 +129,7 @@ def mismatch(base: Checkpoint, tuned: Checkpoint, allowed: bool) -> tuple[str, .
     return odd
 
 
-def enter(base: Encoder, entry: Entry, wishes: Wishes) -> Candidate:
+def enter(base: Encoder, entry: NamedCheckpoint, wishes: AuditOptions) -> Candidate:
     """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
     checkpoint = entry.checkpoint
     encoder = load_encoder(checkpoint, wishes.device)
@@ -148,14 +152,14 @@ def enter(base: Encoder, entry: Entry, wishes: Wishes) -> Candidate:
     )
 
 
-def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: Wishes) -> Iterator[str]:
+def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: AuditOptions) -> Iterator[str]:
     """Say what about a model had to be assumed; refuse one that clearly works better under another name."""
     leads = wishes.engine.team.leads  # the others hear of a doubt from the leader
     doubt = (
         doubt_activation(checkpoint, encoder, wishes.tasks, wishes.progress, wishes.engine) if leads else ""
     )
     if doubt and not wishes.allow_mismatch:
-        raise CannotAsk(f"{doubt} Pass {MODEL}, correct its config, or --allow-mismatch to go on as it is.")
+        raise InputError(f"{doubt} Pass {MODEL}, correct its config, or --allow-mismatch to go on as it is.")
     if doubt:
         yield doubt
     yield from (f"{name}: {assumed}" for assumed in encoder.origin.doubts)
@@ -165,7 +169,7 @@ def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: Wishes) 
         yield f"{name}: its preprocessing is {checkpoint.inferred[PREPROCESSED]}"
 
 
-def warnings_for(entry: Entry, idle: Classifier | None) -> Iterator[str]:
+def warnings_for(entry: NamedCheckpoint, idle: Classifier | None) -> Iterator[str]:
     """Say what is odd about a checkpoint; `idle` is a head of which nobody knows the task."""
     if entry.mismatch:
         yield f"base and tuned differ in more than weights, which was allowed: {'; '.join(entry.mismatch)}"
@@ -195,10 +199,10 @@ def refuse_misfit(candidate: Candidate, tasks: Sequence[Task]) -> None:
     for task in (candidate.target, *(task for task in tasks if is_target(candidate, task))):
         try:
             expected = (len(task.class_names), width)
-        except CannotAsk:  # the data isn't there, which is told when it is asked
+        except InputError:  # the data isn't there, which is told when it is asked
             continue
         if found != expected:
-            raise CannotAsk(
+            raise InputError(
                 f"the head of '{candidate.name}' is {found}, not {expected}: it belongs to another task; "
                 "tune again, or name its own with --target."
             )
@@ -225,10 +229,10 @@ def target_of(checkpoint: Checkpoint, confine: str) -> Task | None:
     task = recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")), confine)
     try:
         names = list(task.class_names)
-    except CannotAsk:  # its data isn't here, which is told when its head is asked
+    except InputError:  # its data isn't here, which is told when its head is asked
         return task
     if checkpoint.run.get("task", {}).get("class_names", names) != names:  # the head has rows for others
-        raise CannotAsk(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
+        raise InputError(f"'{checkpoint.name}' was tuned on other classes than '{source}' has: tune again.")
     return task
 
 
@@ -241,7 +245,7 @@ def recorded_task(source: str, folder: str, confine: str) -> Task:
     here, there = recorded(here, confine), recorded(there, confine)
     try:
         return here if here.class_names else there
-    except CannotAsk:
+    except InputError:
         return there
 
 
@@ -268,7 +272,7 @@ def refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> 
         return
     names = list(battery.tasks)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    raise CannotAsk(
+    raise InputError(
         f"--target {target.name}: no task of the battery has its images, and no tuned file holds a head for "
         f"them; add it to the battery, or name one of its tasks ({', '.join(names[:NAMED])}{more}), here or "
         'in a policy (target = "..." under [policy]).'
@@ -326,7 +330,7 @@ def may_hold_head(word: str) -> bool:
         return False
     try:
         return _exists(path / HEAD) or read_weights(path, finite=False).head is not None
-    except CannotAsk:  # which is told when it is loaded
+    except InputError:  # which is told when it is loaded
         return True
 
 
@@ -420,7 +424,7 @@ def speaks_of_others(checkpoint: Checkpoint, encoder: Encoder) -> bool:
         return False
     try:
         return bool(earlier(checkpoint.weights, encoder.digests)[1])
-    except CannotAsk:  # the file is gone, or was written over: its weights are loaded
+    except InputError:  # the file is gone, or was written over: its weights are loaded
         return False
 
 
@@ -431,7 +435,7 @@ def lineage_of(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
         return merged
     try:
         made, _ = earlier(checkpoint.weights, encoder.digests)
-    except CannotAsk:  # the file is gone, or was written over: its weights are loaded
+    except InputError:  # the file is gone, or was written over: its weights are loaded
         return {}
     found: dict[str, Any] = _small(dict(made))
     return found

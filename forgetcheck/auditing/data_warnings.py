@@ -10,7 +10,7 @@ from forgetcheck.batteries.names import doubtful_labels, doubtful_names, some
 from forgetcheck.batteries.repeats import Keyed, in_both_parts, tuned_on
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.clip.model.heads import equal_rows
-from forgetcheck.retention.answers import Said
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import SplitName
 
 
@@ -62,7 +62,7 @@ def of_tuned_prompts(reader: EncodedTask, base: EncodedTask) -> list[str]:
     return [] if reader is base or base.equal_prompts else of_prompts(reader, "the tuned model")
 
 
-def of_training(who: str, reply: Said) -> list[str]:
+def of_training(who: str, reply: Predictions) -> list[str]:
     """Say where a probe that learns stopped before it was done."""
     if reply.notes.get("converged", True):
         return []

@@ -18,9 +18,9 @@ from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.heads import class_embeddings
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.settings import activation
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import Progress, silent
-from forgetcheck.retention.answers import Answers, Audit
+from forgetcheck.retention.answers import Audit, PairedPredictions
 from forgetcheck.tasks.base import Task, Unreadable
 
 ASKED = tuple(probe for probe in PROBES if "text=base" not in probe)  # the texts of a copy are its own
@@ -66,7 +66,7 @@ def examine(
 ) -> Examination:
     """Audit a checkpoint against itself, then compute embeddings in several ways and compare them.
 
-    The comparisons use `samples` images, of all tasks of the battery. Raises CannotAsk where nothing
+    The comparisons use `samples` images, of all tasks of the battery. Raises InputError where nothing
     could be measured.
     """
     # a run's own head would be compared with its prompts, and its activation is examined apart
@@ -124,7 +124,7 @@ def examine_activation(
     )
 
 
-def drop(item: Answers) -> float:
+def drop(item: PairedPredictions) -> float:
     return float(np.mean(item.base.label == item.labels) - np.mean(item.tuned.label == item.labels))
 
 
@@ -169,13 +169,13 @@ def draw(encoder: Encoder, battery: Battery, samples: int) -> Drawn:
     images, tasks = [], []
     for number, task in enumerate(battery.tasks.values()):
         share = (samples + number) // len(battery.tasks)  # the shares add up to `samples`
-        with suppress(CannotAsk):
+        with suppress(InputError):
             part = draw_from(task, share, encoder)
             images.append(part)
             tasks.append((Words.of(task), len(part)))
     drawn = Drawn(torch.cat(images), tuple(tasks)) if images else None
     if drawn is None or len(drawn.images) < 2:
-        raise CannotAsk(f"battery '{battery.name}' has too few test images: two are needed to compare.")
+        raise InputError(f"battery '{battery.name}' has too few test images: two are needed to compare.")
     return drawn
 
 
@@ -188,7 +188,7 @@ def draw_from(task: Task, count: int, encoder: Encoder) -> Tensor:  # (n, 3, h, 
         with suppress(Unreadable):  # which ones, the audit has told already
             images.append(split.image(int(place)))
     if not images:
-        raise CannotAsk("no image to draw.")
+        raise InputError("no image to draw.")
     return prepare(images, encoder.preprocess)
 
 
@@ -339,7 +339,7 @@ def examine_padding(encoder: Encoder, drawn: Drawn) -> Diagnosis:
     try:
         with torch.inference_mode():
             largest = float((encoder.read(prompts) - encoder.read_cut(prompts)).abs().max())
-    except CannotAsk as problem:
+    except InputError as problem:
         _, _, why = str(problem).partition(" cannot be cut: ")
         return Diagnosis("padding", "prompts must be read at full length", f"cannot be cut: {why}", None)
     return Diagnosis(

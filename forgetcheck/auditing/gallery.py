@@ -7,7 +7,7 @@ from itertools import chain, islice, zip_longest
 import numpy as np
 from PIL import Image
 
-from forgetcheck.retention.answers import Answers, Lost
+from forgetcheck.retention.answers import LostSample, PairedPredictions
 from forgetcheck.tasks.base import Split
 
 SIDE = 96  # pixels of the longer side of a thumbnail
@@ -18,7 +18,7 @@ PROBE = "zero-shot"  # whose answers are shown, where it was asked
 Tests = Mapping[tuple[str, str], Split]  # the samples that are asked about, by task and probe
 
 
-def collect(answers: Sequence[Answers], tests: Tests, count: int) -> tuple[Lost, ...]:
+def collect(answers: Sequence[PairedPredictions], tests: Tests, count: int) -> tuple[LostSample, ...]:
     """Return at most `count` samples per checkpoint that the base got right and the tuned model gets wrong.
 
     The concepts that lost most come first, one sample of each in turn; of a concept, those that the
@@ -30,8 +30,8 @@ def collect(answers: Sequence[Answers], tests: Tests, count: int) -> tuple[Lost,
     )
 
 
-def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Tests) -> Iterator[Lost]:
-    shown: dict[str, Answers] = {}
+def lost_by(checkpoint: str, answers: Sequence[PairedPredictions], tests: Tests) -> Iterator[LostSample]:
+    shown: dict[str, PairedPredictions] = {}
     for item in answers:
         preferred = item.probe == PROBE or item.task not in shown
         if item.checkpoint == checkpoint and not item.target and preferred:
@@ -44,7 +44,7 @@ def lost_by(checkpoint: str, answers: Sequence[Answers], tests: Tests) -> Iterat
                 yield look_at(item, tests[item.task, item.probe], int(sample))
 
 
-def queues_of(item: Answers) -> Iterator[list[int]]:
+def queues_of(item: PairedPredictions) -> Iterator[list[int]]:
     """Yield for each concept its lost samples, those first that the base was surest of."""
     lost = np.flatnonzero((item.base.label == item.labels) & (item.tuned.label != item.labels))
     lost = lost[np.argsort(-item.base.confidence[lost], kind="stable")]
@@ -52,8 +52,8 @@ def queues_of(item: Answers) -> Iterator[list[int]]:
         yield lost[item.labels[lost] == label].tolist()
 
 
-def look_at(item: Answers, split: Split, sample: int) -> Lost:
-    return Lost(
+def look_at(item: PairedPredictions, split: Split, sample: int) -> LostSample:
+    return LostSample(
         checkpoint=item.checkpoint,
         task=item.task,
         probe=item.probe,

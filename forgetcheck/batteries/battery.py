@@ -16,7 +16,7 @@ from forgetcheck.batteries.names import mistaken_names, mistaken_templates
 from forgetcheck.batteries.overrides import Stated
 from forgetcheck.batteries.paths import folders_read, refuse_unconfined, settled, unset, values_in
 from forgetcheck.documents import read_toml, reason
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import DataError, InputError, unknown_name
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, holds_images, is_in, reach_of, within
@@ -109,18 +109,18 @@ def read_battery(spec: str, reach: Reach = ANYWHERE) -> Battery:
     """Read a shipped battery by name, or a TOML file by path; no data is looked at.
 
     `reach` is what the user allows it beside what every battery may read, and where to --confine it.
-    Raises CannotAsk for an unknown name, an empty battery, duplicate names or any bad entry.
+    Raises InputError for an unknown name, an empty battery, duplicate names or any bad entry.
     """
     battery, mistakes = survey(spec, reach)
     if mistakes:
-        raise CannotAsk(f"{battery.path}: " + "; ".join(map(str, mistakes)))
+        raise DataError(f"{battery.path}: " + "; ".join(map(str, mistakes)))
     return battery
 
 
 def survey(spec: str, reach: Reach = ANYWHERE) -> tuple[Battery, tuple[Mistake, ...]]:
     """Read what can be read of a battery, and name all mistakes of its file.
 
-    Raises CannotAsk where there is no file, or no list of tasks in it.
+    Raises InputError where there is no file, or no list of tasks in it.
     """
     path = find(spec)
     if path.parent != HERE:
@@ -136,7 +136,7 @@ def survey(spec: str, reach: Reach = ANYWHERE) -> tuple[Battery, tuple[Mistake, 
         mistakes.extend(Mistake(entry.name, text) for text in mistaken_words(entry))
         try:
             tasks[entry.name] = build(entry, path.parent, reach)
-        except CannotAsk as problem:
+        except InputError as problem:
             mistakes.append(Mistake(entry.name, str(problem)))
     return Battery(path.stem, tasks, entries, path, reach.confine), tuple(mistakes)
 
@@ -148,7 +148,7 @@ def find(spec: str) -> Path:
     if path.exists():  # whatever it is: one that can't be read is refused, not missed
         return path
     if path.suffix == ".toml":
-        raise CannotAsk(
+        raise DataError(
             f"no battery file at '{spec}': check the path, or use one that ships: {', '.join(names())}."
         )
     raise unknown_name("battery", spec, names(), "forgetcheck list batteries")
@@ -159,13 +159,13 @@ def tables_of(spec: str, path: Path) -> list[Any]:
     try:
         document = read_toml(path)
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read battery '{spec}': {reason(problem)}.") from None
+        raise DataError(f"cannot read battery '{spec}': {reason(problem)}.") from None
     tables = document.get("task", [])
     unknown = sorted(set(document) - {"task"})
     if unknown and tables:
-        raise CannotAsk(f"{path}: unknown key {', '.join(unknown)}: a battery holds [[task]] tables only.")
+        raise DataError(f"{path}: unknown key {', '.join(unknown)}: a battery holds [[task]] tables only.")
     if not isinstance(tables, list) or not tables:  # so it may be anything: its keys are not shown
-        raise CannotAsk(
+        raise DataError(
             f"battery '{spec}' has no tasks: nothing would be measured; add a [[task]] to {path}."
         )
     return tables
@@ -206,8 +206,8 @@ def build(entry: TaskEntry, folder: Path, given: Reach) -> Task:
     missing = unset(entry.source)
     try:
         refuse_unconfined(within(source, reach)) if not missing else None
-    except CannotAsk as problem:
-        raise CannotAsk(reach.masked(str(problem))) from None
+    except InputError as problem:
+        raise DataError(reach.masked(str(problem))) from None
     own = (entry.class_names, entry.templates, entry.samples)
     if own == (None, None, None) and not missing and not entry.get and not reach.values:
         return source
@@ -257,7 +257,7 @@ def facts(task: Task) -> dict[str, Any]:
         words = {"class_names": list(task.class_names), "templates": list(task.templates)}
         notes = {"notes": list(task.notes)} if task.notes else {}
         return {**found, **words, **notes}
-    except CannotAsk as problem:
+    except InputError as problem:
         return {**found, "class_names": [], "templates": [], "missing": str(problem)}
 
 

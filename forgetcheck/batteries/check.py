@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetcheck.batteries.battery import Battery, TaskEntry, survey
-from forgetcheck.batteries.image_checks import Remark, look_through
+from forgetcheck.batteries.image_checks import Issue, look_through
 from forgetcheck.batteries.names import (
     doubtful_labels,
     doubtful_names,
@@ -16,7 +16,7 @@ from forgetcheck.batteries.names import (
     some,
 )
 from forgetcheck.batteries.overrides import Stated
-from forgetcheck.errors import CannotAsk, NoPart
+from forgetcheck.errors import InputError, NoPart
 from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.compare import FEW
 from forgetcheck.retention.planning import Thin, few_images, smallest_drop, thin_questions
@@ -33,11 +33,11 @@ class Found:
     """What linting a battery found."""
 
     battery: Battery
-    remarks: tuple[Remark, ...]  # in the order of the tasks
+    remarks: tuple[Issue, ...]  # in the order of the tasks
     images: int  # that were opened
 
     @property
-    def problems(self) -> tuple[Remark, ...]:
+    def problems(self) -> tuple[Issue, ...]:
         return tuple(remark for remark in self.remarks if remark.grave)
 
 
@@ -63,10 +63,10 @@ def lint(
 
     With a policy, too few images to show its limits are a problem; without one, the default limit
     informs. `images` opens every image: to find unreadable ones, and ones that are both in train and test.
-    Raises CannotAsk where there is no battery to read.
+    Raises InputError where there is no battery to read.
     """
     battery, mistakes = survey(spec, reach)
-    remarks = [Remark(mistake.task, mistake.text) for mistake in mistakes]
+    remarks = [Issue(mistake.task, mistake.text) for mistake in mistakes]
     asked = []
     for name, task in battery.tasks.items():
         found, missing = ask(name, battery.entries[name], task)
@@ -86,49 +86,49 @@ def lint(
     return Found(battery, tuple(sorted(unique, key=lambda remark: order.get(remark.task, -1))), opened)
 
 
-def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Remark]]:
+def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Issue]]:
     """Get class names and parts of a task; what is in the way is told once."""
     class_names, splits = None, {}
-    missing: list[Remark] = []
+    missing: list[Issue] = []
     try:
         class_names = task.class_names
-    except CannotAsk as problem:
-        missing.append(Remark(name, str(problem)))
+    except InputError as problem:
+        missing.append(Issue(name, str(problem)))
     for part in PARTS if task.labelled_by == "class" else PARTS[1:]:  # nothing learns from captions
         try:
             splits[part] = task.split(part)
         except NoPart as problem:  # without train, only what learns from it can't be asked
-            missing.append(Remark(name, str(problem), grave=part != "train"))
-        except CannotAsk as problem:
-            missing.append(Remark(name, str(problem)))
+            missing.append(Issue(name, str(problem), grave=part != "train"))
+        except InputError as problem:
+            missing.append(Issue(name, str(problem)))
     return Asked(name, entry, task, class_names, splits), list(dict.fromkeys(missing))
 
 
-def look_at_left(asked: Asked) -> Iterator[Remark]:
+def look_at_left(asked: Asked) -> Iterator[Issue]:
     if asked.class_names is not None and asked.splits:  # else its data is missing, which is told already
-        yield from (Remark(asked.name, f"left out: {text}", grave=False) for text in asked.task.left_out)
+        yield from (Issue(asked.name, f"left out: {text}", grave=False) for text in asked.task.left_out)
 
 
-def look_at_words(asked: Asked) -> Iterator[Remark]:
+def look_at_words(asked: Asked) -> Iterator[Issue]:
     """Lint class names, their order and the templates."""
     name, entry = asked.name, asked.entry
     if asked.task.labelled_by != "class":
         if entry.templates is not None:
-            yield Remark(name, "captions are read as they are: leave out the templates", grave=False)
+            yield Issue(name, "captions are read as they are: leave out the templates", grave=False)
         return
     if asked.class_names is not None:
-        yield from (Remark(name, text) for text in mistaken_names(asked.class_names))
+        yield from (Issue(name, text) for text in mistaken_names(asked.class_names))
         labels = [split.labels for split in asked.splits.values()]
         odd = (*doubtful_names(asked.class_names), *doubtful_labels(asked.class_names, labels))
-        yield from (Remark(name, text, grave=False) for text in odd)
-    yield from (Remark(name, text) for text in misordered(asked))
+        yield from (Issue(name, text, grave=False) for text in odd)
+    yield from (Issue(name, text) for text in misordered(asked))
     try:
         templates = asked.task.templates
-    except CannotAsk:
+    except InputError:
         return  # told already: the data is missing
-    yield from (Remark(name, text) for text in mistaken_templates(templates))
+    yield from (Issue(name, text) for text in mistaken_templates(templates))
     if asked.splits and entry.templates is None and templates == FALLBACK:
-        yield Remark(
+        yield Issue(
             name,
             f"no templates of its own: every class is asked for as {FALLBACK[0]!r}; "
             "state templates that say what these pictures are",
@@ -142,7 +142,7 @@ def misordered(asked: Asked) -> Iterator[str]:
         return
     try:
         theirs = asked.task.source.class_names
-    except CannotAsk:
+    except InputError:
         return
     ours = tuple(asked.entry.class_names)
     if len(ours) != len(theirs):
@@ -168,9 +168,9 @@ def plain(name: str) -> str:
     return "".join(mark for mark in name.casefold() if mark.isalnum())
 
 
-def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Remark]:
+def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Issue]:
     """Compare counts with what is expected, and with what the limits need."""
-    yield from (Remark(asked.name, text) for text in unexpected(asked))
+    yield from (Issue(asked.name, text) for text in unexpected(asked))
     if asked.class_names is None or "test" not in asked.splits:
         return
     test = asked.splits["test"]
@@ -179,7 +179,7 @@ def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Remark]:
     sizes = [counts[label] for label in range(len(asked.class_names))]
     absent = [repr(name) for name, n in zip(asked.class_names, sizes, strict=True) if not n]
     if absent:
-        yield Remark(
+        yield Issue(
             asked.name,
             f"no {unit} of {some(absent)}: nothing is measured there; add some, or drop the class",
         )
@@ -200,14 +200,14 @@ def unexpected(asked: Asked) -> Iterator[str]:
             yield f"{here:,} {unit}, expected {number:,}: complete the data, or correct `expected`"
 
 
-def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Remark]:
+def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Issue]:
     """Name classes that a linear probe can't know."""
     if "train" not in asked.splits or asked.class_names is None:
         return
     known = set(asked.splits["train"].labels.tolist())
     names = [repr(asked.class_names[label]) for label, n in enumerate(sizes) if n and label not in known]
     if names:
-        yield Remark(
+        yield Issue(
             asked.name,
             f"no train images of {some(names)}: the linear probe can't be asked; add some, "
             "or audit with --probe zero-shot",
@@ -216,15 +216,15 @@ def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Remark]:
 
 def thin(
     task: str, names: Sequence[str], sizes: Sequence[int], unit: str, policy: Policy | None
-) -> Iterator[Remark]:
+) -> Iterator[Issue]:
     """Say where the samples are too few for the limits, and which classes are anecdotes."""
     limits = policy or Policy()
     for question in thin_questions(task, names, sizes, limits):
-        yield Remark(task, too_thin(question, unit), grave=policy is not None)
+        yield Issue(task, too_thin(question, unit), grave=policy is not None)
     few = list(few_images(names, sizes, FEW))
     if few:
         name, n = few[0]
-        yield Remark(
+        yield Issue(
             task,
             f"{len(few)} classes have fewer than {FEW} {unit}, the fewest {name!r} with {n}, where "
             f"{smallest(smallest_drop(n, 0.0, limits))}: add {unit.split()[-1]} to judge them one by one",

@@ -8,7 +8,7 @@ from forgetcheck.batteries.names import some
 from forgetcheck.batteries.near_duplicates import Look, alike_pairs, look_at
 from forgetcheck.batteries.overrides import Stated
 from forgetcheck.batteries.repeats import Keyed, in_both_parts, two_labels
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 
@@ -16,7 +16,7 @@ STEP = 50  # images between two words of progress
 
 
 @dataclass(frozen=True)
-class Remark:
+class Issue:
     """One thing to know of a task before it is asked."""
 
     task: str
@@ -41,7 +41,7 @@ def look_through(
     progress: Progress,
     before: int,
     total: int,
-) -> Iterator[Remark]:
+) -> Iterator[Issue]:
     """Lint the images of one task; `before` of `total` images were opened for others."""
     seen: dict[SplitName, Seen] = {}
     for part, split in splits.items():
@@ -49,13 +49,13 @@ def look_through(
         before += len(split)
         told = brightest(split)
         if told:
-            yield Remark(name, f"{part}: {told}", grave=False)
+            yield Issue(name, f"{part}: {told}", grave=False)
         yield from unreadable(name, part, split, seen[part], task.tolerated)
         yield from replaced(name, part, task, seen[part])
         if task.labelled_by == "class":
             told = two_labels(part, keyed(seen[part]), task, "pixels")  # one is wrong, always
             if told:
-                yield Remark(name, told)
+                yield Issue(name, told)
     if "train" in seen and "test" in seen:
         yield from overlap(name, seen["train"], seen["test"])
 
@@ -74,10 +74,10 @@ def see(name: str, split: Split, progress: Progress, before: int, total: int) ->
     return Seen(tuple(ids), tuple(looks), tuple(labels), tuple(bad))
 
 
-def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: float) -> Iterator[Remark]:
+def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: float) -> Iterator[Issue]:
     if seen.unreadable:
         share = len(seen.unreadable) / len(split)
-        yield Remark(
+        yield Issue(
             name,
             f"{len(seen.unreadable)} of {len(split)} {part} images can't be read: {some(seen.unreadable)}; "
             "restore or remove them",
@@ -89,14 +89,14 @@ def keyed(seen: Seen) -> Keyed:
     return Keyed(seen.ids, seen.labels, [look.pixels for look in seen.looks])
 
 
-def overlap(name: str, train: Seen, test: Seen) -> Iterator[Remark]:
+def overlap(name: str, train: Seen, test: Seen) -> Iterator[Issue]:
     """Name test images that are in train as well: a linear probe has seen their answers."""
     told = in_both_parts(keyed(test), keyed(train), "pixel by pixel")
     if told:
-        yield Remark(name, told)
+        yield Issue(name, told)
     alike = alike_pairs(test.looks, train.looks)
     if alike:
-        yield Remark(
+        yield Issue(
             name,
             f"{len(alike)} test images look like a train image: {pairs(alike, test, train)}; "
             "look at them: the same picture again, scaled or compressed, doesn't belong in both",
@@ -108,13 +108,13 @@ def pairs(found: Sequence[tuple[int, int]], test: Seen, train: Seen) -> str:
     return some([f"'{test.ids[i]}' and '{train.ids[j]}'" for i, j in found])
 
 
-def replaced(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Remark]:
+def replaced(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Issue]:
     """Compare the images of a picked battery with what they were when they were picked."""
     if not isinstance(task, Stated) or task.samples is None:
         return
     try:
         listed = task.listed(part)
-    except CannotAsk:
+    except InputError:
         return
     if listed is None:
         return
@@ -125,7 +125,7 @@ def replaced(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Rem
         if then[sample] != look.pixels
     ]
     if other:
-        yield Remark(
+        yield Issue(
             name,
             f"{len(other)} {part} images have other pixels than when they were picked: {some(other)}; "
             "restore the data, or pick the battery again",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from forgetcheck.batteries.sample_table import Pick, find_picks, picks_in, read_table
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 from forgetcheck.tasks import base
 from forgetcheck.tasks.reading.naming import by_label
 from forgetcheck.tasks.reading.reach import Reach, reach_of
@@ -87,7 +87,7 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
 
     @cached_property
     def picked(self) -> str:
-        """The table of those that are asked. Raises CannotAsk where it can't be read."""
+        """The table of those that are asked. Raises InputError where it can't be read."""
         assert self.samples is not None
         return read_table(self.samples, self.reach)
 
@@ -104,7 +104,7 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         labels = (part.labels, part.captions.kinds) if part.captions else (part.labels,)
         highest = max(int(each.max(initial=-1)) for each in labels)
         if self.own_names is not None and highest >= len(self.own_names):
-            raise CannotAsk(
+            raise DataError(
                 f"class_names has {len(self.own_names)} names, but the labels go up to {highest}: it needs "
                 "one for every label, in their order."
             )
@@ -114,16 +114,16 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         """Say with what is missing how to get it."""
         if self.unset:
             names = " and ".join(f"${{{name}}}" for name in self.unset)
-            raise CannotAsk(
+            raise DataError(
                 f"{names} of its source is not set: set that environment variable to the folder that holds "
                 f"the data.{self.advice}"
             )
         try:
             yield
-        except CannotAsk as problem:
+        except InputError as problem:
             raise type(problem)(f"{self.reach.masked(str(problem))}{self.advice}") from None
         except OSError as problem:  # whose file name would be shown
-            raise CannotAsk(f"its data can't be read: {reason(problem)}.{self.advice}") from None
+            raise DataError(f"its data can't be read: {reason(problem)}.{self.advice}") from None
 
     @property
     def advice(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 from forgetcheck.tasks import base
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.reading.reach import Reach, reach_of, within
@@ -29,7 +29,7 @@ def settled(option: str, text: str, source: str, folder: Path) -> str:
     """
     start = None if option not in PLACES or "://" in text else START.match(text)
     if VARIABLE.search(text, start.end() if start else 0):
-        raise CannotAsk(
+        raise DataError(
             f"{option}={text}: a variable may only stand for the folder that a local path begins with, as in "
             "path=${DATA}/photos; write the rest out."
         )
@@ -43,7 +43,7 @@ def folder_of(start: "re.Match[str]") -> str | None:
     """Return the folder that the beginning of a path stands for; None if nobody has set it."""
     value = os.path.expanduser(start[0]) if start[1] is None else os.environ.get(start[1], "")
     if "://" in value:
-        raise CannotAsk(f"{start[0]} is set to an address: set it to the folder that holds the data.")
+        raise DataError(f"{start[0]} is set to an address: set it to the folder that holds the data.")
     return None if value in ("", start[0]) else os.path.join(os.getcwd(), value)
 
 
@@ -61,19 +61,19 @@ def joined(option: str, text: str, source: str, folder: Path) -> str:
 
 
 def refuse_unconfined(task: Task) -> None:
-    """Raise CannotAsk for a task with data outside of the folder that --confine names."""
+    """Raise InputError for a task with data outside of the folder that --confine names."""
     reach = reach_of(task)
     if not reach.confine:
         return
     for text in local_or_not(task):
         if is_remote(task, text):
-            raise CannotAsk(
+            raise DataError(
                 f"'{text}' is not on this machine, and --confine keeps everything inside of "
                 f"'{reach.confine}': download it there, or leave --confine out if you trust the battery."
             )
         reach.refuse_outside(text)
     if getattr(task, "download", False):
-        raise CannotAsk("download=true asks the network, and --confine keeps everything on this machine.")
+        raise DataError("download=true asks the network, and --confine keeps everything on this machine.")
 
 
 def local_or_not(task: Task) -> list[str]:
@@ -123,7 +123,7 @@ def recorded(task: Task, confine: str) -> Task:
         within(task, Reach((os.path.realpath(os.getcwd()),), confine))
     try:
         refuse_unconfined(task)
-    except CannotAsk as problem:
+    except InputError as problem:
         return Barred(str(problem), task)
     return task
 
@@ -141,14 +141,14 @@ class Barred(base.Task):  # not a source: the catalog goes by the plain name of 
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        raise CannotAsk(self.why)
+        raise DataError(self.why)
 
     @property
     def templates(self) -> tuple[str, ...]:
-        raise CannotAsk(self.why)
+        raise DataError(self.why)
 
     def split(self, name: base.SplitName) -> base.Split:
-        raise CannotAsk(self.why)
+        raise DataError(self.why)
 
 
 def confined(task: Task, confine: str) -> Task:
@@ -185,7 +185,7 @@ def same_data(one: Task, other: Task) -> bool:
         if len(parts[0]) != len(parts[1]) or not all(part.contents for part in parts):
             return False
         return len({part.contents() for part in parts if part.contents}) == 1
-    except CannotAsk:  # the data of one isn't here
+    except InputError:  # the data of one isn't here
         return False
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from forgetcheck.batteries.names import some
 from forgetcheck.documents import reason, refuse_table
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 
@@ -37,18 +37,18 @@ COLUMNS = tuple(field.name for field in fields(Pick))
 def read_picks(path: Path, task: str, split: SplitName, reach: Reach = ANYWHERE) -> tuple[Pick, ...] | None:
     """Read the rows of one part of a task; None if only the other part is listed: this one is whole.
 
-    Raises CannotAsk for a table that isn't one, or says nothing of the task.
+    Raises InputError for a table that isn't one, or says nothing of the task.
     """
     return picks_in(path, read_table(path, reach), task, split)
 
 
 def read_table(path: Path, reach: Reach = ANYWHERE) -> str:
-    """Return the text of a table. Raises CannotAsk where it can't be read."""
+    """Return the text of a table. Raises InputError where it can't be read."""
     try:
         refuse_table(reach.allowed(path))
         return reach.read_text(path, LARGEST)
     except (OSError, ValueError, csv.Error) as problem:
-        raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
+        raise DataError(f"cannot read the samples in '{path}': {reason(problem)}.") from None
 
 
 def picks_in(path: Path, text: str, task: str, split: SplitName) -> tuple[Pick, ...] | None:
@@ -59,10 +59,10 @@ def picks_in(path: Path, text: str, task: str, split: SplitName) -> tuple[Pick, 
             raise ValueError(f"its first line isn't {','.join(COLUMNS)}")
         rows = [row_of(row, table.line_num) for row in table]
     except (ValueError, csv.Error) as problem:
-        raise CannotAsk(f"cannot read the samples in '{path}': {reason(problem)}.") from None
+        raise DataError(f"cannot read the samples in '{path}': {reason(problem)}.") from None
     found = [row for row in rows if row.task == task]
     if not found:
-        raise CannotAsk(f"'{path}' lists no sample of task '{task}': name it as there, or pick again.")
+        raise DataError(f"'{path}' lists no sample of task '{task}': name it as there, or pick again.")
     return tuple(row for row in found if row.split == split) or None
 
 
@@ -87,7 +87,7 @@ def find_picks(path: Path, samples: Sequence[Pick], split: Split) -> NDArray[np.
     places = {name: place for place, name in enumerate(split.ids)}
     gone = [sample.id for sample in samples if sample.id not in places]
     if gone:
-        raise CannotAsk(
+        raise DataError(
             f"{len(gone)} of {len(samples)} samples that '{path}' lists are not in the source: {some(gone)}; "
             "restore the data, or pick the battery again."
         )
@@ -95,7 +95,7 @@ def find_picks(path: Path, samples: Sequence[Pick], split: Split) -> NDArray[np.
     other = split.labels[found] != np.array([int(sample.label) for sample in samples])
     if other.any():
         names = [sample.id for sample, moved in zip(samples, other, strict=True) if moved]
-        raise CannotAsk(
+        raise DataError(
             f"{len(names)} samples have another class now than in '{path}': {some(names)}; "
             "restore the data, or pick the battery again."
         )

@@ -23,7 +23,7 @@ from forgetcheck.batteries.toml import battery_text, moved
 from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask, encode_task
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.load import load_encoder, share_towers
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 from forgetcheck.probes.base import Probe
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable, size
@@ -39,7 +39,7 @@ Chosen = Mapping[SplitName, NDArray[np.int64]]  # places of the picked samples i
 
 
 @dataclass(frozen=True)
-class Rule:
+class Selection:
     """How to pick: a method, and how many samples of each class; a part that isn't named stays whole."""
 
     method: Literal["herding", "k-center"]
@@ -79,7 +79,7 @@ class Picked:
     """A small battery, not yet written."""
 
     battery: Battery  # the one it was picked from
-    rule: Rule
+    rule: Selection
     base: str  # whose embeddings were used
     tuned: str
     picks: tuple[Pick, ...]
@@ -168,7 +168,7 @@ def text_of(source: Task, option: str) -> str:
 def pick(
     battery: Battery,
     base: Checkpoint,
-    rule: Rule,
+    rule: Selection,
     tuned: Checkpoint | None = None,
     device: str = "auto",
     progress: Progress = silent,
@@ -176,7 +176,7 @@ def pick(
     """Pick samples of every class of every task on the base's embeddings, and measure what is lost by it.
 
     The same embeddings give the same samples: nothing is left to chance. A task that can't be asked is
-    left out, and told. Raises CannotAsk when none is left.
+    left out, and told. Raises InputError when none is left.
     """
     encoders = [load_encoder(base, device)]
     if tuned is not None:
@@ -188,9 +188,9 @@ def pick(
     for name, task in battery.tasks.items():
         try:
             if task.labelled_by != "class":
-                raise CannotAsk("samples are picked class by class, and it has captions.")
+                raise DataError("samples are picked class by class, and it has captions.")
             seen = encode_task(name, task, encoders, parts_of(task), progress)
-        except (CannotAsk, Unreadable) as problem:
+        except (InputError, Unreadable) as problem:
             left.append(f"{name} is left out: {problem}")
             continue
         splits = seen[0].splits
@@ -199,10 +199,10 @@ def pick(
         for probe in PROBES:
             try:
                 costs.append(cost(name, probe, seen, chosen))
-            except CannotAsk as problem:
+            except InputError as problem:
                 left.append(f"{name} ({probe}): {problem}")
     if not found:
-        raise CannotAsk(f"battery '{battery.name}': nothing to pick from: {left[0]}")
+        raise DataError(f"battery '{battery.name}': nothing to pick from: {left[0]}")
     named = "" if tuned is None else tuned.name
     return Picked(battery, rule, base.name, named, tuple(found), tuple(costs), tuple(left))
 
@@ -212,7 +212,7 @@ def parts_of(task: Task) -> tuple[SplitName, ...]:
     return PARTS if size(task, "train") else ("test",)
 
 
-def choose(split: EncodedSplit, rule: Rule, part: SplitName) -> NDArray[np.int64]:
+def choose(split: EncodedSplit, rule: Selection, part: SplitName) -> NDArray[np.int64]:
     """Pick from each class by itself, so that even the rarest is asked. (m,)"""
     features, labels = split.embeddings.double().numpy(), split.labels.numpy()
     chosen = []
@@ -276,7 +276,7 @@ def cost(name: str, probe: str, seen: Sequence[EncodedTask], chosen: Chosen) -> 
     """Put a probe to the whole task and to its picked samples, which also train it."""
     asked: Probe = catalog.build("probes", probe)
     if not set(asked.parts) <= set(seen[0].splits):
-        raise CannotAsk("no train images: it can't be asked.")
+        raise DataError("no train images: it can't be asked.")
     parts = [narrowed(each, chosen) for each in seen]
     base = accuracy(asked, seen[0], seen[0]), accuracy(asked, parts[0], parts[0])
     tuned = None

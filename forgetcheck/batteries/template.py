@@ -7,7 +7,7 @@ from forgetcheck import catalog
 from forgetcheck.batteries.battery import Expected, TaskEntry
 from forgetcheck.batteries.names import some
 from forgetcheck.batteries.toml import battery_text, source_text
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.reading.naming import FALLBACK
 
@@ -21,7 +21,7 @@ HEADING = (
 def start(images: Path, folder: Path) -> str:
     """Return a commented battery of the images, for a file that lies in `folder`.
 
-    Raises CannotAsk for a folder that holds no classes, or can't be written as a source.
+    Raises InputError for a folder that holds no classes, or can't be written as a source.
     """
     source = source_text("folder", "path", images, folder)
     task: Task = catalog.build("tasks", source, lambda option, text: str(images))
@@ -50,7 +50,7 @@ def counted(task: Task, part: SplitName) -> "Counter[int]":
     """Count the images of each label; a part that isn't there has none."""
     try:
         return Counter(task.split(part).labels.tolist())
-    except CannotAsk:
+    except InputError:
         return Counter()
 
 

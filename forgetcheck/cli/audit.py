@@ -36,7 +36,7 @@ from forgetcheck.cli.options import (
     Workers,
     reach_of,
 )
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import InputError, unknown_name
 from forgetcheck.files import refuse_existing
 
 if TYPE_CHECKING:  # what follows takes half a second to import, which the help doesn't wait for
@@ -112,7 +112,7 @@ def audit(
     with joined() as team:
         engine = Engine(None if no_cache else cache, workers, precision, compiled, team)
         with console.progress_shown(quiet) as progress:
-            with team.agreed():
+            with team.barrier():
                 outlook = foresee(tuned, tasks, target)
                 auditing.check(tasks, probes, device, engine, outlook)
                 refuse_blind_policy(judging, tasks, probes, outlook)
@@ -143,7 +143,7 @@ def leave(stopped: "Audit", out: Path) -> NoReturn:
 
 def refuse_homeless(judging: "Judging") -> None:
     if any(document.path is None for document in judging.documents):
-        raise CannotAsk("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
+        raise InputError("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
 
 
 def refuse_unknown_checkpoint(judging: "Judging", names: Sequence[str]) -> None:
@@ -163,12 +163,12 @@ def refuse_blind_policy(
     policy, names = judging.policy, list(battery.tasks)
     known = f"the battery has {', '.join(names[:NAMED])}{' ...' if len(names) > NAMED else ''}"
     if policy.target is not None and not outlook.told and not any(map(policy.names_target, names)):
-        raise CannotAsk(
+        raise InputError(
             f"{judging.source}: target = '{policy.target}' is no task of the battery: correct it; {known}."
         )
     demanded = [name for name in OF_TARGET if getattr(policy, name) is not None]
     if demanded and policy.target is None and not outlook.told:
-        raise CannotAsk(
+        raise InputError(
             f"{judging.source}: {demanded[0]} speaks of the task that was tuned on, which a checkpoint here "
             f"doesn't record: name it with --target TASK, or by target = in the policy; {known}."
         )
@@ -180,7 +180,7 @@ def refuse_blind_policy(
         if outlook.sure or not like(rule.probe, HEAD)
     ]
     if blind:
-        raise CannotAsk(
+        raise InputError(
             f"{judging.source}: {', '.join(blind)} matches no question of this audit, which would fail the "
             f"gate: correct its match or probe, or add the task to the battery; {known}."
         )
@@ -210,7 +210,7 @@ def may_catch(rule: "Rule", name: str, task: "Task", probes: Sequence[str]) -> b
         return False
     try:
         return any(rule.catches(question(name, concept, 1, probe)) for concept in task.class_names)
-    except CannotAsk:  # its data isn't there, which is told when it is asked
+    except InputError:  # its data isn't there, which is told when it is asked
         return True
 
 

@@ -23,7 +23,7 @@ from forgetcheck.cli.options import (
     file_path,
     reach_of,
 )
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import followed, refuse_existing_file, write_text
 from forgetcheck.text import counted, printable
 
@@ -108,7 +108,7 @@ def show(
         show_labels(labels, task, *answered)
         return
     if base is not None:
-        raise CannotAsk("--base is asked about the labels of one task: add --labels TASK, or use `check`.")
+        raise InputError("--base is asked about the labels of one task: add --labels TASK, or use `check`.")
     console.show(task_table(found))
     console.show("")
     for line in remarks(found):
@@ -142,21 +142,21 @@ def numbers(task: "Task", entry: "TaskEntry") -> Iterator[str]:
             refuse_remote(entry)
             here = len(task.class_names if what == "classes" else task.split(what))  # type: ignore[arg-type]
             yield f"{here:,}"
-        except CannotAsk:
+        except InputError:
             yield "?" if expected is None else f"{expected:,}?"
 
 
 def refuse_remote(entry: "TaskEntry") -> None:
     """To look at what lies elsewhere is to download it."""
     if "://" in entry.source:
-        raise CannotAsk("it is looked at when it is asked, and downloaded then.")
+        raise InputError("it is looked at when it is asked, and downloaded then.")
 
 
 def said_templates(task: "Task", entry: "TaskEntry") -> str:
     try:
         refuse_remote(entry)
         templates = task.templates
-    except CannotAsk:
+    except InputError:
         return "?"
     if task.labelled_by != "class":
         return "(captions)"
@@ -179,7 +179,7 @@ def remarks(battery: "Battery") -> Iterator[str]:
             refuse_remote(entry)
             yield from (f"{name}: note: {note}" for note in task.notes)
             task.split("test")
-        except CannotAsk as problem:
+        except InputError as problem:
             yield f"{name}: not here (? is what is expected): {problem}"
 
 
@@ -221,7 +221,7 @@ def check(
     if found.problems:
         problems = counted(len(found.problems), "problem")
         places = len({remark.task for remark in found.problems})
-        raise CannotAsk(
+        raise InputError(
             f"battery '{found.battery.name}' has {problems} in {places} of its tasks ({looked}): see above."
         )
     console.print_line(printable(f"battery {found.battery.name}: no problem found ({looked})."))
@@ -291,7 +291,7 @@ def pick(
     numbers: dict[SplitName, int] = {"test": per_class}
     if train_per_class is not None:
         numbers["train"] = train_per_class
-    rule = subset.Rule(method, numbers)
+    rule = subset.Selection(method, numbers)
     with console.progress_shown(quiet) as progress:
         picked = subset.pick(tasks, before, rule, next(iter(after), None), device, progress)
     for copy, text in picked.texts(file).items():
@@ -309,7 +309,7 @@ def pick(
 def refuse_source(battery: "Battery", file: Path) -> None:
     """What is picked from isn't replaced by what is picked."""
     if battery.path is not None and followed(file) == followed(battery.path):
-        raise CannotAsk(f"'{file}' is the battery that is picked from: choose another name.")
+        raise InputError(f"'{file}' is the battery that is picked from: choose another name.")
 
 
 def cost_table(picked: "Picked") -> Table:

@@ -6,7 +6,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.clip.features.cache import FeatureCache, cache_folder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.sizes import read_size
 from forgetcheck.text import counted
 
@@ -50,7 +50,7 @@ def open_cache(size: str) -> FeatureCache | None:
 def found_cache() -> FeatureCache:
     folder = cache_folder()
     if folder is None:
-        raise CannotAsk("no home folder, so there is no cache: set FORGETCHECK_CACHE to a folder.")
+        raise InputError("no home folder, so there is no cache: set FORGETCHECK_CACHE to a folder.")
     return FeatureCache(folder)
 
 

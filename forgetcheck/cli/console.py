@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import silent
 from forgetcheck.text import printable
 
@@ -165,7 +165,7 @@ def quiet_seconds() -> float:
     try:
         return float(text or QUIET_SECONDS)
     except ValueError:
-        raise CannotAsk(
+        raise InputError(
             f"FORGETCHECK_QUIET_SECONDS={text}: expected seconds; correct it or unset it."
         ) from None
 

@@ -19,7 +19,7 @@ from forgetcheck.cli.options import (
     WeightsOf,
     reach_of,
 )
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def doctor(
 
 
 def conclude(examined: "Examination") -> None:
-    """Say the outcome in a line; raise CannotAsk, naming every check that failed."""
+    """Say the outcome in a line; raise InputError, naming every check that failed."""
     failed, total = examined.failed, len(examined.checked)
     if failed:
         causes = "; ".join(f"{diagnosis.name} ({diagnosis.measured})" for diagnosis in failed)
-        raise CannotAsk(
+        raise InputError(
             f"audits of '{examined.checkpoint}' can't be trusted on this machine: "
             f"{len(failed)} of {total} checks failed: {causes}."
         )

@@ -11,14 +11,14 @@ from rich.text import Text
 from forgetcheck.cli import console
 from forgetcheck.cli.labels import label_record, named_task, show_labels
 from forgetcheck.cli.options import BatterySpec, Model, Quiet, WeightsOf
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.network import closed
 from forgetcheck.progress import Progress
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
     from forgetcheck.auditing.label_check import Opinion
-    from forgetcheck.clip.identity.model_info import Passport
+    from forgetcheck.clip.identity.model_info import ModelInfo
     from forgetcheck.clip.identity.weight_change import Change, Comparison
     from forgetcheck.clip.model.adapters import Adapter
     from forgetcheck.clip.model.checkpoint import Checkpoint
@@ -111,11 +111,11 @@ def look(
 def opinion_of(
     name: str, task: "Task", checkpoint: "Checkpoint", encoder: "Encoder", progress: Progress
 ) -> "Opinion":
-    """Ask for the class of every test image. Raises CannotAsk while it is open which model this is."""
+    """Ask for the class of every test image. Raises InputError while it is open which model this is."""
     from forgetcheck.auditing.label_check import opinion
 
     if checkpoint.undecided:
-        raise CannotAsk(checkpoint.undecided)
+        raise InputError(checkpoint.undecided)
     return opinion(name, task, encoder, progress)
 
 
@@ -146,7 +146,7 @@ def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
 
 
 def as_document(
-    passports: Sequence["Passport"],
+    passports: Sequence["ModelInfo"],
     odd: Sequence[str],
     change: "Comparison | None",
     labels: Mapping[str, Any] | None,
@@ -159,7 +159,7 @@ def as_document(
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
-def passport_table(passports: Sequence["Passport"]) -> Table:
+def passport_table(passports: Sequence["ModelInfo"]) -> Table:
     """One column per checkpoint, one row per fact."""
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     table.add_column("")
@@ -178,7 +178,7 @@ def cell_of(lines: Sequence[str], style: str) -> Text:
     return Text("\n".join(map(printable, lines)), style=style)
 
 
-def facts(passport: "Passport") -> dict[str, tuple[str, ...]]:
+def facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
     """Return what the rows say, each in lines."""
     way = passport.preprocessing
     return {
@@ -213,7 +213,7 @@ def merged_from(adapter: Mapping[str, Any]) -> tuple[str, ...]:
     return f"{adapter['kind']}, digest {adapter['digest'][:SHORT]}", f"into '{base['name']}' ({digests})"
 
 
-def parameters(passport: "Passport") -> str:
+def parameters(passport: "ModelInfo") -> str:
     parts = [f"{name} {passport.census[part].parameters / 1e6:,.2f} M" for part, name in SIDES.items()]
     return f"{passport.parameters / 1e6:,.2f} M ({', '.join(parts)})"
 
@@ -224,7 +224,7 @@ def listed(value: Any) -> str:
     return ", ".join(f"{item:.4g}" for item in value)
 
 
-def numbers(passport: "Passport") -> tuple[str, ...]:
+def numbers(passport: "ModelInfo") -> tuple[str, ...]:
     """Sum up the census, and say where it is not finite."""
     parts = list(passport.census.values())
     nan, infinite, denormal, zeros = (

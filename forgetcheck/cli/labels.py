@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from forgetcheck.cli import console
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import InputError, unknown_name
 from forgetcheck.progress import Progress
 from forgetcheck.text import printable
 
 if TYPE_CHECKING:
     from forgetcheck.auditing.label_check import Opinion
     from forgetcheck.batteries.battery import Battery
-    from forgetcheck.batteries.image_checks import Remark
+    from forgetcheck.batteries.image_checks import Issue
     from forgetcheck.batteries.label_rows import Label
     from forgetcheck.tasks.base import Task
 
@@ -23,7 +23,7 @@ COLUMNS = ("of the source", "asked for as", "a test image")
 
 
 def named_task(spec: str, name: str) -> "Task":
-    """Return a task of a battery. Raises CannotAsk for one that it doesn't have."""
+    """Return a task of a battery. Raises InputError for one that it doesn't have."""
     from forgetcheck.batteries.battery import read_battery
 
     return task_of(read_battery(spec), name)
@@ -81,10 +81,10 @@ def asked_of(spec: str, model: str | None, name: str, task: "Task", quiet: bool)
         return opinion(name, task, load_encoder(checkpoint), progress), checkpoint.name
 
 
-def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress) -> Iterator["Remark"]:
+def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress) -> Iterator["Issue"]:
     """Yield the tasks whose labels look wrong to a checkpoint, as another numbering fits clearly better."""
     from forgetcheck.auditing.label_check import opinion
-    from forgetcheck.batteries.image_checks import Remark
+    from forgetcheck.batteries.image_checks import Issue
     from forgetcheck.clip.identity.resolve import find_checkpoint
     from forgetcheck.clip.model.load import load_encoder
 
@@ -92,7 +92,7 @@ def doubted(battery: "Battery", spec: str, model: str | None, progress: Progress
     for name, task in battery.tasks.items():
         try:
             doubt = opinion(name, task, encoder, progress).doubt
-        except CannotAsk:  # what can't be asked has a line of its own already
+        except InputError:  # what can't be asked has a line of its own already
             continue
         if doubt:
-            yield Remark(name, f"{doubt}; check names and labels")
+            yield Issue(name, f"{doubt}; check names and labels")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.network import closed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def file_path(text: Any) -> Path:
     """Read the path of a file; a slash at its end, which Path forgets, says that a folder is meant."""
     if str(text).endswith(("/", os.sep)):
-        raise CannotAsk(f"--out {text}: expected a file, found the name of a folder; leave the slash out.")
+        raise InputError(f"--out {text}: expected a file, found the name of a folder; leave the slash out.")
     return Path(text)
 
 
@@ -28,12 +28,12 @@ def go_offline(context: typer.Context, asked: bool) -> bool:
 
 
 def reach_of(confine: Path | None, texts: list[Path] | None) -> "Reach":
-    """Return what a battery may read beside what every one may. Raises CannotAsk for what is no folder."""
+    """Return what a battery may read beside what every one may. Raises InputError for what is no folder."""
     from forgetcheck.tasks.reading.reach import Reach
 
     for option, folder in (("--confine", confine), *(("--texts-from", each) for each in texts or ())):
         if folder is not None and not folder.is_dir():
-            raise CannotAsk(f"{option} {folder}: there is no such folder; check the path.")
+            raise InputError(f"{option} {folder}: there is no such folder; check the path.")
     inside = "" if confine is None else os.path.realpath(confine)
     return Reach(tuple(map(os.path.realpath, texts)) if texts else None, inside)
 

@@ -9,7 +9,7 @@ import typer
 
 from forgetcheck.cli import console
 from forgetcheck.cli.options import file_path
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import read_audit
 from forgetcheck.retention.pins import found_pins
@@ -54,19 +54,19 @@ def init(
     """Write a commented policy from what an audit could show."""
     refuse_unwritable(out)
     if PYPROJECT in (out.name, followed(out).name):
-        raise CannotAsk(
+        raise InputError(
             f"'{out}' is for more than a policy: write it to {DEFAULT}, which is looked for as well, "
             "or copy its tables from there as [tool.forgetcheck.policy]."
         )
     if out.exists() and not overwrite:
-        raise CannotAsk(f"'{out}' already exists: choose another name, or pass --overwrite to replace it.")
+        raise InputError(f"'{out}' already exists: choose another name, or pass --overwrite to replace it.")
     answers = read_audit(audit)
     pins: dict[str, list[str]] = {
         name: found for name, found in found_pins(answers).items() if name in (pin or [])
     }
     unknown = next((name for name, found in pins.items() if not all(found)), None)
     if unknown is not None:
-        raise CannotAsk(
+        raise InputError(
             f"--pin {unknown}: the audit '{audit}' records no digest of it, as those of "
             "earlier versions and data of unknown contents: run the audit again, or leave it out."
         )
@@ -88,7 +88,9 @@ def check(
     """Lint a policy; with an audit, print which questions each rule catches."""
     path = file or find_policy(Path.cwd())
     if path is None:
-        raise CannotAsk("no policy in this folder: name a file, or write one with `forgetcheck policy init`.")
+        raise InputError(
+            "no policy in this folder: name a file, or write one with `forgetcheck policy init`."
+        )
     policy = read_policy(path)
     console.print_line(f"{path}: a valid policy.")
     for line in settings(policy):
@@ -148,7 +150,7 @@ def refuse_blind_rules(path: Path, policy: Policy, report: Report) -> None:
         if rule.gates and rule in caught_none
     ]
     if blind:
-        raise CannotAsk(
+        raise InputError(
             f"{path}: {', '.join(blind)} catches no question of this audit, which fails the gate: "
             "correct the pattern, or ask the question."
         )

@@ -9,7 +9,7 @@ from typing import Any
 from forgetcheck import catalog
 from forgetcheck.batteries.names import some
 from forgetcheck.cli import console, tables
-from forgetcheck.errors import CannotAsk, PolicyFailed
+from forgetcheck.errors import InputError, PolicyFailed
 from forgetcheck.files import followed, refuse_unwritable, write_text
 from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.policy import Policy, find_policy, read_policy
@@ -63,20 +63,20 @@ def documents_of(specs: Sequence[str], out: Path | None, language: Language | No
     parsed = [(spec, *split_path(spec)) for spec in specs]
     bare = [spec for spec, _, path in parsed if path is None]
     if len(bare) > 1:
-        raise CannotAsk(
+        raise InputError(
             f"--as {' and --as '.join(bare)} would share one output: "
             f"give each a file, as --as {bare[0]}=FILE."
         )
     if out is not None and not bare:
         hint = "add --as json, csv, markdown, html ..." if not specs else "every --as has a file already"
-        raise CannotAsk(f"--out {out} needs an --as without a file: {hint}.")
+        raise InputError(f"--out {out} needs an --as without a file: {hint}.")
     found = tuple(
         Document(spoken(catalog.build("exporters", name), language), path or out) for _, name, path in parsed
     )
     places = Counter(document.path and followed(document.path) for document in found)
     twice = [path for path in (d.path for d in found) if path is not None and places[followed(path)] > 1]
     if twice:
-        raise CannotAsk(f"two --as write to '{twice[0]}': give each its own file.")
+        raise InputError(f"two --as write to '{twice[0]}': give each its own file.")
     return found
 
 
@@ -85,9 +85,9 @@ def refuse_inputs(judging: Judging, audit: Path) -> None:
     for path in (document.path for document in judging.documents if document.path is not None):
         place = followed(path)
         if judging.source is not None and place == followed(judging.source):
-            raise CannotAsk(f"'{path}' is the policy itself: choose another file.")
+            raise InputError(f"'{path}' is the policy itself: choose another file.")
         if followed(audit) in (place, *place.parents):
-            raise CannotAsk(f"'{path}' lies in the audit '{audit}', which is evidence: choose another file.")
+            raise InputError(f"'{path}' lies in the audit '{audit}', which is evidence: choose another file.")
 
 
 def split_path(spec: str) -> tuple[str, Path | None]:
@@ -104,7 +104,7 @@ def split_path(spec: str) -> tuple[str, Path | None]:
 
 def checked_path(spec: str, path: str) -> Path:
     if not path or path.endswith("/") or Path(path).is_dir():
-        raise CannotAsk(f"--as {spec}: expected a file after the equals sign, found '{path}'.")
+        raise InputError(f"--as {spec}: expected a file after the equals sign, found '{path}'.")
     return Path(path)
 
 
@@ -155,7 +155,7 @@ def gate(report: Report, source: Path | None) -> None:
     if source is None:
         console.print_note("no policy given or found: the default limit informs, the exit code won't judge.")
     if report.missing:
-        raise CannotAsk(missing(report))
+        raise InputError(missing(report))
     if source is not None:
         console.print_note(f"the policy {source} is met.")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import OutputError, unknown_name
 from forgetcheck.files import KINDS, LOCAL_DIR, followed, refuse_existing, refuse_existing_file
 
 FILES = {suffix: kind for kind, suffix in KINDS.items() if suffix}
@@ -18,7 +18,7 @@ def kind_of(out: Path, told: str | None) -> str:
     """Decide the format by what was told, else by the suffix; both must be in accord, for others go by it."""
     if told is None:
         if out.suffix and out.suffix not in FILES:
-            raise CannotAsk(
+            raise OutputError(
                 f"the suffix of '{out}' tells no format: end it in .safetensors or .pt, or add "
                 "--save-as local-dir for a folder of that name."
             )
@@ -26,7 +26,7 @@ def kind_of(out: Path, told: str | None) -> str:
     kind = known_kind(told)
     if FILES.get(out.suffix, kind) != kind or (kind == "safetensors" and out.suffix != KINDS[kind]):
         wanted = f"end in {KINDS[kind]}" if KINDS[kind] else "have another name, without that suffix"
-        raise CannotAsk(
+        raise OutputError(
             f"'{out}' can't be written as {kind}: programs go by the suffix, so it must {wanted}."
         )
     return kind
@@ -51,7 +51,7 @@ def refuse_overlap(out: Path, source: str) -> None:
         return
     read, written = Path(source).resolve(), followed(out)
     if read == written or (written.exists() and written.samefile(read)):
-        raise CannotAsk(f"'{out}' is what is read, and is never replaced by itself: choose another name.")
+        raise OutputError(f"'{out}' is what is read, and is never replaced by itself: choose another name.")
     if read in written.parents or written in read.parents:
         place = "lies inside" if read in written.parents else "holds"
-        raise CannotAsk(f"'{out}' {place} '{source}', which is read: choose another place.")
+        raise OutputError(f"'{out}' {place} '{source}', which is read: choose another place.")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from forgetcheck.retention.answers import Unasked
+from forgetcheck.retention.answers import SkippedQuestion
 from forgetcheck.retention.compare import Retention
 from forgetcheck.retention.gate import UNMEASURED, Check, Outcome
 from forgetcheck.retention.report import Report
@@ -250,7 +250,7 @@ def unasked(report: Report) -> Section:
     return Section("What could not be asked", tuple(rows), folded=True)
 
 
-def optional(item: Unasked) -> str:
+def optional(item: SkippedQuestion) -> str:
     """Say that nobody minds, where the battery says so."""
     return "optional, " if item.role == "optional" else ""
 

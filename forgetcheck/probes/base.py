@@ -1,4 +1,4 @@
-"""What a probe does: it asks one model about one task, without chance."""
+"""What a probe does: it asks one model about one task, deterministically."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.clip.features.text_pass import EncodedCaptions
-from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.answers import Said
+from forgetcheck.errors import InputError
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import SplitName, Task
 
 LONGEST = 300  # characters of a caption that are shown
@@ -38,7 +38,7 @@ class Probe(ABC):
     prompted: ClassVar[bool] = False  # whether it needs the class prompts
 
     @abstractmethod
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         """Say what `model` thinks of every test sample. For the base itself, both are the same."""
 
     def asks(self, task: Task) -> bool:
@@ -67,7 +67,7 @@ def captions_of(model: EncodedTask) -> EncodedCaptions:
     """Return the captions of the test images, as the model reads them."""
     found = model.splits["test"].captions
     if found is None:
-        raise CannotAsk("its images have no captions: ask zero-shot, or linear.")
+        raise InputError("its images have no captions: ask zero-shot, or linear.")
     return found
 
 
@@ -79,14 +79,14 @@ def quoted(text: str) -> str:
 def refuse_unusable(values: Tensor) -> None:
     """Refuse what isn't finite, or the first class would win, quietly."""
     if not bool(torch.isfinite(values).all()):
-        raise CannotAsk("the logits became NaN or Inf: the logit_scale or the head of a model is unusable.")
+        raise InputError("the logits became NaN or Inf: the logit_scale or the head of a model is unusable.")
 
 
-def said(logits: Tensor, notes: Mapping[str, Any] | None = None) -> Said:
+def said(logits: Tensor, notes: Mapping[str, Any] | None = None) -> Predictions:
     """Turn logits (n, c), float32 or better, into predictions with their confidence."""
     confidence, label = logits.softmax(dim=1).max(dim=1)
     refuse_unusable(confidence)
-    return Said(
+    return Predictions(
         label=label.numpy().astype(np.int32),
         confidence=confidence.numpy().astype(np.float32),
         notes=dict(notes or {}),

@@ -7,7 +7,7 @@ import torch
 
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
-from forgetcheck.retention.answers import Said
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import Task
 
 SWAP = "(the swap)"  # what is said where the wrong caption lies as near, or nearer
@@ -27,7 +27,7 @@ class CaptionChoice(Probe):
         half = np.full(1 + len(names), 0.5)
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, half)
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         captions = captions_of(model)
         images = model.splits["test"].embeddings[torch.from_numpy(captions.said.places)]
         right, wrong = (
@@ -36,7 +36,7 @@ class CaptionChoice(Probe):
         gap = (model.encoder.scale * (right - wrong)).double()
         refuse_unusable(gap)
         kinds = torch.from_numpy(captions.said.kinds)
-        return Said(
+        return Predictions(
             label=torch.where(gap > 0, kinds, len(model.task.class_names)).numpy().astype(np.int32),
             confidence=gap.abs().sigmoid().numpy().astype(np.float32),
         )

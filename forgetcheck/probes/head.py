@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.clip.model.heads import Classifier
 from forgetcheck.probes.base import Probe, said
-from forgetcheck.retention.answers import Said
+from forgetcheck.retention.answers import Predictions
 
 
 @dataclass(frozen=True)
 class Head(Probe):
     """The tuned head of a run folder or a file against the base's zero-shot head, from which it started."""
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         head = model.head or Classifier(model.encoder.scale * model.prompts)
         return said(head.logits(model.splits["test"].embeddings))
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from forgetcheck.catalog import NeighbourCount
 from forgetcheck.clip.features.encoded_task import EncodedTask
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.base import Probe, said
 from forgetcheck.probes.resampling import rounds_left_out
-from forgetcheck.retention.answers import Said, Variants, variants_of
+from forgetcheck.retention.answers import Predictions, Variants, variants_of
 from forgetcheck.tasks.base import SplitName
 
 TEMPERATURE = 0.07  # of the votes, as in arXiv:2104.14294 (DINO), section 4.1
@@ -34,10 +34,10 @@ class Knn(Probe):
     k: NeighbourCount = 20
     parts: ClassVar[tuple[SplitName, ...]] = ("train", "test")
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         train, test = model.splits["train"], model.splits["test"]
         if len(train.labels) < self.k:
-            raise CannotAsk(
+            raise InputError(
                 f"{len(train.labels)} train images are fewer than k={self.k}: ask knn:k=... less."
             )
         classes = len(model.task.class_names)

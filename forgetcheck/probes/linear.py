@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forgetcheck.clip.features.encoded_task import EncodedTask
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.base import Probe, said
-from forgetcheck.probes.logistic import Fit, Lesson, fit_logistic, fit_nearly, fit_path, guess, prepare, zeros
+from forgetcheck.probes.logistic import (
+    Fit,
+    TrainingData,
+    fit_logistic,
+    fit_nearly,
+    fit_path,
+    prepare,
+    probabilities,
+    zeros,
+)
 from forgetcheck.probes.resampling import Choice, choices, rounds_left_out
-from forgetcheck.retention.answers import Said, Variants, variants_of
+from forgetcheck.retention.answers import Predictions, Variants, variants_of
 from forgetcheck.tasks.base import SplitName
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # strong to weak
@@ -35,30 +44,28 @@ class Linear(Probe):
 
     parts: ClassVar[tuple[SplitName, ...]] = ("train", "test")
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         train, test = model.splits["train"], model.splits["test"]
         classes = len(model.task.class_names)
         absent = set(test.labels.tolist()) - set(train.labels.tolist())
         if absent:
             name = model.task.class_names[min(absent)]
-            raise CannotAsk(
+            raise InputError(
                 f"class '{name}' has test images but no train images: a linear probe cannot know it."
             )
-        lesson = prepare(train.embeddings, train.labels, classes)
+        data = prepare(train.embeddings, train.labels, classes)
         rounds = rounds_left_out(model)
         if rounds is None:  # one image of each class: C = 1, as scikit-learn has it unasked
-            fit = fit_logistic(lesson, 1 / len(train.labels))
+            fit = fit_logistic(data, 1 / len(train.labels))
             return said(fit.logits(test.embeddings), notes(fit, {}))
-        trial = cross_validate(lesson, rounds[0])
+        trial = cross_validate(data, rounds[0])
         chosen = trial.best
-        every = fit_path(lesson, trial.strengths)
-        fit = fit_logistic(lesson, trial.strengths[chosen], every[chosen])
+        every = fit_path(data, trial.strengths)
+        fit = fit_logistic(data, trial.strengths[chosen], every[chosen])
         answer = said(fit.logits(test.embeddings), notes(fit, trial.scores))
         right = [hits(test.embeddings, table, test.labels) for table in every]
         choice = Choice(np.stack(right), choices(model, trial.right))
-        variants = trained_on_parts(
-            model, lesson, fit, rounds, [each[chosen] for each in trial.tables], choice
-        )
+        variants = trained_on_parts(model, data, fit, rounds, [each[chosen] for each in trial.tables], choice)
         return replace(answer, variants=variants)
 
     def identical(self, tuned: EncodedTask, base: EncodedTask) -> bool:
@@ -85,16 +92,16 @@ class Trial:
         return dict(zip(self.strengths, shares.tolist(), strict=True))
 
 
-def cross_validate(lesson: Lesson, folds: NDArray[np.bool_]) -> Trial:  # (v, n)
+def cross_validate(data: TrainingData, folds: NDArray[np.bool_]) -> Trial:  # (v, n)
     """Try strengths from strong to weak on every fold, until weaker ones are no better."""
-    kept = [(lesson.part(~held), lesson.part(held)) for held in map(torch.from_numpy, folds)]
+    kept = [(data.part(~held), data.part(held)) for held in map(torch.from_numpy, folds)]
     tables: list[list[Tensor]] = [[] for _ in folds]
     right: list[NDArray[np.bool_]] = []
     for strength in STRENGTHS:
         found = np.zeros(folds.shape[1], dtype=np.bool_)
         for (taught, asked), own, held in zip(kept, tables, folds, strict=True):
-            own.append(fit_nearly(taught, strength, own[-1] if own else zeros(lesson)))
-            found[held] = (guess(asked.rows, own[-1]).argmax(dim=0) == asked.labels).numpy()
+            own.append(fit_nearly(taught, strength, own[-1] if own else zeros(data)))
+            found[held] = (probabilities(asked.rows, own[-1]).argmax(dim=0) == asked.labels).numpy()
         right.append(found)
         sums = [each.sum() for each in right]
         if len(sums) - 1 - int(np.argmax(sums)) >= PATIENCE:
@@ -104,7 +111,7 @@ def cross_validate(lesson: Lesson, folds: NDArray[np.bool_]) -> Trial:  # (v, n)
 
 def trained_on_parts(
     model: EncodedTask,
-    lesson: Lesson,
+    data: TrainingData,
     fit: Fit,
     rounds: Sequence[NDArray[np.bool_]],
     first: Sequence[Tensor],
@@ -116,7 +123,7 @@ def trained_on_parts(
     """
     test, parts = model.splits["test"], np.concatenate(rounds)
     others = (
-        fit_nearly(lesson.part(torch.from_numpy(~part)), fit.strength, fit.table)
+        fit_nearly(data.part(torch.from_numpy(~part)), fit.strength, fit.table)
         for part in parts[len(first) :]
     )
     right = [hits(test.embeddings, table, test.labels) for table in (*first, *others)]

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on embeddings: convex, full batch, without chance.
+"""Multinomial logistic regression on embeddings: convex, full batch, deterministic.
 
 A table (c, d + 1) holds the weights of c classes and, last, their biases. What is minimised is always
 mean cross-entropy + strength / 2 * ||weights||^2: scikit-learn's objective with C = 1 / (n * strength).
@@ -43,7 +43,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """Labelled embeddings, and how they are spread."""
 
     rows: Tensor  # (n, d + 1) float32, the last column is one and carries the bias
@@ -52,7 +52,7 @@ class Lesson:
     spread: Tensor  # (d + 1,) mean squares of the rows along each axis, float32
     axes: Tensor  # (d + 1, d + 1) orthonormal columns, float32
 
-    def part(self, chosen: Tensor) -> "Lesson":
+    def part(self, chosen: Tensor) -> "TrainingData":
         """Keep the rows where `chosen` (n,) is true; how they are spread is taken from all."""
         return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
 
@@ -75,12 +75,12 @@ class Step:
         return (self.moved * self.turned).sum().item()
 
 
-def prepare(features: Tensor, labels: Tensor, classes: int) -> Lesson:
+def prepare(features: Tensor, labels: Tensor, classes: int) -> TrainingData:
     """Find the axes along which embeddings (n, d) with labels (n,) are spread, from evenly taken rows."""
     rows = torch.cat([features.float(), torch.ones(len(features), 1)], dim=1)
     sample = evenly(rows)
     spread, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
-    return Lesson(rows, labels, classes, spread.clamp(min=0), axes)
+    return TrainingData(rows, labels, classes, spread.clamp(min=0), axes)
 
 
 def evenly(rows: Tensor) -> Tensor:
@@ -88,14 +88,14 @@ def evenly(rows: Tensor) -> Tensor:
     return rows[:: max(1, len(rows) // (SAMPLED * rows.shape[1]))]
 
 
-def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -> Fit:
+def fit_logistic(data: TrainingData, strength: float, start: Tensor | None = None) -> Fit:
     """Minimise the objective to a gradient tolerance, from `start` (c, d + 1) or zero.
 
     float32 goes most of the way, float64 the rest, so that the answer and its gradient are those of
     float64. The same lesson and start give the same bits, whatever the seed.
     """
-    near, _, before = descend(lesson, strength, zeros(lesson) if start is None else start.float(), 0.0)
-    table, gradient, after = descend(lesson, strength, near.double(), 0.0)
+    near, _, before = descend(data, strength, zeros(data) if start is None else start.float(), 0.0)
+    table, gradient, after = descend(data, strength, near.double(), 0.0)
     largest = gradient.abs().max().item()
     return Fit(
         weight=table[:, :-1].clone(),
@@ -107,37 +107,39 @@ def fit_logistic(lesson: Lesson, strength: float, start: Tensor | None = None) -
     )
 
 
-def fit_path(lesson: Lesson, strengths: Sequence[float]) -> list[Tensor]:
+def fit_path(data: TrainingData, strengths: Sequence[float]) -> list[Tensor]:
     """Return a table (c, d + 1) for each strength; each starts where the one before it ended.
 
     So strong to weak is the cheap order.
     """
-    tables = [zeros(lesson)]
+    tables = [zeros(data)]
     for strength in strengths:
-        tables.append(fit_nearly(lesson, strength, tables[-1]))
+        tables.append(fit_nearly(data, strength, tables[-1]))
     return tables[1:]
 
 
-def fit_nearly(lesson: Lesson, strength: float, start: Tensor) -> Tensor:
+def fit_nearly(data: TrainingData, strength: float, start: Tensor) -> Tensor:
     """Return a table (c, d + 1) that is good enough to compare it with others: float32, LOSS_TOLERANCE.
 
     The estimate is low where the strength is: at 1e-6 with few images, 2e-4 nats can be left.
     GRADIENT_TOLERANCE alone would leave as much.
     """
-    return descend(lesson, strength, start, LOSS_TOLERANCE)[0]
+    return descend(data, strength, start, LOSS_TOLERANCE)[0]
 
 
-def accuracy(lesson: Lesson, table: Tensor) -> float:
+def accuracy(data: TrainingData, table: Tensor) -> float:
     """Return the share of rows whose label a table makes the most probable."""
-    right = sum(int((guess(rows, table).argmax(dim=0) == labels).sum()) for rows, labels in lesson.blocks())
-    return right / len(lesson.labels)
+    right = sum(
+        int((probabilities(rows, table).argmax(dim=0) == labels).sum()) for rows, labels in data.blocks()
+    )
+    return right / len(data.labels)
 
 
-def zeros(lesson: Lesson) -> Tensor:
-    return torch.zeros(lesson.classes, lesson.rows.shape[1])
+def zeros(data: TrainingData) -> Tensor:
+    return torch.zeros(data.classes, data.rows.shape[1])
 
 
-def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
+def descend(data: TrainingData, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
     """Go from `table` towards the minimum, in its precision; return table, gradient and number of steps.
 
     L-BFGS, whose first guess of the curvature is close (see `precondition`), so that few passes over the rows
@@ -146,44 +148,44 @@ def descend(lesson: Lesson, strength: float, table: Tensor, enough: float) -> tu
     """
     penalty = torch.full_like(table[0], strength)
     penalty[-1] = 0  # the bias is free
-    chances = guess(evenly(lesson.rows), table)
+    chances = probabilities(evenly(data.rows), table)
     variance = (chances * (1 - chances)).mean(dim=1, keepdim=True)
-    invert = precondition(lesson, variance, strength)
-    gradient = slope(lesson, table, penalty)
+    invert = precondition(data, variance, strength)
+    gradient = gradient_of(data, table, penalty)
     steps: deque[Step] = deque(maxlen=MEMORY)
     taken = 0
     while gradient.abs().max() > GRADIENT_TOLERANCE and taken < MAX_ITERATIONS:
-        way = -bend(gradient, steps, invert)
+        way = -lbfgs_direction(gradient, steps, invert)
         left = -(gradient * way).sum().item() / 2  # of the loss: exact where it is quadratic
         if left <= enough:
             break
-        found = search(lambda place: slope(lesson, place, penalty), table, way, -2 * left)
+        found = line_search(lambda place: gradient_of(data, place, penalty), table, way, -2 * left)
         if found is None:
             break
         step = Step(found[0] - table, found[1] - gradient)
         if step.product <= 0:  # nothing but rounding is left
             break
         if taken == 0:
-            invert = precondition(lesson, variance * surprise(step, invert), strength)
+            invert = precondition(data, variance * curvature_ratio(step, invert), strength)
         steps.append(step)
         table, gradient = found
         taken += 1
     return table, gradient, taken
 
 
-def precondition(lesson: Lesson, variance: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
+def precondition(data: TrainingData, variance: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
     """Return a product with a first guess of the inverse Hessian: (c, d + 1) -> (c, d + 1).
 
     A class's part of the Hessian is taken for variance * mean outer product of the rows + strength. That is
     Böhning's bound (1992, Annals of the Institute of Statistical Mathematics 44, 197-200), with `variance`
     (c, 1), the class's mean of p * (1 - p), where the bound has 1/2.
     """
-    axes = lesson.axes.to(variance.dtype)
-    scale = variance * lesson.spread.to(variance.dtype) + strength
+    axes = data.axes.to(variance.dtype)
+    scale = variance * data.spread.to(variance.dtype) + strength
     return lambda given: (given @ axes / scale) @ axes.T
 
 
-def surprise(step: Step, invert: Callable[[Tensor], Tensor]) -> float:
+def curvature_ratio(step: Step, invert: Callable[[Tensor], Tensor]) -> float:
     """Return how many times as curved a step was as the guess said, at least 1.
 
     A start that other rows have led to is far off on few rows, which are more curved than the mean. The ratio
@@ -192,22 +194,22 @@ def surprise(step: Step, invert: Callable[[Tensor], Tensor]) -> float:
     return max(1.0, (step.turned * invert(step.turned)).sum().item() / step.product)
 
 
-def guess(rows: Tensor, table: Tensor) -> Tensor:  # (n, d + 1), (c, d + 1) -> (c, n)
+def probabilities(rows: Tensor, table: Tensor) -> Tensor:  # (n, d + 1), (c, d + 1) -> (c, n)
     """Return how probable each class is for each row."""
     return (table @ rows.to(table.dtype).T).softmax(dim=0)
 
 
-def slope(lesson: Lesson, table: Tensor, penalty: Tensor) -> Tensor:
+def gradient_of(data: TrainingData, table: Tensor, penalty: Tensor) -> Tensor:
     """Return the gradient (c, d + 1) of the objective."""
     total = torch.zeros_like(table)
-    for rows, labels in lesson.blocks():
-        excess = guess(rows, table)
+    for rows, labels in data.blocks():
+        excess = probabilities(rows, table)
         excess[labels, torch.arange(len(labels))] -= 1
         total += excess @ rows.to(table.dtype)
-    return total / len(lesson.rows) + penalty * table
+    return total / len(data.rows) + penalty * table
 
 
-def bend(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:
+def lbfgs_direction(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:
     """Multiply by the inverse Hessian that the last steps suggest (Nocedal and Wright, algorithm 7.4)."""
     left, shares = gradient, []
     for step in reversed(steps):
@@ -219,7 +221,7 @@ def bend(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Ten
     return found
 
 
-def search(
+def line_search(
     slope_at: Callable[[Tensor], Tensor], table: Tensor, way: Tensor, falling: float
 ) -> tuple[Tensor, Tensor] | None:
     """Walk from `table` along `way`, which falls by `falling` at first, until it is flat.

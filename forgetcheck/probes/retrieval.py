@@ -11,9 +11,9 @@ from torch import Tensor
 
 from forgetcheck.catalog import Rank
 from forgetcheck.clip.features.encoded_task import EncodedTask
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse_unusable
-from forgetcheck.retention.answers import Said
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import Task
 
 ROWS = 512  # queries compared with all candidates at a time: bounds the memory
@@ -38,7 +38,7 @@ class Retrieval(Probe):
         captions, kinds = captions_of(base).said, base.splits["test"].labels.numpy()
         candidates = len(captions) if self.to == "text" else len(kinds)
         if candidates <= self.k:
-            raise CannotAsk(
+            raise InputError(
                 f"the first {self.k} of {candidates} candidates are all of them: ask a smaller k."
             )
         names = (*base.task.class_names, MISSED)
@@ -52,14 +52,14 @@ class Retrieval(Probe):
         samples = tuple(map(quoted, captions.texts))
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, chance)
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         test, captions = model.splits["test"], captions_of(model)
         images = Side(test.embeddings, torch.arange(len(test.labels)))
         texts = Side(captions.of(captions.said.texts), torch.from_numpy(captions.said.places))
         kinds = test.labels if self.to == "text" else torch.from_numpy(captions.said.kinds)
         sides = (images, texts) if self.to == "text" else (texts, images)
         right, sure = find(*sides, model.encoder.scale, self.k)
-        return Said(
+        return Predictions(
             label=torch.where(right, kinds, len(model.task.class_names)).numpy().astype(np.int32),
             confidence=sure.numpy().astype(np.float32),
             notes={"k": self.k},

@@ -12,9 +12,9 @@ from torch import Tensor
 from forgetcheck.catalog import Rank
 from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask
 from forgetcheck.clip.features.text_pass import ROUNDING
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.base import Probe, Question, said
-from forgetcheck.retention.answers import Said, Variants, variants_of
+from forgetcheck.retention.answers import Predictions, Variants, variants_of
 
 ROWS = 4096  # test images that one template answers at once: bounds the memory
 
@@ -34,10 +34,10 @@ class ZeroShot(Probe):
     def question(self, base: EncodedTask) -> Question:
         classes = len(base.task.class_names)
         if 1 < self.top >= classes:
-            raise CannotAsk(f"the first {self.top} of {classes} classes are all of them: ask a smaller top.")
+            raise InputError(f"the first {self.top} of {classes} classes are all of them: ask a smaller top.")
         return super().question(base)
 
-    def answer(self, model: EncodedTask, base: EncodedTask) -> Said:
+    def answer(self, model: EncodedTask, base: EncodedTask) -> Predictions:
         reader, test = self.reader(model, base), model.splits["test"]
         logits = reader.encoder.scale * test.embeddings @ reader.prompts.T  # (n, c)
         answer = said(logits)
@@ -69,18 +69,18 @@ def _reads_otherwise(tuned: EncodedTask, base: EncodedTask) -> bool:
         return False
     try:
         own, lent = tuned.prompts, base.prompts
-    except CannotAsk:  # the words of the task aren't there, which is told when it is asked
+    except InputError:  # the words of the task aren't there, which is told when it is asked
         return True
     if own.shape != lent.shape:  # an allowed mismatch: the images can't be compared with those texts
         return False
     return not float((own - lent).abs().max()) <= ROUNDING  # also where it is NaN
 
 
-def among(logits: Tensor, labels: Tensor, top: int, answer: Said) -> Said:
+def among(logits: Tensor, labels: Tensor, top: int, answer: Predictions) -> Predictions:
     """Say the truth where it is among the first `top`, else what was said; sure of them all together."""
     first = logits.softmax(dim=1).topk(top, dim=1)
     right = (first.indices == labels[:, None]).any(dim=1)
-    return Said(
+    return Predictions(
         label=torch.where(right, labels, torch.from_numpy(answer.label).long()).numpy().astype(np.int32),
         confidence=first.values.sum(dim=1).clamp(max=1).numpy().astype(np.float32),
         notes={**answer.notes, "top": top},

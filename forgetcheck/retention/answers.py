@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from forgetcheck.documents import parse_within, read_bytes, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
 from forgetcheck.files import whole_folder
 
@@ -70,7 +70,7 @@ def variants_of(
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """What one model said for every test sample of one question."""
 
     label: NDArray[np.int32]  # (n,) predicted class
@@ -81,7 +81,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Answers:
+class PairedPredictions:
     """One question: a task put to base and tuned through the same probe, sample by sample."""
 
     checkpoint: str  # name of the tuned checkpoint in this audit
@@ -89,8 +89,8 @@ class Answers:
     probe: str
     class_names: tuple[str, ...]
     labels: NDArray[np.int32]  # (n,) truth
-    base: Said
-    tuned: Said
+    base: Predictions
+    tuned: Predictions
     identical: bool = False  # the weights this question depends on are the same, bit for bit
     target: bool = False  # the task this checkpoint was tuned on
     warnings: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Unasked:
+class SkippedQuestion:
     """A question that could not be put, and why."""
 
     checkpoint: str
@@ -110,7 +110,7 @@ class Unasked:
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostSample:
     """A sample that the base got right and the tuned model gets wrong, to look at."""
 
     checkpoint: str
@@ -126,10 +126,10 @@ class Lost:
 class Audit:
     """All answers of an audit, and where they come from."""
 
-    answers: tuple[Answers, ...]
+    answers: tuple[PairedPredictions, ...]
     provenance: Mapping[str, Any]
-    unasked: tuple[Unasked, ...] = ()
-    gallery: tuple[Lost, ...] = ()
+    unasked: tuple[SkippedQuestion, ...] = ()
+    gallery: tuple[LostSample, ...] = ()
     older: bool = False  # read from a folder of the first schema, whose evidence lacks what is counted today
     digest: str = ""  # "sha256:..." of the folder it was written to, or read from; see `seal`
     unsealed: bool = False  # read from a folder of an earlier version, which carries no such digest
@@ -148,7 +148,7 @@ class VariantsRecord(BaseModel):
     chosen: str | None = None
 
 
-class SaidRecord(BaseModel):
+class PredictionsRecord(BaseModel):
     """What the manifest holds of a Said: the keys of its arrays."""
 
     model_config = ConfigDict(strict=True)
@@ -173,13 +173,13 @@ class QuestionRecord(BaseModel):
     target: bool
     warnings: list[str]
     labels: str
-    base: SaidRecord
-    tuned: SaidRecord
+    base: PredictionsRecord
+    tuned: PredictionsRecord
     groups: str | None = None
     chance: str | None = None
 
 
-class UnaskedRecord(BaseModel):
+class SkippedRecord(BaseModel):
     """What the manifest holds of a question that could not be asked."""
 
     model_config = ConfigDict(strict=True)
@@ -191,7 +191,7 @@ class UnaskedRecord(BaseModel):
     role: Role = "asked"
 
 
-class LostRecord(BaseModel):
+class LostSampleRecord(BaseModel):
     """What the manifest holds of a sample of the gallery: all but its picture, which is a file."""
 
     model_config = ConfigDict(strict=True)
@@ -212,8 +212,8 @@ class AuditRecord(BaseModel):
 
     questions: list[QuestionRecord]
     provenance: dict[str, Any]
-    unasked: list[UnaskedRecord] = []
-    gallery: list[LostRecord] = []
+    unasked: list[SkippedRecord] = []
+    gallery: list[LostSampleRecord] = []
     stopped: str = ""
 
 
@@ -244,7 +244,7 @@ def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> str:
     return f"sha256:{digest}"
 
 
-def seal(blank: bytes, arrays: Mapping[str, NDArray[Any]], gallery: Sequence[Lost]) -> str:
+def seal(blank: bytes, arrays: Mapping[str, NDArray[Any]], gallery: Sequence[LostSample]) -> str:
     """Return the one digest over all that a report reads: the manifest, every array and every picture.
 
     `blank` is the manifest as it is written, with zeros where the digest itself goes.
@@ -265,7 +265,7 @@ def picture_name(image: bytes) -> str:
     return f"{hashlib.sha256(image).hexdigest()[:32]}.{ending}"
 
 
-def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def pack(item: PairedPredictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Put the arrays of a question under the digest of their content and describe the rest.
 
     Equal arrays (the base's answers, the labels) are stored once, and a damaged one is found out.
@@ -289,7 +289,7 @@ def pack(item: Answers, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def pack_said(said: Said, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def pack_said(said: Predictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     packed = {
         "label": store(said.label, arrays),
         "confidence": store(said.confidence, arrays),
@@ -325,7 +325,7 @@ def content_digest(array: NDArray[Any]) -> bytes:
 def read_audit(folder: Path) -> Audit:
     """Read an audit folder back and verify it.
 
-    Raises CannotAsk if it is missing, incomplete, damaged, changed since or of another schema.
+    Raises InputError if it is missing, incomplete, damaged, changed since or of another schema.
     """
     data, manifest = read_manifest(folder)
     arrays = read_arrays(folder)
@@ -336,23 +336,23 @@ def read_audit(folder: Path) -> Audit:
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise CannotAsk(
+        raise InputError(
             f"audit '{folder}' is incomplete or damaged at {place} ({first['msg'].lower()}); "
             "run the audit again."
         ) from None
     except KeyError as problem:
-        raise CannotAsk(
+        raise InputError(
             f"audit '{folder}' is incomplete: {problem} is missing; run the audit again."
         ) from None
     misfit = next((item for item in answers if not fits(item)), None) or repeated(answers)
     if misfit is not None:
-        raise CannotAsk(
+        raise InputError(
             f"audit '{folder}' is damaged at {misfit.task} / {misfit.probe}; run the audit again."
         )
     if not answers:
-        raise CannotAsk(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
+        raise InputError(f"audit '{folder}' holds no questions: nothing was measured; run the audit again.")
     digest = verified(folder, data, manifest, arrays, gallery)
-    unasked = tuple(Unasked(**item.model_dump()) for item in record.unasked)
+    unasked = tuple(SkippedQuestion(**item.model_dump()) for item in record.unasked)
     older = manifest["schema"] == OLDER
     return Audit(
         answers, record.provenance, unasked, gallery, older, digest, not digest, stopped=record.stopped
@@ -364,11 +364,11 @@ def verified(
     data: bytes,
     manifest: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
-    gallery: Sequence[Lost],
+    gallery: Sequence[LostSample],
 ) -> str:
     """Return the digest of a folder, empty where an earlier version wrote none.
 
-    Raises CannotAsk if it is another. Arrays and pictures are named by their content in the manifest, and
+    Raises InputError if it is another. Arrays and pictures are named by their content in the manifest, and
     were compared with that when they were read: what was changed is the manifest.
     """
     if "digest" not in manifest:
@@ -377,7 +377,7 @@ def verified(
     blank = DIGEST.sub(rb"\g<1>" + BLANK + rb"\3", head, count=1) + data[HEAD:]
     found = f"sha256:{seal(blank, arrays, gallery)}"
     if manifest["digest"] != found:
-        raise CannotAsk(
+        raise InputError(
             f"'{folder / MANIFEST}' was changed after the audit: it says {str(manifest['digest'])[:80]!r}, "
             f"and what it holds has {found}; restore the file, or run the audit again."
         )
@@ -388,11 +388,11 @@ def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
     """Return the manifest as it is written, and what it says."""
     path = folder / MANIFEST
     if not folder.exists():
-        raise CannotAsk(
+        raise InputError(
             f"no audit at '{folder}': make one with `forgetcheck audit BASE TUNED --out {folder}`."
         )
     if not path.is_file():
-        raise CannotAsk(
+        raise InputError(
             f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again."
         )
     try:
@@ -401,15 +401,15 @@ def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
         if not isinstance(manifest, dict):
             raise ValueError(f"expected a JSON object, found {type(manifest).__name__}")
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
+        raise InputError(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema")
     if found not in (SCHEMA, OLDER):
-        raise CannotAsk(
+        raise InputError(
             f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r} and {OLDER!r}; "
             "run the audit again."
         )
     if manifest.get("complete") is not True and not says_stopped(manifest):
-        raise CannotAsk(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
+        raise InputError(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
     return data, manifest
 
 
@@ -424,14 +424,16 @@ def to_go_on(folder: Path) -> bool:
     try:
         _, manifest = read_manifest(folder)
         return says_stopped(manifest) and {file.name for file in folder.iterdir()} <= {*PARTS}
-    except (CannotAsk, OSError):
+    except (InputError, OSError):
         return False
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     path = folder / ARRAYS
     if not path.is_file():
-        raise CannotAsk(f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again.")
+        raise InputError(
+            f"audit '{folder}' is incomplete: it has no {ARRAYS}; run `forgetcheck audit` again."
+        )
     try:
         path.open("rb").close()  # safetensors calls a file missing that may not be read
         if path.stat().st_size > LARGEST_ARRAYS:
@@ -444,14 +446,14 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         TypeError,
         AttributeError,
     ) as problem:  # or no type of numpy
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
+        raise InputError(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     damaged = [key for key, array in arrays.items() if content_key(array) != key]
     if damaged:
-        raise CannotAsk(f"'{path}' is damaged (array {damaged[0]}); run `forgetcheck audit` again.")
+        raise InputError(f"'{path}' is damaged (array {damaged[0]}); run `forgetcheck audit` again.")
     return arrays
 
 
-def fits(item: Answers) -> bool:
+def fits(item: PairedPredictions) -> bool:
     """Whether every model answered every sample, with a class that exists."""
     arrays = (item.labels, item.base.label, item.tuned.label)
     others = (item.base.confidence, item.tuned.confidence)
@@ -472,7 +474,7 @@ def fits(item: Answers) -> bool:
     return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
 
 
-def fits_variants(said: Said, item: Answers) -> bool:
+def fits_variants(said: Predictions, item: PairedPredictions) -> bool:
     """Whether variants and named classes are about these samples and classes."""
     n = len(item.labels)
     if said.named is not None:
@@ -503,7 +505,7 @@ def fits_chance(chance: NDArray[Any], classes: int) -> bool:
     return shaped and bool(((chance >= 0) & (chance <= 1)).all())  # nor NaN
 
 
-def repeated(answers: Sequence[Answers]) -> Answers | None:
+def repeated(answers: Sequence[PairedPredictions]) -> PairedPredictions | None:
     """Return a question that is asked twice, and would count twice."""
     seen = set()
     for item in answers:
@@ -514,8 +516,8 @@ def repeated(answers: Sequence[Answers]) -> Answers | None:
     return None
 
 
-def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
-    return Answers(
+def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> PairedPredictions:
+    return PairedPredictions(
         checkpoint=item.checkpoint,
         task=item.task,
         probe=item.probe,
@@ -531,25 +533,25 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> Answers:
     )
 
 
-def unpack_lost(item: LostRecord, folder: Path) -> Lost:
+def unpack_lost(item: LostSampleRecord, folder: Path) -> LostSample:
     """Read the picture; raises KeyError if it is missing, or another than was written."""
     path = folder / Path(item.image).name
     try:
         image = read_bytes(path, LARGEST_PICTURE) if path.is_file() else b""
     except PermissionError as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check its permissions.") from None
+        raise InputError(f"cannot read '{path}': {reason(problem)}; check its permissions.") from None
     except (OSError, ValueError):  # a name that no file can have
         image = b""
     if not image:
         raise KeyError(f"{GALLERY}/{item.image}")
     if picture_name(image) != item.image:
         raise KeyError(f"{GALLERY}/{item.image} as it was written")
-    return Lost(**{**item.model_dump(), "image": image})
+    return LostSample(**{**item.model_dump(), "image": image})
 
 
-def unpack_said(said: SaidRecord, arrays: dict[str, NDArray[Any]]) -> Said:
+def unpack_said(said: PredictionsRecord, arrays: dict[str, NDArray[Any]]) -> Predictions:
     other = said.variants
-    return Said(
+    return Predictions(
         arrays[said.label],
         arrays[said.confidence],
         said.notes,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.answers import Answers
+from forgetcheck.errors import InputError
+from forgetcheck.retention.answers import PairedPredictions
 from forgetcheck.retention.statistics.association import knowledge_p
 from forgetcheck.retention.statistics.clusters import (
     Clustering,
@@ -218,14 +218,14 @@ class _Tally:
         )
 
 
-def compare(questions: Sequence[Answers], confidence: float) -> list[Retention]:
+def compare(questions: Sequence[PairedPredictions], confidence: float) -> list[Retention]:
     """Return for each question the whole task first, then each concept that has test samples.
 
     All rows are computed together: an audit has thousands of them.
     """
     for answers in questions:
         if len(answers.labels) == 0:
-            raise CannotAsk(
+            raise InputError(
                 f"task '{answers.task}' has no test samples: nothing was measured; check its data."
             )
     if not questions:
@@ -291,7 +291,7 @@ def _in_rows(
         yield Clustering(number_of, Spread(*moved), Spread(*right), Spread(*flipped)) if needed else None
 
 
-def _rows_of(answers: Answers, facts: Sequence[_Fact]) -> Iterator[Retention]:
+def _rows_of(answers: PairedPredictions, facts: Sequence[_Fact]) -> Iterator[Retention]:
     """Yield the rows of one question from their counts, the whole task first.
 
     A single kind of captions that is all of its task would be the same row once more.
@@ -334,7 +334,7 @@ def _few(n: int) -> tuple[str, ...]:
     return (f"only {n} {'sample' if n == 1 else 'samples'}: no small drop can be shown",) if n < FEW else ()
 
 
-def _untaught(answers: Answers) -> tuple[str, ...]:
+def _untaught(answers: PairedPredictions) -> tuple[str, ...]:
     """Say where nobody knows what the training images of a probe bring to its interval."""
     if answers.probe.partition(":")[0] not in TRAINED or answers.identical:
         return ()
@@ -354,7 +354,7 @@ def _of_clusters(row: Retention) -> Iterator[str]:
         yield f"only {row.clusters} clusters: no small drop can be shown"
 
 
-def _calibration(answers: Answers) -> Calibration:
+def _calibration(answers: PairedPredictions) -> Calibration:
     base, tuned = (
         (reply.confidence, reply.label == answers.labels) for reply in (answers.base, answers.tuned)
     )
@@ -366,7 +366,7 @@ def _calibration(answers: Answers) -> Calibration:
     return Calibration(*(round(number, DIGITS) for number in numbers))
 
 
-def _confusions(answers: Answers) -> dict[int, tuple[tuple[str, int], ...]]:
+def _confusions(answers: PairedPredictions) -> dict[int, tuple[tuple[str, int], ...]]:
     """Return per class the commonest answers of the tuned model where only the base was right."""
     lost = (answers.base.label == answers.labels) & (answers.tuned.label != answers.labels)
     classes = len(answers.class_names)
@@ -379,7 +379,7 @@ def _confusions(answers: Answers) -> dict[int, tuple[tuple[str, int], ...]]:
     return {label: tuple(counter.most_common(CONFUSIONS)) for label, counter in found.items()}
 
 
-def _count(answers: Answers) -> _Tally:
+def _count(answers: PairedPredictions) -> _Tally:
     """Count right, lost and gained answers of the whole task (row 0) and of each class (rows 1..c)."""
     classes, labels = len(answers.class_names), answers.labels
     base_right, tuned_right = answers.base.label == labels, answers.tuned.label == labels
@@ -417,12 +417,12 @@ def _count(answers: Answers) -> _Tally:
     )
 
 
-def _clustered(answers: Answers) -> bool:
+def _clustered(answers: PairedPredictions) -> bool:
     """Whether two samples of a question belong to one cluster."""
     return answers.groups is not None and len(np.unique(answers.groups)) < len(answers.labels)
 
 
-def _knowledge(answers: Answers, groups: NDArray[np.int32] | None) -> tuple[Floats, Floats]:
+def _knowledge(answers: PairedPredictions, groups: NDArray[np.int32] | None) -> tuple[Floats, Floats]:
     """Return how often the base would be right by chance, or else the p-values of "it guesses". (1 + c,) each
 
     A probe may know its chance, such as one in two; else the answers are held against the labels.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from forgetcheck.retention.advice import Advice, advice_on_accuracy, advice_on_drops, advice_on_mean
-from forgetcheck.retention.answers import Unasked
+from forgetcheck.retention.answers import SkippedQuestion
 from forgetcheck.retention.compare import TRAINED, Retention
 from forgetcheck.retention.policy import Limit, Policy, catches_nothing, like, limits_of
 from forgetcheck.retention.statistics.bootstrap import PSEUDO, Strata, bootstrap_interval, bootstrap_p
@@ -132,7 +132,7 @@ class Judgement:
 def judge(
     rows: Sequence[Retention],
     policy: Policy,
-    unasked: Sequence[Unasked] = (),
+    unasked: Sequence[SkippedQuestion] = (),
     same: Sequence[str] = (),
 ) -> Judgement:
     """Give the verdict on every row, in the order given, and on every demand of the policy.
@@ -579,7 +579,9 @@ def mean_unknown(rows: Sequence[Retention], means: Sequence[Mean], policy: Polic
             yield could_not(checkpoint, "the mean drop", "any probe", why)
 
 
-def not_asked(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unasked]) -> Iterator[Check]:
+def not_asked(
+    rows: Sequence[Retention], policy: Policy, unasked: Sequence[SkippedQuestion]
+) -> Iterator[Check]:
     """A question that could not be asked, and a limit that caught none, must not pass quietly."""
     for item in unasked:
         if not ignored(item, policy):
@@ -590,7 +592,7 @@ def not_asked(rows: Sequence[Retention], policy: Policy, unasked: Sequence[Unask
             yield could_not("any checkpoint", rule.match, rule.probe, why)
 
 
-def ignored(item: Unasked, policy: Policy) -> bool:
+def ignored(item: SkippedQuestion, policy: Policy) -> bool:
     """Whether nobody minds that a question was not asked: its battery or the policy says so."""
     if item.role in ("optional", "stopped"):  # who stopped an audit didn't mean that this needs no answer
         return item.role == "optional"

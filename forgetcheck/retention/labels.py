@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.retention.answers import Answers, Audit
+from forgetcheck.retention.answers import Audit, PairedPredictions
 from forgetcheck.retention.statistics.paired import at_least
 
 PROBE = "zero-shot"  # the only probe that asks by name: what learns from labels learns wrong ones too
@@ -50,7 +50,7 @@ def fits_of(audit: Audit) -> list[Fit]:
     return list(found.values())
 
 
-def fit_of(answers: Answers) -> Fit:
+def fit_of(answers: PairedPredictions) -> Fit:
     """Compare the labels of one question with other numberings of its classes."""
     said, labels = answers.base.label.astype(np.int64), answers.labels.astype(np.int64)
     count, n = len(answers.class_names), len(labels)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from forgetcheck.retention.answers import Answers, Audit
+from forgetcheck.retention.answers import Audit, PairedPredictions
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.statistics.multiplicity import false_discovery
 from forgetcheck.retention.statistics.paired import Floats, at_least
@@ -90,7 +90,7 @@ def _chance_p(audit: Audit, findings: Sequence[Finding]) -> Floats:
     return np.array([found[row.checkpoint, row.task, row.probe, row.concept] for row in rows])
 
 
-def _chance(answers: Answers) -> Floats:
+def _chance(answers: PairedPredictions) -> Floats:
     if answers.chance is not None:
         return answers.chance
     classes, n = len(answers.class_names), len(answers.labels)

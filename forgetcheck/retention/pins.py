@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import PolicyError
 from forgetcheck.provenance import digest
 from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.policy import Pins
@@ -23,13 +23,13 @@ def found_pins(audit: Audit) -> dict[str, list[str]]:
 
 
 def refuse_unpinned(audit: Audit, pins: Pins | None) -> None:
-    """Raise CannotAsk, naming both digests, if what is judged isn't what a policy pins."""
+    """Raise InputError, naming both digests, if what is judged isn't what a policy pins."""
     found = found_pins(audit)
     for name, wanted in ({} if pins is None else pins.wanted).items():
         for each in found[name]:
             if each not in wanted:
                 has = f"the audit's is {each}" if each else "the audit records none"
-                raise CannotAsk(
+                raise PolicyError(
                     f"policy.pins.{name}: the policy demands {' or '.join(wanted)}, {has}: judge what was "
                     f"approved, or approve this one and pin it."
                 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from forgetcheck.documents import read_toml, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import PolicyError
 from forgetcheck.retention.compare import FEW, FEW_CLUSTERS, Retention
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -263,31 +263,31 @@ def find_policy(folder: Path) -> Path | None:
 def read_policy(path: Path) -> Policy:
     """Read `[policy]` of a TOML file, or `[tool.forgetcheck.policy]` of a pyproject.toml.
 
-    Raises CannotAsk with every problem of the file at once.
+    Raises InputError with every problem of the file at once.
     """
     document = tables(path, document_of(path))
     table = "tool.forgetcheck.policy" if path.name == "pyproject.toml" else "policy"
     unknown = sorted(set(document) - {"policy"})
     if "policy" not in document or unknown:
         found = f"found {', '.join(unknown)}" if unknown else "found nothing"
-        raise CannotAsk(
+        raise PolicyError(
             f"{path}: expected one table [{table}], {found}; write [{table}] and below it max_drop = 0.02."
         )
     try:
         return Policy.model_validate(document["policy"])
     except ValidationError as problem:
-        raise CannotAsk(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
+        raise PolicyError(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
 
 
 def document_of(path: Path) -> dict[str, Any]:
     try:
         return read_toml(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise CannotAsk(
+        raise PolicyError(
             f"no policy file at '{path}': check the path, or leave --policy out for the default limit."
         ) from None
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+        raise PolicyError(f"cannot read '{path}': {reason(problem)}.") from None
 
 
 def tables(path: Path, document: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from forgetcheck.retention.answers import Audit, Lost, Unasked
+from forgetcheck.retention.answers import Audit, LostSample, SkippedQuestion
 from forgetcheck.retention.compare import Retention, compare
 from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, ignored, judge, passed
 from forgetcheck.retention.labels import doubts, fits_of, sanity
@@ -27,8 +27,8 @@ class Report:
     checks: tuple[Check, ...]
     policy: Policy
     provenance: Mapping[str, Any]
-    unasked: tuple[Unasked, ...] = ()
-    gallery: tuple[Lost, ...] = ()
+    unasked: tuple[SkippedQuestion, ...] = ()
+    gallery: tuple[LostSample, ...] = ()
     gated: bool = True  # whether somebody gave this policy; else it is the default, and only informs
     remarks: tuple[str, ...] = ()  # what a reader must know before any number: "the same weights", "swapped?"
     sanity: str = ""  # whether the labels fit the images, in a line
@@ -82,7 +82,7 @@ class Report:
         return [check for outcome in (Outcome.FAILED, *unsure) for check in self.failures(outcome)]
 
     @property
-    def missing(self) -> tuple[Unasked, ...]:
+    def missing(self) -> tuple[SkippedQuestion, ...]:
         """Questions that were wanted and could not be asked: what a gate can't say anything of.
 
         What a run folder records that it was tuned on is wanted by a policy, and by nobody without one.
@@ -126,7 +126,7 @@ class Report:
 def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
     """Compare and judge every question of an audit. `gated` tells whether the policy is anybody's.
 
-    Raises CannotAsk if the policy pins another base, battery or audit than this one.
+    Raises InputError if the policy pins another base, battery or audit than this one.
     """
     refuse_unpinned(audit, policy.pins)
     rows = mark_targets(compare(audit.answers, policy.confidence), policy)

@@ -3,14 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.retention.answers import Answers
+from forgetcheck.retention.answers import PairedPredictions
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-3  # of a variance of counts: float32 leaves less
 FEWEST = 4  # variants, below which they tell no variance
 
 
-def template_counts(answers: Answers) -> NDArray[np.int32] | None:  # (1 + c, t, 2)
+def template_counts(answers: PairedPredictions) -> NDArray[np.int32] | None:  # (1 + c, t, 2)
     """Return lost and gained answers of the task and of each class by every template alone; None: unknown."""
     pair = _pair(answers, "template")
     if pair is None:
@@ -21,7 +21,7 @@ def template_counts(answers: Answers) -> NDArray[np.int32] | None:  # (1 + c, t,
     return np.stack([lost, gained], axis=2)
 
 
-def training_variance(answers: Answers) -> Floats | None:  # (1 + c, 3)
+def training_variance(answers: PairedPredictions) -> Floats | None:  # (1 + c, 3)
     """Return what a probe's training images bring to the variance of sums over test images; None: unknown.
 
     Of lost - gained, of the tuned model's right answers, and of lost answers beyond their share of the base's
@@ -49,7 +49,7 @@ def training_variance(answers: Answers) -> Floats | None:  # (1 + c, 3)
     return found + _of_sums(settings[0][choices[0]], settings[1][choices[1]], times.astype(float), classes)
 
 
-def _pair(answers: Answers, of: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+def _pair(answers: PairedPredictions, of: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Return both models' right answers by variant (v, n), where both have the same variants."""
     base, tuned = answers.base.variants, answers.tuned.variants
     if base is None or tuned is None or (base.of, tuned.of) != (of, of):
@@ -69,7 +69,7 @@ def _pair(answers: Answers, of: str) -> tuple[NDArray[np.bool_], NDArray[np.bool
 class _Classes:
     """The samples of a question in the order of their classes."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: PairedPredictions) -> None:
         self.order = np.argsort(answers.labels, kind="stable")
         self.held, self.starts = np.unique(answers.labels[self.order], return_index=True)
         self.n = np.bincount(answers.labels, minlength=len(answers.class_names))

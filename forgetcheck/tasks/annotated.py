@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.indexed import Index, index_by_part
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.prefixes import advice, refuse_lost, stripped
@@ -66,7 +66,7 @@ class Reading:
         return f"{image.folder}/{name}" if image.folder else name
 
     def with_one(self, found: Sequence[Annotated]) -> tuple[list[Annotated], tuple[str, ...]]:
-        """Keep the images with exactly one label. Raises CannotAsk for others, with their number."""
+        """Keep the images with exactly one label. Raises InputError for others, with their number."""
         images = [image for image in found if len(image.labels) == 1]
         others = [image for image in found if len(image.labels) != 1]
         if not others:
@@ -79,13 +79,13 @@ class Reading:
         if self.several == "leave-out":
             return images, (told,)
         way_out = " pass several=leave-out to ask the others, or" if self.several else ""
-        raise CannotAsk(f"{self.where} lists {told}:{way_out} give each one, or take them out.")
+        raise DataError(f"{self.where} lists {told}:{way_out} give each one, or take them out.")
 
     def refuse_twice(self, images: Sequence[Annotated], paths: Sequence[str]) -> None:
         first: dict[str, Annotated] = {}
         for image, path in zip(images, paths, strict=True):
             if first.setdefault(path, image) is not image:
-                raise CannotAsk(f"{image.where} lists '{path}' again, as {first[path].where} does: keep one.")
+                raise DataError(f"{image.where} lists '{path}' again, as {first[path].where} does: keep one.")
 
 
 def refuse_strange(reach: Reach, file: Path, root: Path, strip: str, found: Iterable[Annotated]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forgetcheck.errors import CannotAsk, NoPart
+from forgetcheck.errors import InputError, NoPart
 from forgetcheck.provenance import digest
 
 SplitName = Literal["train", "test"]
@@ -138,7 +138,7 @@ def size(task: Task, name: SplitName) -> int:
     """Count the samples of a part; none where it can't be asked, which is told when it is."""
     try:
         return len(task.split(name))
-    except CannotAsk:
+    except InputError:
         return 0
 
 
@@ -148,7 +148,7 @@ def lacks(task: Task, name: SplitName) -> bool:
         task.split(name)
     except NoPart:
         return True
-    except CannotAsk:
+    except InputError:
         return False
     return False
 
@@ -159,7 +159,7 @@ def texts(split: Split) -> tuple[str, ...]:
 
 
 def dealt(labels: NDArray[np.int64], every: int) -> NDArray[np.bool_]:
-    """Mark every `every`-th sample of each class, in order: a stratified part without chance. (n,)"""
+    """Mark every `every`-th sample of each class, in order: a stratified part, deterministic. (n,)"""
     turn = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

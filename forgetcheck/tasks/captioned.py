@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Captions, Split, SplitName
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.decode import WHITE
@@ -48,7 +48,7 @@ class Album:
 
     def split(self, name: SplitName) -> Split:
         if name != ASKED:
-            raise CannotAsk(f"{self.where} has no {name} part: nothing learns from captions, they are asked.")
+            raise DataError(f"{self.where} has no {name} part: nothing learns from captions, they are asked.")
         return replace(self.samples.split(), captions=self.captions)
 
 
@@ -61,7 +61,7 @@ class Captioned:
     @property
     @abstractmethod
     def album(self) -> Album:
-        """Look where it was told to. Raises CannotAsk with the way out where nothing is there."""
+        """Look where it was told to. Raises InputError with the way out where nothing is there."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -96,10 +96,10 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     kinds = naming.in_order(row.kind for row in asked)
     names = tuple(naming.humanised([name or kind for name in kinds]))
     if len(set(map(naming.folded, names))) < len(names):
-        raise CannotAsk(f"{where} has kinds that differ in little but their writing: rename one.")
+        raise DataError(f"{where} has kinds that differ in little but their writing: rename one.")
     broken = next((name for name in names if naming.has_no_text(name)), None)
     if broken is not None:
-        raise CannotAsk(f"{where} has the kind {broken!r}, which is not Unicode: rename it.")
+        raise DataError(f"{where} has the kind {broken!r}, which is not Unicode: rename it.")
     number = {name: place for place, name in enumerate(kinds)}
     images: dict[str, int] = {}
     places = [images.setdefault(row.path, len(images)) for row in asked]
@@ -120,13 +120,13 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
 def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple[str, ...]]:
     """Return the captions of the test part, all if no part is named, and a note of the others."""
     if not told:
-        raise CannotAsk(f"{where} has no captions: nothing would be measured.")
+        raise DataError(f"{where} has no captions: nothing would be measured.")
     parts = dict.fromkeys(short(row.part) for row in told)
     if set(parts) == {""}:
         return told, ()
     chosen = parts_among(parts).get(ASKED)
     if chosen is None:
-        raise CannotAsk(
+        raise DataError(
             f"{where} has the parts {', '.join(map(repr, parts))}: nothing is asked of any but test."
         )
     asked = [row for row in told if short(row.part) == chosen]
@@ -140,7 +140,7 @@ def refuse_two_groups(
 ) -> None:
     for row, place in zip(asked, places, strict=True):
         if row.group != first[place].group:
-            raise CannotAsk(
+            raise DataError(
                 f"{where} puts '{row.path}' into the groups '{first[place].group}' and '{row.group}': "
                 "keep one."
             )

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
-from forgetcheck.tasks.base import Captions as Said
+from forgetcheck.errors import DataError
+from forgetcheck.tasks.base import Captions as Predictions
 from forgetcheck.tasks.base import Label, Task
 from forgetcheck.tasks.captioned import ASKED, Album, Captioned, make_album
 from forgetcheck.tasks.reading.caption_files import TABLES, read_captions, read_table
@@ -76,9 +76,9 @@ def from_tars(path: str, image: str, reach: Reach) -> Album:
     samples, told = list_captioned(ASKED, shards_of(root_of(path, reach), ASKED), image)
     for name, captions in zip(samples.ids, told, strict=True):
         if not captions:
-            raise CannotAsk(f"'{path}': the sample '{name}' has no caption: pack it anew.")
+            raise DataError(f"'{path}': the sample '{name}' has no caption: pack it anew.")
     places = [place for place, captions in enumerate(told) for _ in captions]
     texts = tuple(tidied(text) for captions in told for text in captions)
     kinds = np.zeros(len(texts), dtype=np.int64)
-    said = Said(np.array(places, dtype=np.int64), kinds, texts, ("",) * len(texts))
+    said = Predictions(np.array(places, dtype=np.int64), kinds, texts, ("",) * len(texts))
     return Album(f"'{path}'", (KIND,), samples, said)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.annotated import Annotated, Reading, Several, refuse_strange
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.indexed import Index, Indexed
@@ -101,10 +101,10 @@ def parts_of(folder: Path) -> dict[str, Path]:
     try:
         files = {path.name: path / FILE for path in sorted(folder.iterdir()) if is_part(path.name)}
     except OSError as problem:
-        raise CannotAsk(f"cannot read the folder '{folder}': {reason(problem)}.") from None
+        raise DataError(f"cannot read the folder '{folder}': {reason(problem)}.") from None
     found = {part: file for part, file in files.items() if file.is_file()}
     if not found:
-        raise CannotAsk(
+        raise DataError(
             f"'{folder}' has no train, valid or test with a {FILE} inside: name the JSON file itself, "
             "and with root=DIR the folder of its images."
         )
@@ -117,8 +117,8 @@ def instances_in(file: Path, root: Path, reach: Reach) -> Any:
         first = (found["annotations"] or [None])[0] if isinstance(found["annotations"], list) else None
         if not isinstance(first, dict) or "caption" not in first or "category_id" in first:
             return found
-        raise CannotAsk(f"'{file}' has captions and no categories: read it by captions:path={file}.")
-    raise CannotAsk(f"'{file}' is no COCO: expected images, annotations and categories.")
+        raise DataError(f"'{file}' has captions and no categories: read it by captions:path={file}.")
+    raise DataError(f"'{file}' is no COCO: expected images, annotations and categories.")
 
 
 def category_names(where: str, read: Instances) -> dict[Whole, str]:
@@ -129,7 +129,7 @@ def category_names(where: str, read: Instances) -> dict[Whole, str]:
     for each in ordered:
         name = tidied(each.name)
         if each.id in names or name in ids:
-            raise CannotAsk(
+            raise DataError(
                 f"{where} lists the category {each.id!r}, '{name}', beside "
                 f"{ids.get(name, each.id)!r}, '{names.get(each.id, name)}': give each its own id and name."
             )
@@ -145,9 +145,9 @@ def annotated(where: str, read: Instances, names: dict[Whole, str], part: str) -
         if each.image_id not in images or each.category_id not in names:
             what = "image" if each.image_id not in images else "category"
             known = each.image_id if what == "image" else each.category_id
-            raise CannotAsk(f"'{where}' annotation {number} has the {what} {known!r}, which it doesn't list.")
+            raise DataError(f"'{where}' annotation {number} has the {what} {known!r}, which it doesn't list.")
         labels[each.image_id][names[each.category_id]] = None
     for number, (known, path) in enumerate(images.items()):
         if has_no_text(path):
-            raise CannotAsk(f"'{where}' image {number} is not Unicode (a lone surrogate): write it anew.")
+            raise DataError(f"'{where}' image {number} is not Unicode (a lone surrogate): write it anew.")
         yield Annotated(f"'{where}' image {number}", path, tuple(labels[known]), part, part)

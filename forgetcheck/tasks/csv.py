@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.indexed import Index, Indexed, index_by_part
 from forgetcheck.tasks.one_hot import one_hot_files, read_one_hot
@@ -99,7 +99,7 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> lis
         places, said = {str(place): place for place in range(len(names))}, [*map(naming.whole, said)]
     for row, label in zip(rows, said, strict=True):
         if label not in places:
-            raise CannotAsk(
+            raise DataError(
                 f"{row.where} has the label '{label_of(row)}', which is none of the {len(names)} "
                 "classes: correct it, or add it to them."
             )

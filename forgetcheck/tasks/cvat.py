@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.documents import kind_of, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.annotated import Annotated, Reading, Several, named_part, refuse_strange
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.indexed import Index, Indexed
@@ -60,7 +60,7 @@ class Cvat(Indexed, Task):
 
 
 def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") -> list[Annotated]:
-    """Return the images of a file with their tags. Raises CannotAsk for what is no CVAT for images."""
+    """Return the images of a file with their tags. Raises InputError for what is no CVAT for images."""
     seen = Seen(path)
     parser = expat.ParserCreate()
     parser.StartElementHandler = seen.start
@@ -76,10 +76,10 @@ def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") 
         with place.open("rb") as file:
             parser.ParseFile(file)
     except (OSError, ValueError, expat.ExpatError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; expected CVAT's XML.") from None
+        raise DataError(f"cannot read '{path}': {reason(problem)}; expected CVAT's XML.") from None
     refuse_strange(reach, path, root, strip, seen.images)
     if not seen.images:
-        raise CannotAsk(f"'{path}' lists no images: expected CVAT for images 1.1.")
+        raise DataError(f"'{path}' lists no images: expected CVAT for images 1.1.")
     return seen.images
 
 
@@ -95,9 +95,9 @@ class Seen:
 
     def start(self, name: str, facts: Mapping[str, str]) -> None:
         if not self.open and name != "annotations":
-            raise CannotAsk(f"'{self.path}' is no CVAT: it begins with <{name}>, not with <annotations>.")
+            raise DataError(f"'{self.path}' is no CVAT: it begins with <{name}>, not with <annotations>.")
         if self.open == ["annotations"] and name == "track":
-            raise CannotAsk(f"'{self.path}' is CVAT for video: export it as CVAT for images 1.1.")
+            raise DataError(f"'{self.path}' is CVAT for video: export it as CVAT for images 1.1.")
         if self.open == ["annotations"] and name == "image":
             self.image, self.tags = dict(facts), {}
         if self.open == ["annotations", "image"] and name == "tag":
@@ -109,14 +109,14 @@ class Seen:
         if self.open == ["annotations"] and self.image is not None:
             where, path = f"'{self.path}' image {len(self.images)}", self.image.get("name", "")
             if not path or "" in self.tags:
-                raise CannotAsk(
+                raise DataError(
                     f"{where} has {'a tag without a label' if path else 'no name'}: export it anew."
                 )
             if len(self.images) >= MOST:
-                raise CannotAsk(f"'{self.path}' lists more than {MOST:,} images: export it in parts.")
+                raise DataError(f"'{self.path}' lists more than {MOST:,} images: export it in parts.")
             part = named_part(self.image.get("subset", ""))
             self.images.append(Annotated(where, path, tuple(self.tags), part))
             self.image = None
 
     def refuse_document(self, *declared: Any) -> NoReturn:
-        raise CannotAsk(f"'{self.path}' has a DTD, which could name other files: CVAT writes none; refused.")
+        raise DataError(f"'{self.path}' has a DTD, which could name other files: CVAT writes none; refused.")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.indexed import Index, Indexed
 from forgetcheck.tasks.reading import naming
@@ -45,7 +45,7 @@ class Folder(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         if not Path(self.path).is_dir():
-            raise CannotAsk(f"no folder of images at '{self.path}': check the path.")
+            raise DataError(f"no folder of images at '{self.path}': check the path.")
         walk = Walk(Path(self.path), self.links == "follow", reach_of(self))
         parts = parts_of(walk, self.layout)
         return make_index(walk, parts, as_is=self.names == "as-is")
@@ -63,10 +63,10 @@ def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
     if layout == "auto" and not any(is_part(name) for name in folders):
         return {}
     if not chosen:
-        raise CannotAsk(f"'{walk.root}' has neither a train nor a test folder: leave out layout=parts.")
+        raise DataError(f"'{walk.root}' has neither a train nor a test folder: leave out layout=parts.")
     others = [name for name in folders if not is_part(name)]
     if others and layout == "auto":
-        raise CannotAsk(
+        raise DataError(
             f"'{walk.root}' has {shown(chosen.values())} beside {shown(others)}: pass layout=parts if those "
             "are not to be read, or layout=classes if all of them are classes."
         )
@@ -109,7 +109,7 @@ def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index
 
 
 def list_images(walk: Walk, below: str) -> Listing:
-    """List what lies in the class folders of a part. Raises CannotAsk for images outside of them."""
+    """List what lies in the class folders of a part. Raises InputError for images outside of them."""
     classes: dict[str, list[str]] = {name: [] for name in walk.folders(below)}
     others, stray, unread = [], [], []
     for path in walk.files(below):
@@ -124,7 +124,7 @@ def list_images(walk: Walk, below: str) -> Listing:
         else:
             stray.append(path)
     if stray:
-        raise CannotAsk(
+        raise DataError(
             f"'{walk.root / below}' has {shown(stray)} outside of any class: put the images of each class "
             "into a folder of its name."
         )
@@ -139,7 +139,7 @@ def refuse_empty(where: str, folders: Iterable[str], listings: Sequence[Listing]
     """Refuse classes without an image: whether one is missing or meant can't be known."""
     empty = [name for name in folders if not any(listing.classes.get(name) for listing in listings)]
     if empty:
-        raise CannotAsk(f"{where} has no image of {shown(empty)}: add some, or remove the folder.")
+        raise DataError(f"{where} has no image of {shown(empty)}: add some, or remove the folder.")
 
 
 def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
@@ -180,7 +180,7 @@ def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
                 if 2 * len(same) > min(len(places[one]), len(places[other])) and is_copy(
                     walk, [(places[one][stem], places[other][stem]) for stem in same[:SAMPLED]]
                 ):
-                    raise CannotAsk(
+                    raise DataError(
                         f"class '{name}' holds its images twice, in '{walk.root / one}' and "
                         f"'{walk.root / other}': remove one of the folders."
                     )

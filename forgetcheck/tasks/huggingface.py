@@ -17,7 +17,7 @@ import numpy as np
 from huggingface_hub import constants
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.network import hub_asked
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.indexed import Index, Indexed
@@ -90,14 +90,14 @@ class Huggingface(Indexed, Task):
         told = [table.columns.names for table in tables]
         if self.classes:
             if any(names != told[0] for names in told):
-                raise CannotAsk(
+                raise DataError(
                     f"{where}: its parts number their classes differently, so one classes= can't name both: "
                     "leave it out."
                 )
             path = Path(self.classes)
             listed = naming.read_lines(path, reach_of(self), self.around(path))
             if is_shuffled(told[0]) and not set(told[0] or ()) <= set(listed):
-                raise CannotAsk(
+                raise DataError(
                     f"{where}: its classes are numbers in another order than that of their values, so the "
                     "lines of classes= could be meant in either: leave it out, and name classes by label, "
                     "with a table or a file as class_names of a battery."
@@ -111,7 +111,7 @@ class Huggingface(Indexed, Task):
         labels = [label for table in tables for label in table.named]
         if not all(isinstance(label, str) for label in labels):
             column = tables[0].columns.label
-            raise CannotAsk(f"{where}: the column '{column}' has no class names: pass classes=FILE.")
+            raise DataError(f"{where}: the column '{column}' has no class names: pass classes=FILE.")
         return naming.in_order(labels)
 
     @property
@@ -164,7 +164,7 @@ def choose(
         features if any(isinstance(kind, load_library().Image) for kind in features.values()) else ()
     )
     listed = " one of " + ", ".join(f"'{name}'" for name in known) if known else "NAME"
-    raise CannotAsk(f"{where} has {what}: pass {option}={listed}.")
+    raise DataError(f"{where} has {what}: pass {option}={listed}.")
 
 
 def choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dict[SplitName, str]:
@@ -172,13 +172,13 @@ def choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dic
     asked: dict[SplitName, str] = {"train": train, "test": test}
     for part, name in asked.items():
         if name and name not in found:
-            raise CannotAsk(f"{where} has no split '{name}': pass {part}= one of {', '.join(found)}.")
+            raise DataError(f"{where} has no split '{name}': pass {part}= one of {', '.join(found)}.")
     if train and train == test:
-        raise CannotAsk(f"{where}: train and test are both '{train}': name two splits, or leave out test.")
+        raise DataError(f"{where}: train and test are both '{train}': name two splits, or leave out test.")
     rest = [name for name in found if name not in asked.values()]
     chosen = {**parts_among(rest), **{part: name for part, name in asked.items() if name}}
     if not chosen:
-        raise CannotAsk(f"{where} has neither train nor test: pass train= and test= of {', '.join(found)}.")
+        raise DataError(f"{where} has neither train nor test: pass train= and test= of {', '.join(found)}.")
     return chosen
 
 
@@ -194,13 +194,13 @@ class Table:
 
     @cached_property
     def labels(self) -> list[Any]:  # (n,)
-        """The labels as they are stored. Raises CannotAsk where a row has none, or more than one."""
+        """The labels as they are stored. Raises InputError where a row has none, or more than one."""
         found = list(self.rows.select_columns([self.columns.label])[:][self.columns.label])
         # where one is missing, whole numbers were read as fractions by whoever wrote the table
         found = [int(label) if isinstance(label, float) and label.is_integer() else label for label in found]
         for row, label in enumerate(found):
             if not isinstance(label, str | int):
-                raise CannotAsk(
+                raise DataError(
                     f"{self.where}: row {row} of {self.part} has the label {label!r}, which is no name or "
                     "whole number: name another column with label=..., or leave such rows out."
                 )
@@ -221,7 +221,7 @@ class Table:
         try:
             return self.rows.select_columns([name]).cast_column(name, load_library().Image(decode=False))
         except Exception as problem:  # pyarrow's and the library's own
-            raise CannotAsk(
+            raise DataError(
                 f"{self.where}: the column '{name}' holds no images: {library_said(problem)}."
             ) from None
 
@@ -233,7 +233,7 @@ class Table:
             given = self.labels
         for row, label in enumerate(given):
             if label not in places:
-                raise CannotAsk(
+                raise DataError(
                     f"{self.where}: row {row} of {self.part} has the label {label!r}, which is none of the "
                     f"{len(names)} classes: name another split with {self.part}=..., or correct it."
                 )
@@ -265,13 +265,13 @@ class Loaded:
 
 
 def load(path: str, config: str, revision: str, reach: Reach) -> Loaded:
-    """Return every split by name. Raises CannotAsk in one line, whatever the library ran into."""
+    """Return every split by name. Raises InputError in one line, whatever the library ran into."""
     library = load_library()
     if is_local(path):
         refuse_strange_texts(reach, Path(path))
         refuse_leading_out(Path(path))
     elif Path(path).is_absolute():  # no name of the hub: it isn't asked
-        raise CannotAsk(f"no folder at '{path}': check the path.")
+        raise DataError(f"no folder at '{path}': check the path.")
     shown = library.utils.are_progress_bars_disabled()
     library.disable_progress_bars()
     try:
@@ -285,7 +285,7 @@ def load(path: str, config: str, revision: str, reach: Reach) -> Loaded:
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
         why = library_said(problem, reach)[:300].rstrip(".")
-        raise CannotAsk(
+        raise DataError(
             f"cannot load '{path}' with `datasets`: {why}. Check that it is the name of a {kind} "
             "and that the network is there."
         ) from None
@@ -300,7 +300,7 @@ def refuse_leading_out(folder: Path) -> None:
     for name in CARDS:
         card = folder / name
         if card.is_file() and any(leads_out(text) for text in texts_in(card)):
-            raise CannotAsk(
+            raise DataError(
                 f"'{card}' names data outside of its folder: correct its data_files and data_dir."
             )
 
@@ -332,13 +332,13 @@ def texts_in(card: Path) -> Iterator[str]:
 
 
 def load_library() -> Any:
-    """Import `datasets`, which takes seconds. Raises CannotAsk if it is missing or too old."""
+    """Import `datasets`, which takes seconds. Raises InputError if it is missing or too old."""
     try:
         import datasets
     except ImportError:
-        raise CannotAsk(f"the source 'huggingface' needs the library `datasets`: {INSTALL}.") from None
+        raise DataError(f"the source 'huggingface' needs the library `datasets`: {INSTALL}.") from None
     if int(datasets.__version__.split(".")[0]) < OLDEST:
-        raise CannotAsk(f"`datasets` {datasets.__version__} executes code that comes with data: {INSTALL}.")
+        raise DataError(f"`datasets` {datasets.__version__} executes code that comes with data: {INSTALL}.")
     return datasets
 
 

@@ -83,7 +83,7 @@ class Indexed:
     @property
     @abstractmethod
     def index(self) -> Index:
-        """Look where it was told to. Raises CannotAsk with the way out where nothing is there."""
+        """Look where it was told to. Raises InputError with the way out where nothing is there."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from forgetcheck.documents import reason, refuse_table
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 from forgetcheck.tasks.annotated import Annotated, Reading, refuse_strange
 from forgetcheck.tasks.indexed import Index
 from forgetcheck.tasks.reading import naming
@@ -28,14 +28,14 @@ def one_hot_files(path: Path) -> dict[str, Path]:
             return {"": path / FILE}
         parts = [each for each in sorted(path.iterdir()) if is_part(each.name) and (each / FILE).is_file()]
     except OSError as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+        raise DataError(f"cannot read '{path}': {reason(problem)}.") from None
     return {part.name: part / FILE for part in parts}
 
 
 def read_one_hot(
     path: str, files: Mapping[str, Path], root: str, strip: str, follow: bool, reach: Reach
 ) -> Index:
-    """Read the images that have exactly one class. Raises CannotAsk where one has several, or none."""
+    """Read the images that have exactly one class. Raises InputError where one has several, or none."""
     found: list[Annotated] = []
     classes: dict[str, None] = {}
     top = next(iter(files.values())).parent
@@ -66,8 +66,8 @@ def rows_of(file: Path, part: str, reach: Reach, root: Path) -> list[tuple[Annot
                 image = make_row(f"'{file}' line {lines.line_num}", header, fields, part)
                 rows.append((image, tuple(header[1:])))
     except (OSError, ValueError, csv.Error) as problem:
-        raise CannotAsk(f"cannot read '{file}': {reason(problem)}.") from None
-    except CannotAsk:  # whose message may show a cell
+        raise DataError(f"cannot read '{file}': {reason(problem)}.") from None
+    except InputError:  # whose message may show a cell
         refuse_strange(reach, file, root, "", (image for image, _ in rows))
         raise
     return rows
@@ -75,10 +75,10 @@ def rows_of(file: Path, part: str, reach: Reach, root: Path) -> list[tuple[Annot
 
 def make_row(where: str, header: list[str], fields: list[str], part: str) -> Annotated:
     if len(fields) != len(header):
-        raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
+        raise DataError(f"{where} has {len(fields)} fields where the header has {len(header)}.")
     marks = [field.strip() for field in fields[1:]]
     odd = next((mark for mark in marks if mark not in VALUES), None)
     if odd is not None:
-        raise CannotAsk(f"{where} has '{odd}' for a class: expected 1 or 0.")
+        raise DataError(f"{where} has '{odd}' for a class: expected 1 or 0.")
     labels = tuple(name for name, mark in zip(header[1:], marks, strict=True) if VALUES[mark])
     return Annotated(where, fields[0].strip(), labels, part, part)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Label, Task
 from forgetcheck.tasks.captioned import Album, Captioned, Told, make_album
 from forgetcheck.tasks.reading.caption_files import TABLES, read_swaps, read_table
@@ -67,6 +67,6 @@ class Swaps(Captioned, Task):
 def refuse_equal(where: str, told: list[Told]) -> None:
     same = next((row for row in told if row.text == row.swap), None)
     if same is not None:
-        raise CannotAsk(
+        raise DataError(
             f"{where}: the caption of '{same.path}' and its swap are both '{same.text}': swap it."
         )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import DataError, unknown_name
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.indexed import Index, Indexed
 from forgetcheck.tasks.reading import naming
@@ -75,15 +75,15 @@ class Torchvision(Indexed, Task):
         return data_folders(Path(self.root))
 
     def open(self, options: Mapping[str, Any]) -> Any:
-        """Make the data set. Raises CannotAsk with the way to get it."""
+        """Make the data set. Raises InputError with the way to get it."""
         from torchvision import datasets  # seconds, and it brings torch: only when asked
 
         maker, kind = getattr(datasets, self.name, None), KINDS[self.name]
         if maker is None:
-            raise CannotAsk(f"this torchvision has no {self.name}: update it.")
+            raise DataError(f"this torchvision has no {self.name}: update it.")
         way = way_to_get(kind, maker)
         if not (self.download or Path(self.root).is_dir()):
-            raise CannotAsk(f"no folder at '{self.root}': {way}.")
+            raise DataError(f"no folder at '{self.root}': {way}.")
         refuse_strange_texts(reach_of(self), Path(self.root))
         chosen = {**options, **kind.variant_options(self.variant)}
         if accepts(maker, "loader"):
@@ -94,7 +94,7 @@ class Torchvision(Indexed, Task):
             return maker(self.root, **chosen)
         except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
             text = ADVICE.sub("", library_said(problem, reach_of(self)))[:300].rstrip(".")
-            raise CannotAsk(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None
+            raise DataError(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None
 
     def samples(self, part: str, kind: Kind, dataset: Any) -> Samples:
         if kind.files:
@@ -103,7 +103,7 @@ class Torchvision(Indexed, Task):
             pairs = (dataset[i] for i in range(len(dataset)))
             return listed_files(Path(self.root), kind, pairs, reach_of(self))
         if self.white != WHITE:
-            raise CannotAsk(
+            raise DataError(
                 f"white={self.white}: torchvision itself decodes {self.name}, to 8 bits; leave out white."
             )
         labels = np.array(labels_of(kind, dataset), dtype=np.int64) - kind.first
@@ -136,7 +136,7 @@ def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]], reach
     rows = sorted((Path(path).relative_to(root).as_posix(), int(label) - kind.first) for path, label in pairs)
     outside = next((path for path, _ in rows if ".." in Path(path).parts), None)
     if outside is not None:  # the lists that some come with can say anything
-        raise CannotAsk(f"a list in '{root}' names '{outside}', outside of the data: get the data set again.")
+        raise DataError(f"a list in '{root}' names '{outside}', outside of the data: get the data set again.")
     return file_samples(
         root, [path for path, _ in rows], [label for _, label in rows], None, True, reach=reach
     )
@@ -157,7 +157,7 @@ def labels_of(kind: Kind, dataset: Any) -> Sequence[int]:
     if found is None:
         found = [label_at(dataset, i) for i in range(len(dataset))]
     if any(label is None for label in found):
-        raise CannotAsk(f"{type(dataset).__name__} has no labels here: its test labels are in another file.")
+        raise DataError(f"{type(dataset).__name__} has no labels here: its test labels are in another file.")
     labels = [int(label) for label in found]
     assert len(labels) == len(dataset)
     for i in np.linspace(0, len(dataset) - 1, CHECKED, dtype=int).tolist() if labels else ():
@@ -179,7 +179,7 @@ def names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
         return kind.names
     found = next((getattr(dataset, name) for name in NAMES if hasattr(dataset, name)), None)
     if found is None:
-        raise CannotAsk(f"{where} has no class names: pass classes=FILE, one name a line in its order.")
+        raise DataError(f"{where} has no class names: pass classes=FILE, one name a line in its order.")
     return naming.humanised(
         kind.named([name if isinstance(name, str) else name[0] for name in found], dataset)
     )
@@ -187,9 +187,9 @@ def names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
 
 def refuse_odd(where: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
     if not len(labels):
-        raise CannotAsk(f"{where} is empty: get it again.")
+        raise DataError(f"{where} is empty: get it again.")
     if labels.min() < 0 or labels.max() >= len(names):
-        raise CannotAsk(f"{where} has the label {labels.max()}, but there are {len(names)} class names.")
+        raise DataError(f"{where} has the label {labels.max()}, but there are {len(names)} class names.")
 
 
 def way_to_get(kind: Kind, maker: Any) -> str:

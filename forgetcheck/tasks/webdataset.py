@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.decode import WHITE
@@ -85,7 +85,7 @@ class Webdataset(Task):
 def list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -> Samples:
     """List the samples of a part from the headers of its tars."""
     if kind_of(root) != CLASSIFICATION:
-        raise CannotAsk(
+        raise DataError(
             f"its {KIND} says that it is no {CLASSIFICATION}: its images have no class each; captions are "
             "read by the source captions:path=..."
         )

@@ -24,7 +24,7 @@ from forgetcheck.clip.model.forward_pass import ForwardPass
 from forgetcheck.clip.model.heads import Head
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.saving.run_folder import Run
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import Progress, Steps, silent
 from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
@@ -53,10 +53,10 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
-                raise CannotAsk(f"{name.replace('_', '-')} is {getattr(self, name)}: it must be above 0.")
+                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}: it must be above 0.")
         for name in ("weight_decay", "warmup_steps", "seed"):
             if not 0 <= getattr(self, name) < 2**63:
-                raise CannotAsk(
+                raise InputError(
                     f"{name.replace('_', '-')} is {getattr(self, name)}: it must be from 0 to 2**63 - 1."
                 )
 
@@ -71,7 +71,7 @@ def schedule_for(checkpoint: Checkpoint, **asked: Any) -> Schedule:
     if not isinstance(recorded, Mapping) or any(
         type(value) not in {kinds.get(name), int} or name not in kinds for name, value in recorded.items()
     ):
-        raise CannotAsk(
+        raise InputError(
             f"the schedule in the config of '{checkpoint.name}' is damaged ({recorded!r:.80}): correct it."
         )
     return Schedule(**{**recorded, **asked})
@@ -111,7 +111,7 @@ class Pictures:
         try:
             return self.split.image(index)
         except Unreadable as problem:
-            raise CannotAsk(
+            raise InputError(
                 f"image '{self.split.ids[index]}' can't be read ({problem}): restore it, or remove it."
             ) from None
 
@@ -134,7 +134,7 @@ def tune(
     base = load_encoder(checkpoint, device)
     doubt = doubt_activation(checkpoint, base, (task.thing,), progress)
     if doubt:
-        raise CannotAsk(f"{doubt} Pass --model NAME, or correct its config.")
+        raise InputError(f"{doubt} Pass --model NAME, or correct its config.")
     tuned = base.twin()
     head = method.start_head(base, task.thing).to(base.device)
     training, validation = split_off(task, base)
@@ -181,7 +181,7 @@ def thin_classes(task: Named) -> tuple[str, ...]:
     """Say what is odd about names and labels, and which classes have too few train images.
 
     Too few to be learned, or to tell how well they were. Looks at labels only, so that whoever tunes hears
-    of it before step 1. Raises CannotAsk for a task that `tune` refuses. All names are in the facts of the
+    of it before step 1. Raises InputError for a task that `tune` refuses. All names are in the facts of the
     run.
     """
     _refuse_captions(task)
@@ -206,12 +206,12 @@ def keyed_parts(task: Named, progress: Progress = silent) -> dict[str, Keyed]:
     """Tell the images of train, and of test where it is at hand, apart by their bytes.
 
     Reads every file once, and decodes none; a test part that isn't on this machine is left alone, for
-    nothing else of `tune` needs it. Raises CannotAsk for a task that `tune` refuses.
+    nothing else of `tune` needs it. Raises InputError for a task that `tune` refuses.
     """
     _refuse_captions(task)
     splits = {"train": task.thing.split("train")}
     if "://" not in task.spec:
-        with suppress(CannotAsk):
+        with suppress(InputError):
             splits["test"] = task.thing.split("test")
     steps = Steps(progress, "comparing", sum(map(len, splits.values())))
     return {name: _keyed(split, split.mark, steps) for name, split in splits.items() if split.mark}
@@ -252,7 +252,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _refuse_captions(task: Named) -> None:
     if task.thing.labelled_by != "class":
-        raise CannotAsk(f"'{task.spec}' has captions and no classes, which a head learns: tune on another.")
+        raise InputError(f"'{task.spec}' has captions and no classes, which a head learns: tune on another.")
 
 
 def _thin(classes: Sequence[str], kept: Split, held: Split) -> dict[str, list[str]]:
@@ -275,7 +275,7 @@ def _hold_out(task: Named) -> tuple[Split, Split]:
     split = task.thing.split("train")
     held = dealt(split.labels, HELD_OUT)
     if held.all() or not held.any():
-        raise CannotAsk(
+        raise InputError(
             f"task '{task.spec}' has {len(split)} train images: too few to hold out a tenth of a class "
             "for validation; bring at least 10 images of a class."
         )
@@ -322,7 +322,7 @@ def steps(
         rate = learning_rate(number, total, schedule)
         row = step(optimizer, method, now, then, labels.to(base.device), rate, schedule.gradient_clip)
         if not math.isfinite(row["loss"] + row["penalty"]):
-            raise CannotAsk(
+            raise InputError(
                 f"the loss became {row['loss'] + row['penalty']} at step {number + 1} of {total}: "
                 "nothing was written; use a smaller --learning-rate or strength. Its batch is "
                 f"{_some([training.split.ids[int(i)] for i in chosen])}: look at them if that doesn't help."

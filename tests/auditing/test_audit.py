@@ -27,8 +27,8 @@ from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.run_folder import Run, write_run
 from forgetcheck.clip.saving.write import write_clip
-from forgetcheck.errors import CannotAsk, Terminated
-from forgetcheck.retention.answers import Unasked, read_audit, write_audit
+from forgetcheck.errors import InputError, Terminated
+from forgetcheck.retention.answers import SkippedQuestion, read_audit, write_audit
 from forgetcheck.retention.pins import found_pins
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
@@ -199,14 +199,14 @@ def test_the_base_texts_alone_are_never_left_out():
 
 def test_what_neither_texts_could_ask_is_told_once():
     probes = {spec: catalog.build("probes", spec) for spec in ("zero-shot", "zero-shot:text=base")}
-    first, second = (Unasked("x", "one", spec, "no data.") for spec in probes)
+    first, second = (SkippedQuestion("x", "one", spec, "no data.") for spec in probes)
     assert without_repeats([first, second], probes) == [first]
     answered = make_answers({"a": (5, 1, 0, 0), "b": (4, 0, 0, 0)}, "x", "one", "zero-shot:text=base")
     assert without_repeats([first, answered], probes) == [first, answered]
 
 
 def test_one_question_in_two_words_is_refused():
-    with pytest.raises(CannotAsk, match="--probe zero-shot:text=own asks the same as zero-shot: leave one"):
+    with pytest.raises(InputError, match="--probe zero-shot:text=own asks the same as zero-shot: leave one"):
         audit(TINY, [TINY], SMALL, ["zero-shot", "zero-shot:text=own"], device="cpu")
 
 
@@ -245,19 +245,19 @@ def test_a_probe_that_did_not_converge_warns(monkeypatch):
 
 def test_models_that_differ_in_more_than_weights_are_refused():
     other = {**TINY.config, "model_cfg": {**TINY.config["model_cfg"], "quick_gelu": True}}
-    with pytest.raises(CannotAsk, match="activation: GELU against QuickGELU"):
+    with pytest.raises(InputError, match="activation: GELU against QuickGELU"):
         audit(TINY, [replace(TINY, config=other)], SMALL)
     brighter = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": [0, 0, 0]}}
-    with pytest.raises(CannotAsk, match="mean"):
+    with pytest.raises(InputError, match="mean"):
         mismatch(TINY, replace(TINY, config=brighter), allowed=False)
     as_tuple = {**TINY.config, "preprocess_cfg": {**TINY.config["preprocess_cfg"], "mean": (0.5,) * 3}}
     assert mismatch(TINY, replace(TINY, config=as_tuple), allowed=False) == ()
 
 
 def test_nothing_to_ask_is_refused():
-    with pytest.raises(CannotAsk, match="no tuned checkpoint"):
+    with pytest.raises(InputError, match="no tuned checkpoint"):
         audit(TINY, [], SMALL)
-    with pytest.raises(CannotAsk, match="nothing was measured"):
+    with pytest.raises(InputError, match="nothing was measured"):
         audit(TINY, [TINY], SMALL, ["zero-shot:text=base"], device="cpu")
 
 
@@ -296,14 +296,14 @@ def tuned(tmp_path):
 )
 def test_a_head_that_does_not_fit_its_task_is_refused(tuned, head, hint):
     save_file({"weight": head}, tuned / "head.safetensors")
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         audit(TINY, [find_checkpoint(str(tuned))], SMALL, ["zero-shot"], "cpu")
 
 
 def test_a_run_tuned_on_other_classes_is_refused(tuned):
     text = (tuned / "tune.json").read_text()
     (tuned / "tune.json").write_text(text.replace("circle", "disc"))
-    with pytest.raises(CannotAsk, match="other classes"):
+    with pytest.raises(InputError, match="other classes"):
         audit(TINY, [find_checkpoint(str(tuned))], SMALL, ["zero-shot"], "cpu")
 
 
@@ -341,7 +341,7 @@ def test_what_cannot_be_asked_is_recorded_with_the_reason_and_the_rest_goes_on()
 
 
 def test_if_nothing_can_be_asked_the_reason_is_told():
-    with pytest.raises(CannotAsk, match=r"nothing was measured.*no test images"):
+    with pytest.raises(InputError, match=r"nothing was measured.*no test images"):
         audit(TINY, [TINY], Battery("odd", {"empty": Empty()}), ("zero-shot",))
 
 
@@ -375,7 +375,9 @@ def test_an_allowed_mismatch_is_in_every_answer_and_in_the_provenance():
 
 def test_a_doubted_activation_is_refused_or_recorded(monkeypatch):
     monkeypatch.setattr("forgetcheck.auditing.candidates.doubt_activation", lambda *_: "'tiny' is odd.")
-    with pytest.raises(CannotAsk, match=r"'tiny' is odd\. Pass --model NAME, correct its config, or --allow"):
+    with pytest.raises(
+        InputError, match=r"'tiny' is odd\. Pass --model NAME, correct its config, or --allow"
+    ):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
     found = audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", allow_mismatch=True)
     assert all(item.warnings == ("'tiny' is odd.",) for item in found.answers)
@@ -419,12 +421,12 @@ def test_a_head_found_in_a_file_answers_for_its_target(tmp_path):
         (answer,) = (item for item in found.answers if item.probe == "head")
         assert (answer.task, answer.target) == (target, True)
         assert set(answer.tuned.label) == {2}
-    with pytest.raises(CannotAsk, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
+    with pytest.raises(InputError, match=r"head of 'tuned' is \(7, 128\), not \(10, 128\)"):
         audit(TINY, [tuned], SMALL, ("zero-shot",), "cpu", target="digits")
 
 
 def test_a_target_that_nothing_is_asked_about_is_refused():
-    with pytest.raises(CannotAsk, match=r"--target digits: no task .* one of its tasks \(shape, size\)"):
+    with pytest.raises(InputError, match=r"--target digits: no task .* one of its tasks \(shape, size\)"):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu", target="digits")
 
 
@@ -494,7 +496,7 @@ def test_a_checkpoint_is_called_so_that_it_hides_no_other(tmp_path):
 def test_a_date_that_cannot_be_stored_is_refused_before_the_work(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     monkeypatch.setattr("forgetcheck.auditing.audit.load", lambda *_: pytest.fail("loaded"))
-    with pytest.raises(CannotAsk, match="SOURCE_DATE_EPOCH=yesterday"):
+    with pytest.raises(InputError, match="SOURCE_DATE_EPOCH=yesterday"):
         audit(TINY, [TINY], SMALL, ("zero-shot",), "cpu")
 
 
@@ -606,7 +608,7 @@ def test_what_needs_no_train_images_is_asked_where_there_are_none(tmp_path):
     assert [item.probe for item in found.answers] == ["zero-shot"]
     assert found.unasked == ()
     assert warned(found)["zero-shot"] == ("not asked: linear, because the task has no train images",)
-    with pytest.raises(CannotAsk, match="has no train part"):
+    with pytest.raises(InputError, match="has no train part"):
         audit(TINY, [TINY], photos(tmp_path, {}), ("linear",), device="cpu")
 
 
@@ -780,7 +782,7 @@ def test_an_audit_records_what_was_asked_of_each_task():
 def test_a_text_tower_that_gives_zeros_is_not_measured(tmp_path):
     """Every class would be as near as any other, and the first would win in silence."""
     broken = changed(tmp_path, "w", lambda weights: weights["text_projection"].zero_())
-    with pytest.raises(CannotAsk, match="'w' reads prompts as zeros"):
+    with pytest.raises(InputError, match="'w' reads prompts as zeros"):
         audit(TINY, [broken], SMALL, ["zero-shot"], "cpu")
 
 

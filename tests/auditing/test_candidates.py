@@ -25,7 +25,7 @@ from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.checkpoint import TINY_FOLDER, WEIGHTS, Checkpoint
 from forgetcheck.clip.saving.run_folder import Run, tuned_clip, write_run
 from forgetcheck.clip.saving.write import Clip, write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 SHAPE, DIGITS = catalog.build("tasks", "drawn:family=shape"), catalog.build("tasks", "digits")
 BATTERY = Battery("small", {"shape": SHAPE, "own": Stated(DIGITS, "own", own_names=tuple("abcdefghij"))})
@@ -108,7 +108,7 @@ def test_a_target_is_a_task_of_the_battery_or_a_source():
     assert find_target("own", BATTERY).task.class_names[0] == "a"
     assert find_target("digits", BATTERY) == Target("digits", DIGITS)
     for text, hint in (("digitz", "'digits'"), ("shap", "'shape'"), ("drawn:family=shap", "'shape'")):
-        with pytest.raises(CannotAsk, match=f"did you mean {hint}"):
+        with pytest.raises(InputError, match=f"did you mean {hint}"):
             find_target(text, BATTERY)
 
 
@@ -150,7 +150,7 @@ def test_a_target_that_nothing_is_asked_about_needs_a_head(run_folder, tmp_path,
     (tmp_path / "broken.pt").write_bytes(b"?")
     ways = r"add it to the battery, or name one of its tasks \(shape, own\), here or in a policy \(target = "
     for word in ("forgetcheck:tiny", tmp_path / "bare.pt", run_folder, "nowhere.pt"):
-        with pytest.raises(CannotAsk, match=f"--target drawn:family=size: no task of .*{ways}"):
+        with pytest.raises(InputError, match=f"--target drawn:family=size: no task of .*{ways}"):
             foresee([str(word)], BATTERY, "drawn:family=size")
     for word in (tmp_path / "head.pt", tmp_path / "broken.pt", "hf-hub:a/b"):
         assert foresee(["x.pt", str(word)], BATTERY, "drawn:family=size").heads

@@ -13,7 +13,7 @@ from forgetcheck.auditing.audit import audit
 from forgetcheck.batteries.battery import Battery
 from forgetcheck.clip.features.cache import FeatureCache
 from forgetcheck.clip.features.runtime import Engine
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
@@ -110,12 +110,12 @@ def test_what_a_probe_cannot_be_put_to_is_told(tmp_path):
     found = audit(TINY, [TINY], BOTH, ["zero-shot"], device="cpu")
     assert [(u.task, u.probe) for u in found.unasked] == [("words", "zero-shot"), ("choice", "zero-shot")]
     assert "it can't be put to images labelled by caption" in found.unasked[0].why
-    with pytest.raises(CannotAsk, match="nothing was measured: it can't be put to images labelled by class"):
+    with pytest.raises(InputError, match="nothing was measured: it can't be put to images labelled by class"):
         audit(TINY, [TINY], Battery("b", {"shape": BOTH.tasks["shape"]}), ["retrieval"], device="cpu")
 
 
 def test_where_nothing_is_measured_the_reason_is_that_of_a_task_that_was_asked():
-    with pytest.raises(CannotAsk, match="the first 7 of 7 classes are all of them: ask a smaller top"):
+    with pytest.raises(InputError, match="the first 7 of 7 classes are all of them: ask a smaller top"):
         audit(TINY, [TINY], BOTH, ["zero-shot:top=7"], device="cpu")
 
 

@@ -34,7 +34,7 @@ from forgetcheck.batteries.battery import Battery
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import silent
 from forgetcheck.tasks.base import Split, Task
 from forgetcheck.tasks.folder import Folder
@@ -301,7 +301,7 @@ class Few(Task):
 
     def split(self, name):
         if self.broken:
-            raise CannotAsk("unreadable.")
+            raise InputError("unreadable.")
         count = self.count if name == "test" else 0
         labels = np.sort(np.arange(count) % 2)
         image: Callable[[int], Image.Image] = lambda i: Image.new("RGB", (32, 32), (40 * i, 0, 0))  # noqa: E731
@@ -321,7 +321,7 @@ def test_tasks_that_cannot_be_drawn_from_are_left_out(vit):
     some = draw(vit, Battery("few", {"a": Few(0), "b": Few(6), "c": Few(6, broken=True)}), 12)
     assert [words.class_names for words, _ in some.tasks] == [Few(6).class_names]
     for battery in ({"a": Few(0)}, {"a": Few(1)}, {"a": Few(6, broken=True)}):
-        with pytest.raises(CannotAsk, match="battery 'few' has too few test images"):
+        with pytest.raises(InputError, match="battery 'few' has too few test images"):
             draw(vit, Battery("few", battery), 12)
 
 

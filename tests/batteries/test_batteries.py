@@ -7,7 +7,7 @@ from torchvision.models import _meta
 from forgetcheck.batteries.battery import Expected, names, read_battery
 from forgetcheck.batteries.check import lint, plain
 from forgetcheck.batteries.toml import battery_text
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.reading.torchvision_sets import EUROSAT, SIGNS
 
 FETCHED = [name for name in names() if name != "drawn"]
@@ -41,7 +41,7 @@ def test_what_is_missing_is_all_that_is_wrong(name, tmp_path, monkeypatch):
     missing = lint(name).problems
     assert {remark.task for remark in missing} == set(tasks)
     assert all("To get the data: " in remark.text for remark in missing)
-    with pytest.raises(CannotAsk, match="To get the data"):
+    with pytest.raises(InputError, match="To get the data"):
         next(iter(read_battery(name).tasks.values())).split("test")
 
 

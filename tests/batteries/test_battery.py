@@ -4,7 +4,7 @@ import pytest
 from sources import folder
 
 from forgetcheck.batteries.battery import names, read_battery, summary, survey
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.drawn import FAMILIES, Drawn
 from forgetcheck.tasks.reading import naming
 
@@ -52,23 +52,23 @@ def test_a_file_of_ones_own(tmp_path):
     ],
 )
 def test_mistakes_are_named(tmp_path, text, hint):
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         read_battery(write(tmp_path, text))
 
 
 def test_names_that_are_no_battery():
-    with pytest.raises(CannotAsk, match="did you mean 'drawn'"):
+    with pytest.raises(InputError, match="did you mean 'drawn'"):
         read_battery("drawm")
-    with pytest.raises(CannotAsk, match="no battery file"):
+    with pytest.raises(InputError, match="no battery file"):
         read_battery("nowhere.toml")
 
 
 def test_a_battery_that_cannot_be_read_says_why(tmp_path, forbid):
-    with pytest.raises(CannotAsk, match="it is a folder, not a file"):
+    with pytest.raises(InputError, match="it is a folder, not a file"):
         read_battery(str(tmp_path))
     path = write(tmp_path, "")
     forbid(".toml")
-    with pytest.raises(CannotAsk, match="': Permission denied"):
+    with pytest.raises(InputError, match="': Permission denied"):
         read_battery(path)
 
 
@@ -88,7 +88,7 @@ source = "digits"
     battery, mistakes = survey(write(tmp_path, text))
     assert list(battery.tasks) == ["c"]
     assert [mistake.task for mistake in mistakes] == ["a", "a", "task[1].colour"]
-    with pytest.raises(CannotAsk, match=r"templates need one.*unknown task 'nowhere'.*unknown key"):
+    with pytest.raises(InputError, match=r"templates need one.*unknown task 'nowhere'.*unknown key"):
         read_battery(write(tmp_path, text))
 
 
@@ -128,12 +128,14 @@ def test_a_battery_is_read_before_its_data_is_there(tmp_path, monkeypatch):
     monkeypatch.delenv("OUR_DATA", raising=False)
     text = '[[task]]\nname = "a"\nsource = "folder:path=${OUR_DATA}/x"\nget = "ask Ann."\n'
     battery = read_battery(write(tmp_path, text))
-    with pytest.raises(CannotAsk, match=r"\$\{OUR_DATA\} of its source is not set.*To get the data: ask Ann"):
+    with pytest.raises(
+        InputError, match=r"\$\{OUR_DATA\} of its source is not set.*To get the data: ask Ann"
+    ):
         _ = battery.tasks["a"].class_names
     assert "OUR_DATA" in summary(battery)["tasks"]["a"]["missing"]
     monkeypatch.setenv("OUR_DATA", str(tmp_path))
     battery = read_battery(write(tmp_path, text))
-    with pytest.raises(CannotAsk, match=r"no folder of images at.*To get the data: ask Ann"):
+    with pytest.raises(InputError, match=r"no folder of images at.*To get the data: ask Ann"):
         battery.tasks["a"].split("test")
     folder(tmp_path / "x")
     assert read_battery(write(tmp_path, text)).tasks["a"].class_names
@@ -146,7 +148,7 @@ def test_class_names_must_name_every_kind_of_caption(tmp_path):
         '[[task]]\nname = "t"\nsource = "captions:path=t.csv"\nclass_names = ["x"]\n'
     )
     task = read_battery(str(tmp_path / "b.toml")).tasks["t"]
-    with pytest.raises(CannotAsk, match="class_names has 1 names, but the labels go up to 1"):
+    with pytest.raises(InputError, match="class_names has 1 names, but the labels go up to 1"):
         task.split("test")
 
 

@@ -12,7 +12,7 @@ from forgetcheck.batteries.battery import Battery
 from forgetcheck.batteries.brightness import brightest
 from forgetcheck.batteries.check import lint
 from forgetcheck.clip.identity.resolve import find_checkpoint
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 TINY = find_checkpoint("forgetcheck:tiny")
 DARK = "of the images is 1"
@@ -69,5 +69,5 @@ def test_what_torchvision_decodes_itself_has_no_white(tmp_path, monkeypatch):
     without_sums(monkeypatch)
     write_layout("CIFAR10", tmp_path)
     task = catalog.build("tasks", f"torchvision:name=CIFAR10,root={tmp_path},white=4095")
-    with pytest.raises(CannotAsk, match="torchvision itself decodes CIFAR10, to 8 bits; leave out white"):
+    with pytest.raises(InputError, match="torchvision itself decodes CIFAR10, to 8 bits; leave out white"):
         task.split("test")

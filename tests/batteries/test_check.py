@@ -8,7 +8,7 @@ from sources import COLOURS, encoded, folder, picture, put, swapped, told
 from forgetcheck.batteries.check import lint
 from forgetcheck.batteries.near_duplicates import digest_of
 from forgetcheck.batteries.sample_table import Pick, written
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.policy import Policy, Rule
 
 NAMES = ["blue jay", "red fox", "Übersee-Käfer"]  # as the source orders them
@@ -236,7 +236,7 @@ def test_progress_counts_the_images_of_all_tasks(battery):
 
 
 def test_no_battery_at_all():
-    with pytest.raises(CannotAsk, match="no battery file"):
+    with pytest.raises(InputError, match="no battery file"):
         lint("nowhere.toml")
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from forgetcheck import catalog
 from forgetcheck.batteries.paths import joined, recorded, same_data, settled, unset
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_unset_variables_are_named_once(monkeypatch):
 def test_a_variable_stands_for_a_folder_at_the_beginning_and_nowhere_else(monkeypatch, option, text):
     monkeypatch.setenv("HERE", "/with, comma")
     monkeypatch.setenv("PART", "s3cret")
-    with pytest.raises(CannotAsk, match="may only stand for the folder") as caught:
+    with pytest.raises(InputError, match="may only stand for the folder") as caught:
         settled(option, text, "folder:path=x", Path("/b"))
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_variable_is_no_address(monkeypatch):
     monkeypatch.setenv("WEB", "https://s3cret.example/x")
-    with pytest.raises(CannotAsk, match=r"\$\{WEB\} is set to an address") as caught:
+    with pytest.raises(InputError, match=r"\$\{WEB\} is set to an address") as caught:
         settled("path", "${WEB}/x", "webdataset:path=${WEB}/x", Path("/b"))
     assert "s3cret" not in str(caught.value)
 
@@ -92,9 +92,9 @@ def test_nothing_is_fetched_because_the_file_of_a_run_says_so(guard, source):
     """Not even to compare it with what a battery asks; one that asks the same is recognised all the same."""
     task = catalog.build("tasks", source)
     asked = recorded(task, "")
-    with pytest.raises(CannotAsk, match="nothing is fetched because a file says so"):
+    with pytest.raises(InputError, match="nothing is fetched because a file says so"):
         asked.split("test")
-    with pytest.raises(CannotAsk, match="add the task to the battery if you trust it"):
+    with pytest.raises(InputError, match="add the task to the battery if you trust it"):
         _ = asked.class_names
     assert same_data(asked, catalog.build("tasks", source))
     assert not same_data(asked, catalog.build("tasks", "webdataset:path=https://example.org/other"))
@@ -111,7 +111,7 @@ def test_the_file_of_a_run_names_no_text_file_that_is_shown(tmp_path, monkeypatc
     (tmp_path / "elsewhere" / "secret").write_text("hunter2\nother\n")
     monkeypatch.chdir(tmp_path / "here")
     spec = f"csv:path={tmp_path}/run/t.csv,classes={tmp_path}/elsewhere/secret"
-    with pytest.raises(CannotAsk, match="read nowhere else") as refused:
+    with pytest.raises(InputError, match="read nowhere else") as refused:
         _ = recorded(catalog.build("tasks", spec), "").class_names
     assert "hunter2" not in str(refused.value)
     assert catalog.build("tasks", spec).class_names == ("hunter2", "other")  # typed by its user

@@ -8,7 +8,7 @@ import sources
 
 from forgetcheck import catalog
 from forgetcheck.batteries.repeats import Keyed, brief, in_both_parts, tuned_on, two_labels
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tuning.tune import Named, repeated_images
 
 PARTED = {
@@ -88,7 +88,7 @@ def test_a_test_part_that_is_not_here_is_not_fetched(tmp_path):
     assert repeated_images(Named(spec, catalog.build("tasks", spec))) == ()
     told = sources.told(tmp_path / "told")
     task = Named(told, catalog.build("tasks", told))
-    with pytest.raises(CannotAsk, match="captions and no classes"):
+    with pytest.raises(InputError, match="captions and no classes"):
         repeated_images(task)
 
 

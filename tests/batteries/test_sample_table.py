@@ -6,7 +6,7 @@ import pytest
 from forgetcheck import catalog
 from forgetcheck.batteries.battery import read_battery, summary
 from forgetcheck.batteries.sample_table import COLUMNS, Pick, read_picks, written
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 SPLIT = catalog.build("tasks", "digits").split("test")
 
@@ -62,7 +62,7 @@ def test_odd_names_come_back(tmp_path):
 )
 def test_a_wrong_table_is_refused(tmp_path, text, hint):
     task = battery(tmp_path, text).tasks["a"]
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         task.split("test")
 
 
@@ -70,7 +70,7 @@ def test_a_table_that_is_not_there(tmp_path):
     path = tmp_path / "few.toml"
     path.write_text('[[task]]\nname = "a"\nsource = "digits"\nsamples = "few.csv"\n')
     read = read_battery(str(path))
-    with pytest.raises(CannotAsk, match="cannot read the samples"):
+    with pytest.raises(InputError, match="cannot read the samples"):
         read.tasks["a"].split("test")
     assert "samples" not in summary(read)["tasks"]["a"]
 

@@ -5,10 +5,10 @@ import pytest
 
 from forgetcheck.batteries.battery import Battery, read_battery
 from forgetcheck.batteries.check import lint
-from forgetcheck.batteries.subset import Rule, errors, herding, k_center, pick
+from forgetcheck.batteries.subset import Selection, errors, herding, k_center, pick
 from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.clip.identity.resolve import find_checkpoint
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.drawn import Drawn
 
 DICE = np.random.default_rng(3)
@@ -60,7 +60,7 @@ def tiny_checkpoint():
 
 @pytest.fixture(scope="module")
 def picked(battery, tiny_checkpoint):
-    return pick(battery, tiny_checkpoint, Rule("herding", {"test": 8}), tiny_checkpoint, "cpu")
+    return pick(battery, tiny_checkpoint, Selection("herding", {"test": 8}), tiny_checkpoint, "cpu")
 
 
 def test_every_class_is_asked_equally(picked):
@@ -108,7 +108,7 @@ def test_what_is_written_is_a_battery_that_lints(picked, tmp_path):
 
 
 def test_train_is_picked_from_only_if_asked(battery, tiny_checkpoint):
-    rule = Rule("k-center", {"test": 3, "train": 5})
+    rule = Selection("k-center", {"test": 3, "train": 5})
     found = pick(battery, tiny_checkpoint, rule, None, "cpu")
     again = pick(battery, tiny_checkpoint, rule, None, "cpu")
     assert found.picks == again.picks
@@ -118,8 +118,8 @@ def test_train_is_picked_from_only_if_asked(battery, tiny_checkpoint):
 
 def test_nothing_to_pick_from(battery, tiny_checkpoint):
     alone = Battery("b", {"gone": battery.tasks["gone"]}, battery.entries, battery.path)
-    with pytest.raises(CannotAsk, match="nothing to pick from: gone is left out"):
-        pick(alone, tiny_checkpoint, Rule("herding", {"test": 3}), None, "cpu")
+    with pytest.raises(InputError, match="nothing to pick from: gone is left out"):
+        pick(alone, tiny_checkpoint, Selection("herding", {"test": 3}), None, "cpu")
 
 
 def test_no_cost_no_line():

@@ -5,7 +5,7 @@ from sources import folder
 
 from forgetcheck.batteries.battery import read_battery
 from forgetcheck.batteries.template import start
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 NAMES = ("golden_retriever", "red fox", "Übersee-Käfer")
 
@@ -39,7 +39,7 @@ def test_a_test_part_alone(tmp_path):
 
 def test_a_folder_without_classes_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(CannotAsk):
+    with pytest.raises(InputError):
         start(tmp_path / "data", tmp_path)
-    with pytest.raises(CannotAsk, match="no folder of images"):
+    with pytest.raises(InputError, match="no folder of images"):
         start(tmp_path / "nowhere", tmp_path)

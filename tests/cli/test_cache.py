@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from forgetcheck.cli.cache import read_size, spoken
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 TINY = "forgetcheck:tiny"
 SIZES = {"500MB": 500_000_000, "4 GiB": 2**32, "1.5g": 1_500_000_000, "0": 0, "7kb": 7000}
@@ -220,7 +220,7 @@ def test_sizes_as_people_write_them(text):
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "4 XB", "1e9"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(CannotAsk, match="expected a size"):
+    with pytest.raises(InputError, match="expected a size"):
         read_size("--cache-size", text)
 
 

@@ -15,7 +15,7 @@ from forgetcheck.batteries.battery import Battery
 from forgetcheck.cli.audit import refuse_blind_policy
 from forgetcheck.cli.verdict import Judging
 from forgetcheck.clip.features.runtime import Engine
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.policy import Policy
 from forgetcheck.tasks.drawn import Drawn
 
@@ -131,7 +131,7 @@ def test_a_precision_that_the_device_lacks_is_refused(audit, undecoded, monkeypa
 
 def test_what_cannot_be_compiled_is_refused(audit, undecoded, monkeypatch):
     def unable(*_):
-        raise CannotAsk("'tiny' can't be compiled here (no compiler): leave --compile out.")
+        raise InputError("'tiny' can't be compiled here (no compiler): leave --compile out.")
 
     monkeypatch.setattr(Engine, "try_out", unable)
     audit("--compile", "--model", TINY).refusal("leave --compile out")
@@ -165,7 +165,7 @@ class Absent(Drawn):
 
     @property
     def class_names(self):
-        raise CannotAsk("no data.")
+        raise InputError("no data.")
 
 
 ALONE = Outlook((), told=False, sure=True)
@@ -210,7 +210,7 @@ def test_a_rule_that_may_catch_something_is_not_refused(rule, outlook):
 )
 def test_a_rule_that_can_catch_nothing_is_refused(rule, outlook):
     battery = Battery("some", {"shape": SHAPE, "absent": Absent()})
-    with pytest.raises(CannotAsk, match=r"p.toml: concepts\[1\] .* the battery has shape, absent"):
+    with pytest.raises(InputError, match=r"p.toml: concepts\[1\] .* the battery has shape, absent"):
         refuse_blind_policy(judging(concepts=[rule]), battery, ("zero-shot", "linear"), outlook)
 
 
@@ -219,7 +219,7 @@ def test_a_target_of_the_policy_is_needed_only_where_a_checkpoint_does_not_tell_
     for outlook in (TUNED_ON_DIGITS, ON_THE_HUB):
         refuse_blind_policy(judging(target="elsewhere"), battery, ("zero-shot",), outlook)
     refuse_blind_policy(judging(target="sh*"), battery, ("zero-shot",), ALONE)
-    with pytest.raises(CannotAsk, match="target = 'elsewhere' is no task of the battery"):
+    with pytest.raises(InputError, match="target = 'elsewhere' is no task of the battery"):
         refuse_blind_policy(judging(target="elsewhere"), battery, ("zero-shot",), ALONE)
 
 

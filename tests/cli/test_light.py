@@ -10,8 +10,8 @@ import pytest
 from forgetcheck import __version__, catalog
 from forgetcheck.cli import console
 from forgetcheck.cli.main import COMMANDS
-from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.answers import Answers, Audit, Said, write_audit
+from forgetcheck.errors import InputError
+from forgetcheck.retention.answers import Audit, PairedPredictions, Predictions, write_audit
 
 MODELS = ("torch", "open_clip", "torchvision", "sklearn", "transformers", "datasets")
 TABLES = ("pandas", "pyarrow")
@@ -43,9 +43,9 @@ PROBE = (
 @pytest.fixture
 def audit(tmp_path):
     labels = np.arange(40, dtype=np.int32) % 4
-    said = Said(labels, np.ones(40, dtype=np.float32))
-    worse = Said(np.zeros(40, dtype=np.int32), np.ones(40, dtype=np.float32))
-    answers = Answers("x", "t", "zero-shot", ("a", "b", "c", "d"), labels, said, worse)
+    said = Predictions(labels, np.ones(40, dtype=np.float32))
+    worse = Predictions(np.zeros(40, dtype=np.int32), np.ones(40, dtype=np.float32))
+    answers = PairedPredictions("x", "t", "zero-shot", ("a", "b", "c", "d"), labels, said, worse)
     write_audit(tmp_path / "a", Audit((answers,), {"who": "test"}))
 
 
@@ -152,5 +152,5 @@ def test_columns_of_zero_still_show_the_table(process, audit):
 
 def test_a_pause_that_is_no_number(monkeypatch):
     monkeypatch.setenv("FORGETCHECK_QUIET_SECONDS", "soon")
-    with pytest.raises(CannotAsk, match="expected seconds"):
+    with pytest.raises(InputError, match="expected seconds"):
         console.quiet_seconds()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 TINY = "forgetcheck:tiny"
 
@@ -175,5 +175,5 @@ def test_usage_and_names_beyond_the_system_take_one_line(run, tmp_path, argument
     "option", ["json:indent=-5", "json:indent=1000000000", "csv:decimals=99", "markdown:top=-1"]
 )
 def test_documents_with_odd_options(option):
-    with pytest.raises(CannotAsk, match="input should be"):
+    with pytest.raises(InputError, match="input should be"):
         catalog.build("exporters", option)

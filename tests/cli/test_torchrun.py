@@ -79,7 +79,7 @@ def test_one_speaks_and_a_failed_policy_is_everybodys_exit_code(tmp_path, team):
     [
         (["--out", "small.toml"], "", "is a file"),  # before anybody joined
         ([], "if os.environ['RANK'] == '1': os.chdir('/')", "nowhere.safetensors"),
-        ([], "def refuse(*_): raise encoding.CannotAsk('too odd')\n"
+        ([], "def refuse(*_): raise encoding.InputError('too odd')\n"
              "if os.environ['RANK'] == '1': encoding.Runner.see = refuse", "nothing was measured: too odd"),
     ],
     ids=["usage", "one has no file", "one refuses"],

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from forgetcheck.clip.identity.resolve import find_checkpoint, look_at
 from forgetcheck.clip.model.checkpoint import CONFIG, HEADER, TEXT_MODEL
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 CASES = int(os.environ.get("FORGETCHECK_FUZZ", "60"))  # for each kind of image and text tower
 ROOM = 2**31  # bytes beside what this process has: the models are of 10 MB
@@ -126,7 +126,7 @@ def test_no_field_of_a_config_leads_out(folder: Path, trap: Path, temporary: Pat
         with guarded() as guard, little_room():
             try:
                 load_encoder(find_checkpoint(str(folder)), "cpu")
-            except CannotAsk as problem:
+            except InputError as problem:
                 refused = str(problem)
         guard.check(folder, temporary, "/proc")
         assert not [name for name in guard.imports if name == "code" or "transformers_modules" in name]
@@ -150,7 +150,7 @@ def test_a_header_names_a_folder_with_code(
     tensors = {name: value.detach().clone().contiguous() for name, value in weights.items()}
     save_file(tensors, tmp_path / "x.safetensors", {HEADER: json.dumps(config)})
     with guarded() as guard:
-        with pytest.raises(CannotAsk, match="is no name of the hub"):
+        with pytest.raises(InputError, match="is no name of the hub"):
             find_checkpoint(str(tmp_path / "x.safetensors"))
         look_at([str(tmp_path / "x.safetensors")])
     guard.check(tmp_path, temporary)

@@ -10,7 +10,7 @@ from torch import nn
 from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.encoder import CutText, why_uncut
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 TEXTS = ["a cat", "two small dogs!", "hello!", "a photo of one more red square"]
 
@@ -67,7 +67,7 @@ def test_a_tower_that_attends_to_padding_reads_something_else():
 @pytest.mark.parametrize("custom", [False, True], ids=["flat", "custom text"])
 def test_a_tower_like_siglips_cannot_be_cut(custom):
     encoder = with_text(custom, pool_type="last", no_causal_mask=True)
-    with pytest.raises(CannotAsk, match=r"'random' cannot be cut: .* the last place, which is padding"):
+    with pytest.raises(InputError, match=r"'random' cannot be cut: .* the last place, which is padding"):
         encoder.read_cut(TEXTS)
 
 

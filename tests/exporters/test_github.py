@@ -9,7 +9,7 @@ from hostile import HOSTILE, renamed, shown
 from planted import full_report, make_answers, make_judged
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.gate import Outcome
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
@@ -131,5 +131,5 @@ def test_a_message_stays_within_reason():
 def test_the_parts_are_two():
     assert render(full(), "github:part=annotations") == render(full())
     assert render(full(), "github:part=summary").startswith("## forgetcheck\n")
-    with pytest.raises(CannotAsk, match="part=else"):
+    with pytest.raises(InputError, match="part=else"):
         render(full(), "github:part=else")

@@ -14,7 +14,7 @@ from planted import RED, full_audit, full_report, make_answers, make_judged
 from webpage import Page, Tag, by_id, column, read, render, rows, small_report
 
 from forgetcheck.exporters.page import sections, text
-from forgetcheck.retention.answers import Lost
+from forgetcheck.retention.answers import LostSample
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.text.summary import executive_summary, main_mean
@@ -282,7 +282,7 @@ def test_the_gallery_shows_both_answers(page):
 
 def test_the_gallery_keeps_within_its_room_and_is_fair_to_every_question(monkeypatch):
     def lost(task, number, image):
-        return Lost("tuned", task, "zero-shot", f"{task}/{number}", "cat", "dog", image)
+        return LostSample("tuned", task, "zero-shot", f"{task}/{number}", "cat", "dog", image)
 
     many = [lost("a", number, RED) for number in range(100)] + [lost("b", 0, b"\xff\xd8\xff")]
     hung = [item.lost for item in sections.gallery(many)[0].pictures]

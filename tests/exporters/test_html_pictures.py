@@ -12,7 +12,7 @@ from webpage import by_id, column, read, rows, small_report
 
 from forgetcheck.exporters.page import dumbbell, frontier, heat, sections, text
 from forgetcheck.exporters.page.axis import axis_over
-from forgetcheck.retention.answers import Lost
+from forgetcheck.retention.answers import LostSample
 from forgetcheck.retention.verdict import Verdict
 from forgetcheck.text import JOINERS
 
@@ -206,7 +206,7 @@ def test_the_number_in_every_shade_can_be_read(page, scheme):
 
 def test_a_picture_beyond_all_room_leaves_neither_a_gap_nor_a_link_to_one():
     large, small = (
-        Lost("naive", "shape", "zero-shot", name, "cat", "dog", RED + b"0" * size)
+        LostSample("naive", "shape", "zero-shot", name, "cat", "dog", RED + b"0" * size)
         for name, size in (("large", sections.PICTURE_BYTES), ("small", 0))
     )
     (wall,) = sections.gallery([large, small])

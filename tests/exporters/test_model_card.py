@@ -9,8 +9,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from planted import full_audit, full_report, make_answers, make_judged
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.answers import Unasked
+from forgetcheck.errors import InputError
+from forgetcheck.retention.answers import SkippedQuestion
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
 
@@ -77,7 +77,7 @@ def test_a_name_can_be_given():
 
 
 def test_an_unknown_checkpoint_is_refused_with_the_nearest():
-    with pytest.raises(CannotAsk, match="unknown checkpoint 'nave': did you mean 'naive'"):
+    with pytest.raises(InputError, match="unknown checkpoint 'nave': did you mean 'naive'"):
         render(full(), "model-card:checkpoint=nave")
 
 
@@ -99,7 +99,7 @@ def test_a_rule_that_caught_nothing_is_everyones_failure():
 
 def test_what_could_not_be_asked_of_another_is_not_told():
     audit = full_audit()
-    other = Unasked("gone", "texture", "linear", "its weights are damaged")
+    other = SkippedQuestion("gone", "texture", "linear", "its weights are damaged")
     report = make_report(type(audit)(audit.answers, audit.provenance, (other,)), Policy())
     assert "damaged" in render(report, "markdown")
     assert "damaged" not in render(report)

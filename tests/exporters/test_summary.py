@@ -7,7 +7,7 @@ from hostile import HOSTILE, renamed
 from planted import full_report
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.text.summary import executive_summary
 
 
@@ -24,7 +24,7 @@ def test_it_says_what_the_executive_summary_says(language):
 
 def test_japanese_is_asked_for_by_name():
     assert "結果：基準を満たしていません" in render(full_report(), "summary:language=ja")
-    with pytest.raises(CannotAsk, match="language=de"):
+    with pytest.raises(InputError, match="language=de"):
         render(full_report(), "summary:language=de")
 
 

@@ -102,11 +102,11 @@ def right(said, task):
 def by_one_fifth(task):
     """Answer as if the first fold alone had chosen the strength."""
     train, test = task.splits["train"], task.splits["test"]
-    lesson = prepare(train.embeddings, train.labels, CLASSES)
+    data = prepare(train.embeddings, train.labels, CLASSES)
     held = torch.from_numpy(rounds_left_out(task)[0][0])
-    tables = fit_path(lesson.part(~held), STRENGTHS)
-    scores = [accuracy(lesson.part(held), table) for table in tables]
-    fit = fit_logistic(lesson, STRENGTHS[int(np.argmax(scores))])
+    tables = fit_path(data.part(~held), STRENGTHS)
+    scores = [accuracy(data.part(held), table) for table in tables]
+    fit = fit_logistic(data, STRENGTHS[int(np.argmax(scores))])
     return float((fit.logits(test.embeddings).argmax(dim=1) == test.labels).double().mean())
 
 

@@ -1,4 +1,4 @@
-"""Logistic regression: scikit-learn's optimum, also where data are few or separable; without chance."""
+"""Logistic regression: scikit-learn's optimum, also where data are few or separable; deterministic."""
 
 import warnings
 
@@ -13,11 +13,11 @@ from forgetcheck.probes.logistic import (
     GRADIENT_TOLERANCE,
     Step,
     accuracy,
+    curvature_ratio,
     fit_logistic,
     fit_path,
+    line_search,
     prepare,
-    search,
-    surprise,
 )
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -106,9 +106,9 @@ def test_a_path_ends_near_enough_to_every_optimum(made):
 
 def test_a_start_changes_the_way_and_not_the_answer():
     labels = deal([60] * 4)
-    lesson = prepare(embed(labels, 12), labels, 4)
-    cold = fit_logistic(lesson, 1e-3)
-    warm = fit_logistic(lesson, 1e-3, fit_path(lesson, STRENGTHS)[2])
+    data = prepare(embed(labels, 12), labels, 4)
+    cold = fit_logistic(data, 1e-3)
+    warm = fit_logistic(data, 1e-3, fit_path(data, STRENGTHS)[2])
     assert warm.iterations < cold.iterations
     torch.testing.assert_close(warm.weight, cold.weight, atol=0.05, rtol=0)
 
@@ -118,28 +118,28 @@ def test_it_comes_out_the_same_to_the_bit_without_chance(made):
     fits = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        lesson = prepare(rows.clone(), labels, int(labels.max()) + 1)
-        fits.append(fit_logistic(lesson, 1e-4, fit_path(lesson, STRENGTHS)[3]))
+        data = prepare(rows.clone(), labels, int(labels.max()) + 1)
+        fits.append(fit_logistic(data, 1e-4, fit_path(data, STRENGTHS)[3]))
     assert torch.equal(fits[0].weight, fits[1].weight)
     assert torch.equal(fits[0].bias, fits[1].bias)
-    assert not torch.equal(fits[0].weight, fit_logistic(lesson, 1e-3).weight)
+    assert not torch.equal(fits[0].weight, fit_logistic(data, 1e-3).weight)
 
 
 def test_separable_classes_converge_at_every_strength():
     labels = deal([20] * 3)
-    lesson = prepare(embed(labels, 32, spread=20), labels, 3)
+    data = prepare(embed(labels, 32, spread=20), labels, 3)
     for strength in STRENGTHS:
-        fit = fit_logistic(lesson, strength)
+        fit = fit_logistic(data, strength)
         assert fit.converged
-        assert (fit.logits(lesson.rows[:, :-1]).argmax(dim=1) == labels).all()
+        assert (fit.logits(data.rows[:, :-1]).argmax(dim=1) == labels).all()
 
 
 def test_a_class_that_no_row_has_gets_no_row():
     labels = deal([30, 0, 30, 30, 0])
-    lesson = prepare(embed(labels, 12), labels, 5)
-    fit = fit_logistic(lesson, 1e-3)
+    data = prepare(embed(labels, 12), labels, 5)
+    fit = fit_logistic(data, 1e-3)
     assert fit.converged
-    assert fit.logits(lesson.rows[:, :-1]).softmax(dim=1)[:, [1, 4]].max() < 1e-3
+    assert fit.logits(data.rows[:, :-1]).softmax(dim=1)[:, [1, 4]].max() < 1e-3
 
 
 def test_float64_ends_what_float32_cannot():
@@ -155,54 +155,56 @@ def test_float64_ends_what_float32_cannot():
 def test_few_passes_do_where_the_embeddings_share_a_direction(monkeypatch):
     """scikit-learn's L-BFGS takes 217 steps for the six, each a pass over the rows and more."""
     passes = []
-    guess = logistic.guess
-    monkeypatch.setattr(logistic, "guess", lambda *given: passes.append(1) or guess(*given))
+    probabilities = logistic.probabilities
+    monkeypatch.setattr(logistic, "guess", lambda *given: passes.append(1) or probabilities(*given))
     labels = torch.arange(1000) % 10
-    lesson = prepare(embed(labels, 128, spread=0.4), labels, 10)
-    fit_path(lesson, STRENGTHS)
+    data = prepare(embed(labels, 128, spread=0.4), labels, 10)
+    fit_path(data, STRENGTHS)
     assert len(passes) < 70
 
 
 def test_blocks_bound_the_memory_and_change_rounding_only(monkeypatch):
     labels = torch.arange(300) % 5
-    lesson = prepare(embed(labels, 24, spread=0.4), labels, 5)
-    whole, path = fit_logistic(lesson, 1e-3), fit_path(lesson, STRENGTHS)
+    data = prepare(embed(labels, 24, spread=0.4), labels, 5)
+    whole, path = fit_logistic(data, 1e-3), fit_path(data, STRENGTHS)
     monkeypatch.setattr(logistic, "BLOCK", 5 * 64)
     held = []
-    guess = logistic.guess
-    monkeypatch.setattr(logistic, "guess", lambda *given: held.append(given[0].shape[0]) or guess(*given))
+    probabilities = logistic.probabilities
+    monkeypatch.setattr(
+        logistic, "guess", lambda *given: held.append(given[0].shape[0]) or probabilities(*given)
+    )
     monkeypatch.setattr(logistic, "SAMPLED", 1)
-    pieces = fit_logistic(lesson, 1e-3)
+    pieces = fit_logistic(data, 1e-3)
     assert max(held) == 64
     torch.testing.assert_close(pieces.weight, whole.weight, atol=2e-2, rtol=0)
     assert pieces.converged
-    assert accuracy(lesson, path[2]) == pytest.approx(
-        float((guess(lesson.rows, path[2]).argmax(0) == labels).float().mean())
+    assert accuracy(data, path[2]) == pytest.approx(
+        float((probabilities(data.rows, path[2]).argmax(0) == labels).float().mean())
     )
 
 
 def test_accuracy_is_the_share_of_rows_that_are_right():
     labels = deal([10, 10])
-    lesson = prepare(F.one_hot(labels, 2).float(), labels, 2)
+    data = prepare(F.one_hot(labels, 2).float(), labels, 2)
     right = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
-    assert accuracy(lesson, right) == 1
-    assert accuracy(lesson, right.flip(0)) == 0
-    assert accuracy(lesson.part(labels == 1), torch.tensor([[0.0, 0, 0], [0, 0, 1]])) == 1
+    assert accuracy(data, right) == 1
+    assert accuracy(data, right.flip(0)) == 0
+    assert accuracy(data.part(labels == 1), torch.tensor([[0.0, 0, 0], [0, 0, 1]])) == 1
 
 
 @pytest.mark.parametrize("length", [0.01, 1.0, 8.0, 1000.0])
 def test_a_walk_ends_where_it_is_flatter_whether_it_started_long_or_short(length):
     """Of half the square: its gradient is the place itself."""
-    place, gradient = search(lambda place: place, torch.ones(1, 1), -length * torch.ones(1, 1), -length)
+    place, gradient = line_search(lambda place: place, torch.ones(1, 1), -length * torch.ones(1, 1), -length)
     assert torch.equal(place, gradient)
     assert -0.5 <= place.item() <= 0.9
 
 
 def test_a_walk_along_which_nothing_changes_is_given_up():
-    assert search(lambda place: torch.ones(1, 1), torch.zeros(1, 1), -torch.ones(1, 1), -1.0) is None
+    assert line_search(lambda place: torch.ones(1, 1), torch.zeros(1, 1), -torch.ones(1, 1), -1.0) is None
 
 
 def test_a_step_says_how_many_times_as_curved_it_was():
     moved = torch.tensor([[1.0, 2.0]])
-    assert surprise(Step(moved, 3 * moved), lambda given: given) == pytest.approx(3)
-    assert surprise(Step(moved, moved / 3), lambda given: given) == 1
+    assert curvature_ratio(Step(moved, 3 * moved), lambda given: given) == pytest.approx(3)
+    assert curvature_ratio(Step(moved, moved / 3), lambda given: given) == 1

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from forgetcheck import catalog
 from forgetcheck.clip.features.encoded_task import EncodedSplit, EncodedTask, encode_task
 from forgetcheck.clip.model.heads import Classifier
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.base import said
 from forgetcheck.probes.head import Head
 from forgetcheck.probes.knn import TEMPERATURE, Knn, vote
@@ -86,13 +86,13 @@ def test_the_linear_probe_prefers_the_stronger_of_equals():
 def test_a_class_that_train_lacks_is_refused(seen):
     train = seen.splits["train"]
     few = EncodedSplit(train.embeddings[train.labels != 2], train.labels[train.labels != 2])
-    with pytest.raises(CannotAsk, match="class 'large'"):
+    with pytest.raises(InputError, match="class 'large'"):
         Linear().answer(replace(seen, splits={**seen.splits, "train": few}), seen)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_do_not_elect_the_first_class(value):
-    with pytest.raises(CannotAsk, match="NaN or Inf"):
+    with pytest.raises(InputError, match="NaN or Inf"):
         said(torch.tensor([[0.0, 1.0], [value, 0.0]]))
 
 
@@ -117,5 +117,5 @@ def test_far_neighbours_do_not_underflow_and_of_equal_votes_the_first_class_wins
 
 
 def test_more_neighbours_than_images_are_refused(seen):
-    with pytest.raises(CannotAsk, match="fewer than k=10000"):
+    with pytest.raises(InputError, match="fewer than k=10000"):
         Knn(k=10_000).answer(seen, seen)

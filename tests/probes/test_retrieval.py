@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from captioned import Told
 
 from forgetcheck.clip.features.encoded_task import encode_task
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.probes.retrieval import Retrieval, Side, by_chance, find
 
 
@@ -98,15 +98,15 @@ def test_of_equals_the_first_is_nearer():
 
 
 def test_to_look_at_everything_is_refused(seen):
-    with pytest.raises(CannotAsk, match="the first 60 of 60 candidates are all of them: ask a smaller k"):
+    with pytest.raises(InputError, match="the first 60 of 60 candidates are all of them: ask a smaller k"):
         Retrieval("text", 60).question(seen)
-    with pytest.raises(CannotAsk, match="the first 30 of 30 candidates"):
+    with pytest.raises(InputError, match="the first 30 of 30 candidates"):
         Retrieval("image", 30).question(seen)
 
 
 def test_embeddings_that_are_not_finite_are_refused():
     side = Side(torch.tensor([[float("nan"), 1.0], [0.0, 1.0]]), torch.arange(2))
-    with pytest.raises(CannotAsk, match="NaN or Inf"):
+    with pytest.raises(InputError, match="NaN or Inf"):
         find(side, side, scale=1.0, k=1)
 
 

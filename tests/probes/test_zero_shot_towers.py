@@ -8,7 +8,7 @@ import torch
 from forgetcheck import catalog
 from forgetcheck.clip.features.encoded_task import EncodedTask
 from forgetcheck.clip.model.load import rebuilt
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.drawn import Drawn
 
 SPECS = ("zero-shot:text=base", "zero-shot:text=base,top=2")
@@ -85,7 +85,7 @@ class Wordless(Drawn):
 
     @property
     def class_names(self):
-        raise CannotAsk("no data.")
+        raise InputError("no data.")
 
 
 def test_where_the_words_are_missing_other_bits_are_another_question(tiny):

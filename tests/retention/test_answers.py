@@ -11,13 +11,13 @@ import pytest
 from planted import full_audit, make_answers
 from safetensors.numpy import load_file, save_file
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention import answers as module
 from forgetcheck.retention.answers import (
     ARRAYS,
     MANIFEST,
     Audit,
-    Unasked,
+    SkippedQuestion,
     content_key,
     read_audit,
     to_go_on,
@@ -69,7 +69,7 @@ def assert_same(found, expected):
 
 
 def refused(folder, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         read_audit(folder)
     text = str(caught.value)
     assert "\n" not in text
@@ -100,7 +100,7 @@ def test_a_confidence_that_is_none_is_refused(tmp_path, audit, value):
     odd = np.full(len(first.labels), value, np.float32)
     strange = replace(first, base=replace(first.base, confidence=odd))
     write_audit(tmp_path / "a", replace(audit, answers=(strange,)))
-    with pytest.raises(CannotAsk, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_audit(tmp_path / "a")
 
 
@@ -117,7 +117,7 @@ def test_a_confidence_that_is_none_is_refused(tmp_path, audit, value):
 )
 def test_clusters_and_chances_that_do_not_fit_are_refused(tmp_path, audit, odd):
     write_audit(tmp_path / "a", replace(audit, answers=(replace(audit.answers[0], **odd),)))
-    with pytest.raises(CannotAsk, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_audit(tmp_path / "a")
 
 
@@ -195,7 +195,7 @@ def test_not_marked_complete(folder, complete):
 def part(tmp_path, audit):
     """The folder of an audit that was stopped before its last questions."""
     why = "the audit was stopped before it was asked (SIGTERM)"
-    left = tuple(Unasked(name, "later", "zero-shot", why, "stopped") for name in ("Straße/1", "b"))
+    left = tuple(SkippedQuestion(name, "later", "zero-shot", why, "stopped") for name in ("Straße/1", "b"))
     write_audit(tmp_path / "part", replace(audit, unasked=left, stopped="SIGTERM"))
     return tmp_path / "part"
 
@@ -272,7 +272,7 @@ def read_damaged(folder, name, place):
     (folder / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     try:
         return read_audit(folder)
-    except CannotAsk:
+    except InputError:
         return None
     finally:
         (folder / name).write_bytes(whole)
@@ -304,7 +304,7 @@ def failing(problem):
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, audit, monkeypatch):
     monkeypatch.setattr(module, "save_file", failing(OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(CannotAsk, match="the disk is full") as caught:
+    with pytest.raises(InputError, match="the disk is full") as caught:
         write_audit(tmp_path / "audit", audit)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -320,14 +320,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, audit, monkeypatch):
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
 def test_a_failed_overwrite_keeps_the_old_audit(folder, audit, monkeypatch, problem):
     monkeypatch.setattr(module, "save_file", failing(problem))
-    with pytest.raises((CannotAsk, KeyboardInterrupt)):
+    with pytest.raises((InputError, KeyboardInterrupt)):
         write_audit(folder, Audit(audit.answers[:1], {}), overwrite=True)
     assert_same(read_audit(folder), audit)
     assert [path.name for path in folder.parent.iterdir()] == ["audit"]
 
 
 def test_an_audit_is_not_overwritten_unasked(folder, audit):
-    with pytest.raises(CannotAsk, match="--overwrite"):
+    with pytest.raises(InputError, match="--overwrite"):
         write_audit(folder, audit)
     write_audit(folder, replace(audit, provenance={"second": True}), overwrite=True)
     assert read_audit(folder).provenance == {"second": True}
@@ -348,7 +348,7 @@ def test_answers_that_do_not_fit_each_other_are_refused(tmp_path, answers, chang
     )
     broken = replace(item, tuned=replace(item.tuned, label=label.astype(np.int32)))
     write_audit(tmp_path / "a", Audit((broken,), {}))
-    with pytest.raises(CannotAsk, match="damaged at shape / zero-shot"):
+    with pytest.raises(InputError, match="damaged at shape / zero-shot"):
         read_audit(tmp_path / "a")
 
 
@@ -415,7 +415,7 @@ def test_a_picture_by_a_name_no_file_has_is_refused(tmp_path, name):
     manifest = tmp_path / "a" / "audit.json"
     named = next((tmp_path / "a" / "gallery").iterdir()).name
     manifest.write_text(manifest.read_text().replace(named, name))
-    with pytest.raises(CannotAsk, match="gallery"):
+    with pytest.raises(InputError, match="gallery"):
         read_audit(tmp_path / "a")
 
 
@@ -423,7 +423,7 @@ def test_equal_weights_that_answer_differently_are_no_evidence(tmp_path):
     write_audit(
         tmp_path / "a", Audit((make_answers({"a": (5, 5, 0, 0), "b": (5, 0, 0, 0)}, identical=True),), {})
     )
-    with pytest.raises(CannotAsk, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_audit(tmp_path / "a")
 
 
@@ -432,7 +432,7 @@ def test_equal_weights_that_answer_differently_are_no_evidence(tmp_path):
 def test_a_picture_that_is_gone_or_another_is_found_out(tmp_path, harm):
     write_audit(tmp_path / "a", full_audit())
     harm(next((tmp_path / "a" / "gallery").iterdir()))
-    with pytest.raises(CannotAsk, match="gallery"):
+    with pytest.raises(InputError, match="gallery"):
         read_audit(tmp_path / "a")
 
 
@@ -449,7 +449,7 @@ def test_a_picture_is_never_read_from_elsewhere(tmp_path):
     named = next((tmp_path / "a" / "gallery").iterdir()).name
     manifest.write_text(manifest.read_text().replace(named, f"../../{named}"))
     (tmp_path / named).write_bytes((tmp_path / "a" / "gallery" / named).read_bytes())
-    with pytest.raises(CannotAsk, match="gallery"):
+    with pytest.raises(InputError, match="gallery"):
         read_audit(tmp_path / "a")
 
 
@@ -536,7 +536,7 @@ def test_a_question_that_is_left_out_is_missed(folder):
 def test_a_digest_that_is_none_is_another(folder, digest):
     edit(folder, digest=digest)
     refused(folder, f"'{folder / MANIFEST}' was changed")
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         read_audit(folder)
     assert len(str(caught.value)) < 1000
 

@@ -8,7 +8,7 @@ import pytest
 from planted import make_answers
 from safetensors.numpy import load_file, save_file
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.answers import ARRAYS, MANIFEST, Audit, read_audit, write_audit
 from forgetcheck.retention.compare import compare
 
@@ -63,7 +63,7 @@ def test_an_audit_of_before_there_were_clusters_is_read_as_independent(tmp_path,
     [GROUPS[:-1], np.append(GROUPS, np.int32(3)), GROUPS.astype(np.float32), GROUPS[:, None], GROUPS > 3],
 )
 def test_groups_that_belong_to_other_samples_are_refused(tmp_path, item, groups):
-    with pytest.raises(CannotAsk, match="damaged at shape / retrieval:to=image"):
+    with pytest.raises(InputError, match="damaged at shape / retrieval:to=image"):
         read_audit(written(tmp_path / "a", replace(item, groups=groups)))
 
 
@@ -72,7 +72,7 @@ def test_groups_that_belong_to_other_samples_are_refused(tmp_path, item, groups)
     [CHANCE[:-1], CHANCE[:, None], CHANCE - 1, CHANCE + 1, CHANCE * np.nan, np.array([0, 1, 0])],
 )
 def test_chances_that_are_none_are_refused(tmp_path, item, chance):
-    with pytest.raises(CannotAsk, match="damaged at shape / retrieval:to=image"):
+    with pytest.raises(InputError, match="damaged at shape / retrieval:to=image"):
         read_audit(written(tmp_path / "a", replace(item, chance=chance)))
 
 
@@ -83,9 +83,9 @@ def test_an_array_that_is_gone_or_another_is_found_out(tmp_path, item, name):
     arrays = load_file(folder / ARRAYS)
     arrays[key][0] += 1
     save_file(arrays, folder / ARRAYS)
-    with pytest.raises(CannotAsk, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         read_audit(folder)
     del arrays[key]
     save_file(arrays, folder / ARRAYS)
-    with pytest.raises(CannotAsk, match="is missing"):
+    with pytest.raises(InputError, match="is missing"):
         read_audit(folder)

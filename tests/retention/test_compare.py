@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
-from forgetcheck.errors import CannotAsk
-from forgetcheck.retention.answers import Said
+from forgetcheck.errors import InputError
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.retention.compare import compare
 
 
@@ -46,9 +46,9 @@ def test_a_concept_without_samples_is_left_out(answers):
 
 
 def test_a_task_without_samples_is_refused(answers):
-    nothing, reply = np.empty(0, np.int32), Said(np.empty(0, np.int32), np.empty(0, np.float32))
+    nothing, reply = np.empty(0, np.int32), Predictions(np.empty(0, np.int32), np.empty(0, np.float32))
     empty = replace(answers({"cat": (1, 0, 0, 0)}), labels=nothing, base=reply, tuned=reply)
-    with pytest.raises(CannotAsk, match="'shape' has no test samples"):
+    with pytest.raises(InputError, match="'shape' has no test samples"):
         compare([empty], 0.95)
 
 
@@ -62,7 +62,7 @@ def test_the_order_of_samples_does_not_matter(answers):
 
 
 def taken(said, order):
-    return Said(said.label[order], said.confidence[order], said.notes)
+    return Predictions(said.label[order], said.confidence[order], said.notes)
 
 
 def test_naming_the_commonest_class_is_chance(answers):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import full_audit, full_report, make_answers, make_judged
 
-from forgetcheck.retention.answers import Audit, Unasked
+from forgetcheck.retention.answers import Audit, SkippedQuestion
 from forgetcheck.retention.gate import ASKED, CONCEPTS, Outcome, passed, tally
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
@@ -225,7 +225,7 @@ def test_what_must_be_forgotten_is_no_loss():
 
 
 def test_a_question_that_could_not_be_asked_fails_and_says_why():
-    unasked = Unasked("tuned", "texture", "linear", "class 'x' has no train images")
+    unasked = SkippedQuestion("tuned", "texture", "linear", "class 'x' has no train images")
     audit = Audit((make_answers(GOOD),), {}, (unasked,))
     report = make_report(audit, Policy())
     assert not report.passed
@@ -237,7 +237,7 @@ def test_a_question_that_could_not_be_asked_fails_and_says_why():
 
 
 def test_an_exemption_that_a_later_rule_takes_back_excuses_nothing():
-    unasked = Unasked("tuned", "texture", "linear", "class 'x' has no train images")
+    unasked = SkippedQuestion("tuned", "texture", "linear", "class 'x' has no train images")
     rules = [{"match": "texture", "ignore": True}, {"match": "text*", "ignore": False}]
     audit = Audit((make_answers(GOOD),), {}, (unasked,))
     assert not make_report(audit, Policy(concepts=rules)).passed

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from forgetcheck.retention.answers import Answers, Audit, Said
+from forgetcheck.retention.answers import Audit, PairedPredictions, Predictions
 from forgetcheck.retention.labels import doubts, fit_of, fits_of, sanity
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import as_record, make_report
@@ -16,9 +16,9 @@ CLASSES = 12
 
 def question(labels, said, task="photos", probe="zero-shot", classes=CLASSES, **fields):
     sure = np.ones(len(labels), dtype=np.float32)
-    answered = Said(np.asarray(said, dtype=np.int32), sure)
+    answered = Predictions(np.asarray(said, dtype=np.int32), sure)
     names = tuple(f"class {place}" for place in range(classes))
-    return Answers(
+    return PairedPredictions(
         "tuned", task, probe, names, np.asarray(labels, dtype=np.int32), answered, answered, **fields
     )
 

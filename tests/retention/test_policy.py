@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.retention.compare import compare
 from forgetcheck.retention.policy import (
     Limit,
@@ -27,7 +27,7 @@ def written(tmp_path, text, name="policy.toml"):
 
 
 def refused(path, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         read_policy(path)
     text = str(caught.value)
     assert "\n" not in text

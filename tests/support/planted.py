@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from forgetcheck.retention.answers import Answers, Audit, Lost, Said, Unasked
+from forgetcheck.retention.answers import Audit, LostSample, PairedPredictions, Predictions, SkippedQuestion
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 
@@ -18,14 +18,16 @@ def make_answers(counts, checkpoint="tuned", task="shape", probe="zero-shot", **
     labels = np.repeat(np.arange(len(rows), dtype=np.int32), [sum(row) for row in rows])
     base = np.concatenate([np.repeat([True, True, False, False], row) for row in rows])
     tuned = np.concatenate([np.repeat([True, False, True, False], row) for row in rows])
-    return Answers(
+    return PairedPredictions(
         checkpoint, task, probe, tuple(counts), labels, said(labels, base), said(labels, tuned), **fields
     )
 
 
 def said(labels, right):
     wrong = (labels + 1) % (labels.max() + 1)
-    return Said(np.where(right, labels, wrong), np.where(right, 0.9, 0.4).astype(np.float32), {"seed": 0})
+    return Predictions(
+        np.where(right, labels, wrong), np.where(right, 0.9, 0.4).astype(np.float32), {"seed": 0}
+    )
 
 
 def make_judged(*answers, **policy):
@@ -69,10 +71,10 @@ def full_audit():
         make_answers({"0": (50, 1, 140, 9), "1": (50, 1, 140, 9)}, "ldifs", "digits", "head", target=True),
     )
     gallery = (
-        Lost("naive", "shape", "zero-shot", "shape/0007", "circle", "star", RED),
-        Lost("naive", "shape", "zero-shot", "shape/0009", "disc", "circle", BLUE),
+        LostSample("naive", "shape", "zero-shot", "shape/0007", "circle", "star", RED),
+        LostSample("naive", "shape", "zero-shot", "shape/0009", "disc", "circle", BLUE),
     )
-    unasked = (Unasked("naive", "texture", "linear", "class 'lines' has no train images."),)
+    unasked = (SkippedQuestion("naive", "texture", "linear", "class 'lines' has no train images."),)
     provenance = {
         "base": {"name": "forgetcheck:tiny", "digest": {"visual": "ab12", "text": "cd34"}},
         "tuned": {"naive": {"run": {"regularizer": "cross-entropy"}}, "ldifs": {"run": {}}},

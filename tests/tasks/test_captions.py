@@ -11,7 +11,7 @@ from sources import encoded, lines, picture, put, told
 from webdataset import TarWriter
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.captions import Captions
 
 SAID = {"a.png": ["a cat", "one cat"], "b c.png": ["a dog"], "ü/d.png": ["a bird,  in a tree"]}
@@ -101,7 +101,7 @@ def test_of_parts_test_is_asked_and_the_others_are_told(tmp_path):
     assert pairs(task) == PAIRS[2:]
     assert task.notes == ("only 'test' is asked: 2 captions of other parts are left out",)
     only = Captions(str(write(tmp_path, "t.json", karpathy("train"))))
-    with pytest.raises(CannotAsk, match="has the parts 'train': nothing is asked of any but test"):
+    with pytest.raises(InputError, match="has the parts 'train': nothing is asked of any but test"):
         only.split("test")
 
 
@@ -158,7 +158,7 @@ def test_tars_without_captions_are_refused(tmp_path, pieces, said):
             member = tarfile.TarInfo(f"s.{ending}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    with pytest.raises(CannotAsk, match=said):
+    with pytest.raises(InputError, match=said):
         Captions(str(tmp_path)).split("test")
 
 
@@ -196,7 +196,7 @@ def test_tars_without_captions_are_refused(tmp_path, pieces, said):
     ],
 )
 def test_files_that_say_nothing_usable(tmp_path, content, said):
-    with pytest.raises(CannotAsk, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(said)):
         Captions(str(write(tmp_path, "x.json", content))).split("test")
 
 
@@ -213,14 +213,14 @@ def test_files_that_say_nothing_usable(tmp_path, content, said):
     ],
 )
 def test_tables_that_say_nothing_usable(tmp_path, rows, said):
-    with pytest.raises(CannotAsk, match=said):
+    with pytest.raises(InputError, match=said):
         Captions(str(write(tmp_path, "x.csv", rows))).split("test")
 
 
 def test_a_path_that_is_not_there(tmp_path):
-    with pytest.raises(CannotAsk, match=r"cannot read .*nowhere\.json"):
+    with pytest.raises(InputError, match=r"cannot read .*nowhere\.json"):
         Captions(str(tmp_path / "nowhere.json")).split("test")
-    with pytest.raises(CannotAsk, match=r"nshards\.txt"):
+    with pytest.raises(InputError, match=r"nshards\.txt"):
         Captions(str(tmp_path)).split("test")
 
 

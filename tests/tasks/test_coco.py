@@ -6,7 +6,7 @@ import pytest
 from sources import COLOURS, encoded, instances, picture, put
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 CATEGORIES = [{"id": 90, "name": "ant"}, {"id": 3, "name": "bee"}, {"id": 17, "name": "wasp"}]
 IMAGES = [{"id": n, "file_name": f"{n:012d}.jpg"} for n in (42, 7, 100, 5, 9, 11)]
@@ -32,7 +32,7 @@ def by_name(task):
 
 
 def refused(spec, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         catalog.build("tasks", spec).split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 from sources import encoded, picture, put, table
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.csv import Csv
 
@@ -23,7 +23,7 @@ def listing(labels, header="path,label", tail=lambda number: ""):
 
 
 def refused(task, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -179,7 +179,7 @@ def test_a_missing_image_keeps_its_place(tmp_path):
 )
 def test_mistakes_are_told_with_their_line(tmp_path, text, words):
     task = Csv(write(tmp_path, text))
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert re.search(words, str(caught.value)), str(caught.value)
 

@@ -4,7 +4,7 @@ import pytest
 from sources import encoded, picture, put, tagged
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 TAGS = {"a.png": ["10"], "b.png": ["2"], "c.png": ["10"], "d.png": ["2"], "e.png": ["10"], "f.png": ["2"]}
 
@@ -26,7 +26,7 @@ def write(root, tags=TAGS, text=None):
 
 
 def refused(spec, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         catalog.build("tasks", spec).split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.drawn import FAMILIES, Drawn, sketch
 
 # SHA-256 over the first 60 test images of each family: the weights were trained on this drawing code
@@ -61,5 +61,5 @@ def test_there_are_at_least_ten_families():
 
 
 def test_an_unknown_family_is_refused():
-    with pytest.raises(CannotAsk, match="did you mean 'colour'"):
+    with pytest.raises(InputError, match="did you mean 'colour'"):
         Drawn("color")

@@ -8,7 +8,7 @@ import pytest
 from sources import encoded, folder, picture, put
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.folder import Folder
 
@@ -16,7 +16,7 @@ WHOLE = {"": 9}
 
 
 def refused(task, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -74,7 +74,7 @@ def test_a_validation_folder_beside_test_is_left_out(tmp_path):
 def test_a_part_that_is_missing_is_named(tmp_path):
     task = catalog.build("tasks", folder(tmp_path, {"test": 2}))
     assert len(task.split("test")) == 6
-    with pytest.raises(CannotAsk, match="has no train part"):
+    with pytest.raises(InputError, match="has no train part"):
         task.split("train")
 
 
@@ -221,24 +221,24 @@ def test_prompts_of_ones_own(tmp_path):
     path = put(tmp_path / "prompts.txt", b"a photo of a {c}.\nart of {}\n\n")
     assert Folder("x", prompts=str(path)).templates == ("a photo of a {}.", "art of {}")
     put(path, b"a photo\n")
-    with pytest.raises(CannotAsk, match=r"line 1: expected one \{\}"):
+    with pytest.raises(InputError, match=r"line 1: expected one \{\}"):
         _ = Folder("x", prompts=str(path)).templates
     put(path, b"")
-    with pytest.raises(CannotAsk, match="is empty"):
+    with pytest.raises(InputError, match="is empty"):
         _ = Folder("x", prompts=str(path)).templates
-    with pytest.raises(CannotAsk, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         _ = Folder("x", prompts=str(tmp_path)).templates
 
 
 def test_a_share_is_one(tmp_path):
     assert catalog.build("tasks", "folder:path=x,unreadable=0.01").tolerated == 0.01
     for text in ("1.5", "-0.1", "nan", "half"):
-        with pytest.raises(CannotAsk, match=f"folder:unreadable={text}: input should be"):
+        with pytest.raises(InputError, match=f"folder:unreadable={text}: input should be"):
             catalog.build("tasks", f"folder:path=x,unreadable={text}")
 
 
 def test_what_is_no_folder_of_classes(tmp_path):
-    with pytest.raises(CannotAsk, match=r"folder needs path: write folder:path=VALUE\."):
+    with pytest.raises(InputError, match=r"folder needs path: write folder:path=VALUE\."):
         catalog.build("tasks", "folder")
     refused(Folder(str(tmp_path / "gone")), "no folder of images", "gone")
     refused(Folder(str(put(tmp_path / "file", b""))), "no folder of images")

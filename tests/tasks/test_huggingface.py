@@ -11,7 +11,7 @@ from pyarrow import parquet as pq
 from sources import COLOURS, encoded, folder, parquet, picture, put
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks import huggingface
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.huggingface import Columns, Huggingface, Table
@@ -29,7 +29,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def refused(task, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -107,7 +107,7 @@ def test_splits_are_found_or_named(tmp_path):
     assert Huggingface(odd).split("test").ids == ("test/0", "test/1")
     only = save(tmp_path / "y", FEATURES, test=TWO)
     assert len(Huggingface(only).split("test")) == 2
-    with pytest.raises(CannotAsk, match="has no train part"):
+    with pytest.raises(InputError, match="has no train part"):
         Huggingface(only).split("train")
 
 

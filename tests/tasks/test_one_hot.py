@@ -4,7 +4,7 @@ import pytest
 from sources import COLOURS, encoded, picture, put
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 NAMES = tuple(COLOURS)
 
@@ -23,7 +23,7 @@ def export(root, parts=("train", "valid", "test"), count=3):
 
 
 def refused(spec, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         catalog.build("tasks", spec).split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)

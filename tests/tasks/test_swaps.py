@@ -6,7 +6,7 @@ import pytest
 from sources import encoded, picture, put, swapped
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.swaps import Swaps
 
 ADDED = {
@@ -63,22 +63,22 @@ def test_a_table_has_its_own_kinds(tmp_path):
 )
 def test_what_is_no_pair_is_refused(tmp_path, content, said):
     path = put(tmp_path / "x.json", json.dumps(content).encode())
-    with pytest.raises(CannotAsk, match=said):
+    with pytest.raises(InputError, match=said):
         Swaps(str(path)).split("test")
 
 
 def test_a_kind_without_pairs_is_refused(sugar):
     put(sugar / "data" / "swap_att.json", b"{}")
-    with pytest.raises(CannotAsk, match=r"swap_att\.json' has no captions: remove it"):
+    with pytest.raises(InputError, match=r"swap_att\.json' has no captions: remove it"):
         Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
 
 
 def test_a_kind_whose_name_is_no_unicode_is_refused(sugar):
     (sugar / "data" / "add_att.json").rename(sugar / "data" / "caf\udce9.json")
-    with pytest.raises(CannotAsk, match=r"has the kind 'caf\\udce9', which is not Unicode: rename it"):
+    with pytest.raises(InputError, match=r"has the kind 'caf\\udce9', which is not Unicode: rename it"):
         Swaps(str(sugar / "data"), root=str(sugar / "val2017")).split("test")
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(CannotAsk, match="has no JSON files: name the folder with SugarCrepe's"):
+    with pytest.raises(InputError, match="has no JSON files: name the folder with SugarCrepe's"):
         Swaps(str(tmp_path)).split("test")

@@ -7,7 +7,7 @@ from sources import EXAMPLES
 
 from forgetcheck import catalog
 from forgetcheck.batteries.battery import read_battery
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import dealt
 
 PARTS = ("train", "test")
@@ -78,7 +78,7 @@ def check(task):
 def check_captions(task):
     assert len(set(task.class_names)) == len(task.class_names) >= 1
     assert not task.templates
-    with pytest.raises(CannotAsk, match="has no train part"):
+    with pytest.raises(InputError, match="has no train part"):
         task.split("train")
     split = task.split("test")
     captions = split.captions

@@ -11,7 +11,7 @@ from vision_layouts import without_sums, write_layout
 from vision_pictures import shown
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks import torchvision
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading.torchvision_sets import without_slashes
@@ -21,7 +21,7 @@ JPEG = encoded(picture("x"), "JPEG")
 
 
 def refused(task, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -56,7 +56,7 @@ def test_a_name_that_is_none():
         ("torchvision:name=LSUN,root=x", "unknown classification data set"),
         ("torchvision:name=CIFAR10", "torchvision needs root"),
     ]:
-        with pytest.raises(CannotAsk, match=words):
+        with pytest.raises(InputError, match=words):
             catalog.build("tasks", spec)
 
 

@@ -10,14 +10,14 @@ from PIL import Image
 from sources import COLOURS, encoded, lines, picture, put, shards
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.captions import Captions
 from forgetcheck.tasks.webdataset import Webdataset
 
 
 def refused(task, *words, part="test"):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split(part)
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -201,13 +201,13 @@ def test_the_index_holds_numbers_and_no_images(tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path, name):
     path = put(tmp_path / name, b'{"shardlist": [{"url": "0.tar", "nsamples": 1}]}')
     what = "is one tar" if name == "0.tar" else "is an index of tars, and not the tars"
-    with pytest.raises(CannotAsk, match=f"{what}: name the folder of CLIP_benchmark's layout"):
+    with pytest.raises(InputError, match=f"{what}: name the folder of CLIP_benchmark's layout"):
         catalog.build("tasks", f"webdataset:path={path}").split("test")
     if name == "shards.json":
-        with pytest.raises(CannotAsk, match="is an index of tars, and not the tars"):
+        with pytest.raises(InputError, match="is an index of tars, and not the tars"):
             catalog.build("tasks", f"captions:path={path}").split("test")
     if name != "0.tar":
         told = f"there is no '.*', only an index of tars .'{name}'. without the tars"
         for spec in ("webdataset", "captions"):
-            with pytest.raises(CannotAsk, match=told):
+            with pytest.raises(InputError, match=told):
                 catalog.build("tasks", f"{spec}:path={tmp_path}").split("test")

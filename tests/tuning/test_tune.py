@@ -11,7 +11,7 @@ from captioned import Told
 from forgetcheck import catalog
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.digits import Digits
 from forgetcheck.tasks.drawn import Drawn
@@ -104,7 +104,7 @@ def test_held_out_scans_are_never_trained_on(monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_it():
-    with pytest.raises(CannotAsk, match=r"loss became .* at step .* nothing was written; use a smaller"):
+    with pytest.raises(InputError, match=r"loss became .* at step .* nothing was written; use a smaller"):
         run(schedule=replace(SHORT, learning_rate=1e6, gradient_clip=1e9))
 
 
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_finite_names_the_images_of_its_batch(monkeypatch):
     monkeypatch.setattr(
         Pictures, "batch", lambda self, chosen: batches.append((self, chosen)) or original(self, chosen)
     )
-    with pytest.raises(CannotAsk, match="Its batch is ") as caught:
+    with pytest.raises(InputError, match="Its batch is ") as caught:
         run(schedule=replace(SHORT, learning_rate=1e6, gradient_clip=1e9))
     training, chosen = batches[-1]
     names = [training.split.ids[place] for place in chosen.tolist()]
@@ -123,14 +123,14 @@ def test_a_loss_that_is_not_finite_names_the_images_of_its_batch(monkeypatch):
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(CannotAsk, match="too few to hold out"):
+    with pytest.raises(InputError, match="too few to hold out"):
         run(task=FewDigits(count=5))
 
 
 def test_captions_are_no_classes_to_learn():
-    with pytest.raises(CannotAsk, match="has captions and no classes, which a head learns"):
+    with pytest.raises(InputError, match="has captions and no classes, which a head learns"):
         run(task=Told())
-    with pytest.raises(CannotAsk, match="has captions and no classes, which a head learns"):
+    with pytest.raises(InputError, match="has captions and no classes, which a head learns"):
         thin_classes(Named("told", Told()))
 
 
@@ -162,7 +162,7 @@ def test_a_run_records_the_classes_that_are_too_small():
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])
 def test_impossible_schedules_are_refused(name):
-    with pytest.raises(CannotAsk, match=name.replace("_", "-")):
+    with pytest.raises(InputError, match=name.replace("_", "-")):
         Schedule(**{name: 0})
 
 
@@ -177,7 +177,7 @@ def test_impossible_schedules_are_refused(name):
     ],
 )
 def test_odd_schedules_are_refused(odd):
-    with pytest.raises(CannotAsk, match=next(iter(odd)).replace("_", "-")):
+    with pytest.raises(InputError, match=next(iter(odd)).replace("_", "-")):
         Schedule(**odd)
 
 
@@ -218,7 +218,7 @@ def test_a_checkpoint_can_recommend_a_schedule():
     ],
 )
 def test_a_schedule_in_a_config_can_be_damaged(odd):
-    with pytest.raises(CannotAsk, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         schedule_for(replace(TINY, config={**TINY.config, "schedule": odd}))
 
 
@@ -232,5 +232,5 @@ def test_an_image_that_cannot_be_read_is_refused_by_name(vit):
         raise Unreadable("truncated")
 
     split = replace(Drawn("shape").split("train"), image=image)
-    with pytest.raises(CannotAsk, match=r"image 'shape/train/1' can't be read \(truncated\)"):
+    with pytest.raises(InputError, match=r"image 'shape/train/1' can't be read \(truncated\)"):
         Pictures(split, vit.preprocess).batch(torch.tensor([1]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import whole_file
 from forgetcheck.provenance import digest
 
@@ -106,7 +106,7 @@ class FeatureCache:
             write_entry(path, facts, features)
             self.made.add(key)
             self.evict(path)
-        except (CannotAsk, OSError) as problem:
+        except (InputError, OSError) as problem:
             self.writable = False
             self.warn(f"{str(problem).rstrip('.')}. It goes on without storing what the models saw.")
 

@@ -17,7 +17,7 @@ from forgetcheck.clip.features.sharding import encode_together
 from forgetcheck.clip.features.text_pass import EncodedCaptions, as_images, read_captions, read_prompts
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.heads import Classifier, equal_rows, mean_by_class
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.progress import Progress, Steps, silent
 from forgetcheck.tasks.base import SplitName, Task, texts
 
@@ -56,7 +56,7 @@ class EncodedTask:
     def prompts(self) -> Tensor:
         """Class embeddings (c, d): of each class the normalised mean of its prompts."""
         if not bool(self.each_prompt.any(dim=-1).all()):  # zero has no direction: every class is as near
-            raise CannotAsk(
+            raise InputError(
                 f"'{self.encoder.name}' reads prompts as zeros: the weights of its text tower are unusable."
             )
         return mean_by_class(self.each_prompt, len(self.task.class_names))
@@ -79,7 +79,7 @@ def encode_task(
     """Run every model over the same decoded images, in the same order; what the cache has isn't run.
 
     With `prompted` the class prompts are read as well, as part of the same progress. An image that can't be
-    read is left out for all models. Raises CannotAsk for an empty part, more such images than the task
+    read is left out for all models. Raises InputError for an empty part, more such images than the task
     tolerates, or embeddings that are not finite.
     """
     engine = engine or Engine()
@@ -107,7 +107,7 @@ def encode_part(part: Part, encoders: Sequence[Encoder], steps: Steps, engine: E
     """Let every model see one part, and read what is said of it."""
     count, captions = len(part.split), part.split.captions
     if count == 0:
-        raise CannotAsk(f"task '{part.title}' has no {part.name} images: nothing would be measured.")
+        raise InputError(f"task '{part.title}' has no {part.name} images: nothing would be measured.")
     seen = together(part, features_of(part, encoders, steps.step(count, count), engine))
     if captions is None:
         return seen
@@ -136,7 +136,7 @@ def together(part: Part, found: Sequence[Features]) -> list[EncodedSplit]:
     unread = sorted({place: why for features in found for place, why in features.unread}.items())
     part.refuse_unread(unread, len(part.split))
     if len(kept) == 0:
-        raise CannotAsk(f"task '{part.title}': {part.told(unread)}; nothing would be measured.")
+        raise InputError(f"task '{part.title}': {part.told(unread)}; nothing would be measured.")
     whole = len(kept) == len(part.split)
     labels = torch.from_numpy(part.split.labels[kept])
     said = f"of {len(part.split):,} {part.name} images {part.told(unread)}" if unread else ""

@@ -14,7 +14,7 @@ from forgetcheck.clip.features.preprocess import Preparation, preparation
 from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.settings import preprocessing
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 from forgetcheck.tasks.reading.in_flight import one_of_many
@@ -42,7 +42,7 @@ class Part:
         tolerated, total = self.task.tolerated, len(self.split)
         if len(unread) > tolerated * total:
             so_far = "" if looked_at == total else f"{looked_at:,} of "
-            raise CannotAsk(
+            raise InputError(
                 f"task '{self.title}' tolerates {100 * tolerated:g} % unreadable images, but among "
                 f"{so_far}{total:,} {self.name} images {self.told(unread)}: repair or remove them."
             )
@@ -90,7 +90,7 @@ class Runner:
 
     def halve(self, found: int) -> None:
         if self.size == 1:
-            raise CannotAsk(
+            raise InputError(
                 f"'{self.encoder.name}' doesn't fit the memory of '{self.encoder.device}', even with one "
                 "image at a time: use another --device, or --precision bf16."
             )
@@ -101,25 +101,25 @@ class Runner:
     def checked(self, embeddings: Tensor) -> Tensor:
         name, task = self.encoder.name, self.task
         if not bool(torch.isfinite(embeddings).all()):
-            raise CannotAsk(f"'{name}' gives NaN or Inf on task '{task}': its weights are unusable.")
+            raise InputError(f"'{name}' gives NaN or Inf on task '{task}': its weights are unusable.")
         if not bool(embeddings.any(dim=1).all()):  # zero has no direction: every class would be as near
-            raise CannotAsk(f"'{name}' gives zeros on task '{task}': its weights are unusable.")
+            raise InputError(f"'{name}' gives zeros on task '{task}': its weights are unusable.")
         return embeddings
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Every `size`-th batch from batch `rank` on: batches are those of one process, so that answers are."""
 
     rank: int
     size: int
 
 
-ALL = Share(0, 1)
+ALL = Shard(0, 1)
 
 
 def encode(
-    part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine, share: Share = ALL
+    part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine, share: Shard = ALL
 ) -> list[Features]:
     """Run every model over the same decoded images, in the same order."""
     runners = [Runner(encoder, engine, part.title) for encoder in encoders]
@@ -157,7 +157,7 @@ class Batch:
 
 
 def batches(
-    split: Split, ways: Mapping[str, Preparation], threads: int, size: int, share: Share = ALL
+    split: Split, ways: Mapping[str, Preparation], threads: int, size: int, share: Shard = ALL
 ) -> Iterator[Batch]:
     """Decode each image once, and prepare it once per preprocessing; order is kept whoever is faster."""
     pool = ThreadPoolExecutor(threads, "decoding")

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as torch_distributed
 
 from forgetcheck.clip.model.encoder import Encoder
-from forgetcheck.errors import CannotAsk, ForgetcheckError
+from forgetcheck.errors import ForgetcheckError, InputError
 from forgetcheck.tasks.base import Task
 
 PATIENCE = timedelta(days=7)  # the others wait while the leader puts its probes; who dies is noticed at once
@@ -50,7 +50,7 @@ class Team:
     tasks: Sequence[Task] = ()
     released: bool = field(default=False, init=False)
 
-    def enlist(self, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> None:
+    def register(self, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> None:
         """Know what orders are about: everybody has the same, in the same order."""
         self.encoders, self.tasks = encoders, tasks
 
@@ -65,12 +65,12 @@ class Team:
         return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
 
     @contextmanager
-    def agreed(self) -> Iterator[None]:
+    def barrier(self) -> Iterator[None]:
         """Go on together, or refuse together what one of the processes can't do."""
         problem = ""
         try:
             yield
-        except CannotAsk as found:
+        except InputError as found:
             if self.size == 1:
                 raise
             problem = str(found)
@@ -80,7 +80,7 @@ class Team:
         torch_distributed.all_gather_object(told, problem)
         refused = next((text for text in told if text), "")
         if refused:
-            raise CannotAsk(refused)
+            raise InputError(refused)
 
     def order(self, what: Any) -> None:
         """Tell everybody what to do next: something to work on, or the exit code."""
@@ -101,7 +101,7 @@ class Team:
         torch_distributed.gather_object(own, everything, dst=0)
         return everything or []
 
-    def dismiss(self, exit_code: int) -> None:
+    def shutdown(self, exit_code: int) -> None:
         """End everybody with the exit code of the leader; to be called by everybody."""
         if self.released:
             return
@@ -118,7 +118,7 @@ def refuse_odd_numbers() -> None:
     for name, (least, most) in NUMBERS.items():
         text = os.environ.get(name, "")
         if text and not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
-            raise CannotAsk(
+            raise InputError(
                 f"{name}={text}: expected a whole number from {least} to {most:,}, as torchrun sets it; "
                 "start with torchrun, or unset TORCHELASTIC_RUN_ID to run alone."
             )
@@ -126,7 +126,7 @@ def refuse_odd_numbers() -> None:
             numbers[name] = int(text)
     rank, size = numbers.get("RANK", 0), numbers.get("WORLD_SIZE", MOST + 1)
     if rank >= size:
-        raise CannotAsk(
+        raise InputError(
             f"RANK={rank}: expected less than WORLD_SIZE={size}; start with torchrun, or unset "
             "TORCHELASTIC_RUN_ID to run alone."
         )
@@ -143,20 +143,20 @@ def joined() -> Iterator[Team]:
         torch_distributed.init_process_group("gloo", timeout=PATIENCE)
     except (ValueError, RuntimeError) as problem:  # a variable that is missing, an address that nobody has
         why = " ".join(str(problem).split())[:200]
-        raise CannotAsk(
+        raise InputError(
             f"the processes of torchrun can't find each other ({why}): start them anew."
         ) from None
     team = Team(torch_distributed.get_rank(), torch_distributed.get_world_size())
     try:
         yield team
-        team.dismiss(0)
+        team.shutdown(0)
     except ForgetcheckError as refusal:
-        team.dismiss(refusal.exit_code)
+        team.shutdown(refusal.exit_code)
         raise
     except Exception:
         if team.leads:
             with suppress(RuntimeError):  # the others may be gone
-                team.dismiss(BUG)
+                team.shutdown(BUG)
         raise
     finally:
         torch_distributed.destroy_process_group()

@@ -15,7 +15,7 @@ from forgetcheck.clip.features.cache import FeatureCache
 from forgetcheck.clip.features.onednn import by_onednn, supported
 from forgetcheck.clip.features.processes import Team
 from forgetcheck.clip.model.encoder import Encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,7 +43,7 @@ class Engine:
 
     @contextmanager
     def running(self, device: torch.device) -> Iterator[None]:
-        """Run models without gradients, in this precision. Raises CannotAsk where a device can't."""
+        """Run models without gradients, in this precision. Raises InputError where a device can't."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             try:
@@ -51,7 +51,7 @@ class Engine:
                 stack.enter_context(computing(device, kind, self.compiled))
             except (RuntimeError, UserWarning) as problem:
                 why = " ".join(str(problem).split())[:100]
-                raise CannotAsk(
+                raise InputError(
                     f"device '{device}' can't compute in {self.precision} ({why}): leave --precision out."
                 ) from None
             yield
@@ -59,7 +59,7 @@ class Engine:
     def ready(self, encoder: Encoder) -> Encoder:
         """Lay the image tower out as it runs fastest; the weights stay what they are, and their names.
 
-        Raises CannotAsk where nothing can be compiled.
+        Raises InputError where nothing can be compiled.
         """
         visual: Any = encoder.model.visual
         if (
@@ -76,11 +76,11 @@ class Engine:
         try:
             with self.running(encoder.device):
                 encoder.see(torch.stack([image, image]))
-        except CannotAsk:
+        except InputError:
             raise
         except Exception as problem:  # whatever a compiler that isn't there makes of it
             why = " ".join(str(problem).split())[:100]
-            raise CannotAsk(
+            raise InputError(
                 f"'{encoder.name}' can't be compiled here ({why}): leave --compile out."
             ) from None
 

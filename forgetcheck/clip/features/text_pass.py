@@ -15,7 +15,7 @@ from forgetcheck.clip.features.image_pass import Report
 from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.clip.model.encoder import Encoder, why_uncut
 from forgetcheck.clip.model.heads import prompts_of
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Captions, Task
 
 CHUNK = 512  # texts between two words of progress
@@ -40,7 +40,7 @@ class EncodedCaptions:
     def of(self, texts: Sequence[str]) -> Tensor:  # (m,) -> (m, d)
         found = self.embeddings[[self.rows[text] for text in texts]]
         if not bool(found.any(dim=1).all()):  # zero has no direction: every image is as near
-            raise CannotAsk("captions are read as zeros: the weights of a text tower are unusable.")
+            raise InputError("captions are read as zeros: the weights of a text tower are unusable.")
         return found
 
 

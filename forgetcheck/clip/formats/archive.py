@@ -13,7 +13,7 @@ from torch import Tensor
 from forgetcheck.clip.formats.base import CONVERT, damaged
 from forgetcheck.clip.formats.pickled import MAX_TEXT, read_pickle
 from forgetcheck.clip.formats.tensors import Shelf, fill_from
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 PICKLE = "data.pkl"
 CODE = "code"  # TorchScript's sources: compressed, and never read
@@ -74,14 +74,14 @@ def refuse_odd_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     odd = [name for name in names if name.startswith("/") or ".." in name.split("/") or "\\" in name]
     if odd or len(set(names)) < len(names) or len(names) > MAX_MEMBERS:
-        raise CannotAsk(f"'{path}' is an archive with odd names, not one of torch.save: {CONVERT}.")
+        raise CheckpointError(f"'{path}' is an archive with odd names, not one of torch.save: {CONVERT}.")
     packed = [member for member in members if member.compress_type != zipfile.ZIP_STORED]
     if any(member.filename.split("/")[1:2] != [CODE] for member in packed):
-        raise CannotAsk(f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}.")
+        raise CheckpointError(f"'{path}' is a compressed archive, not a state dict of torch.save: {CONVERT}.")
     if sum(member.compress_size for member in members) > path.stat().st_size:
-        raise CannotAsk(f"'{path}' is an archive whose members overlap: copy or save it again.")
+        raise CheckpointError(f"'{path}' is an archive whose members overlap: copy or save it again.")
     if any(member.file_size != member.compress_size for member in members if member not in packed):
-        raise CannotAsk(f"'{path}' is damaged (a member has two sizes): copy or save it again.")
+        raise CheckpointError(f"'{path}' is damaged (a member has two sizes): copy or save it again.")
 
 
 def read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[Any, ArchiveShelf]:
@@ -92,8 +92,8 @@ def read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[Any, ArchiveShel
         if name.endswith(f"/{PICKLE}") and name.count("/") == 1
     ]
     if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != LITTLE:
-        raise CannotAsk(f"'{path}' was saved on a big-endian machine: {CONVERT}.")
+        raise CheckpointError(f"'{path}' was saved on a big-endian machine: {CONVERT}.")
     if archive.getinfo(f"{root}/{PICKLE}").file_size > MAX_TEXT:
-        raise CannotAsk(f"'{path}' holds far more than weights: {CONVERT}.")
+        raise CheckpointError(f"'{path}' holds far more than weights: {CONVERT}.")
     content = archive.read(f"{root}/{PICKLE}")
     return read_pickle(io.BytesIO(content), len(content)).root, ArchiveShelf(archive, root)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from forgetcheck.clip.formats.pickled import Forbidden
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what weights are stored in
 CONVERT = (
@@ -68,7 +68,7 @@ def in_one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except Forbidden as problem:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' would call {shown(problem.args[0])} if it were unpickled, which no checkpoint needs: "
             "refused, nothing was run; get the weights from somebody you trust."
         ) from None
@@ -84,15 +84,15 @@ def in_one_line(path: Path) -> Iterator[None]:
         ArithmeticError,
         AttributeError,
     ):
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is no readable state dict (truncated, damaged or another format): "
             f"copy it again, or {CONVERT}."
         ) from None
 
 
-def damaged(path: Path, problem: Exception) -> CannotAsk:
+def damaged(path: Path, problem: Exception) -> InputError:
     """Build the refusal with what the library says, which may quote the file at any length."""
-    return CannotAsk(f"'{path}' is truncated or damaged ({shown(str(problem))}): copy or save it again.")
+    return InputError(f"'{path}' is truncated or damaged ({shown(str(problem))}): copy or save it again.")
 
 
 def shown(name: str, most: int = LONGEST_NAME) -> str:
@@ -105,10 +105,12 @@ def refuse_unfit(path: Path, tensors: Mapping[str, Tensor], room: int) -> None:
     """Refuse what cannot be weights: sparse, or larger than the `room` bytes of its file."""
     for name, value in tensors.items():
         if value.layout != torch.strided or value.device.type != "cpu":
-            raise CannotAsk(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.")
+            raise CheckpointError(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.")
         if value.dtype not in FLOATS and (value.is_floating_point() or value.is_complex()):
             kind = str(value.dtype).removeprefix("torch.")
-            raise CannotAsk(f"'{path}': tensor '{shown(name)}' is {kind}: save it as float32 or float16.")
+            raise CheckpointError(
+                f"'{path}': tensor '{shown(name)}' is {kind}: save it as float32 or float16."
+            )
         if value.numel() * value.element_size() > min(room, value.untyped_storage().nbytes()):
             raise too_large(path, name)
     total = sum(value.numel() * value.element_size() for value in tensors.values())
@@ -120,14 +122,16 @@ def refuse_not_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     bad = [name for name, value in tensors.items() if not finite(value)]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' has NaN or Inf in '{shown(bad[0])}'{more}: training diverged; "
             "use an earlier checkpoint."
         )
 
 
-def too_large(path: Path, name: str) -> CannotAsk:
-    return CannotAsk(f"'{path}': tensor '{shown(name)}' claims more data than the file holds; save it again.")
+def too_large(path: Path, name: str) -> InputError:
+    return InputError(
+        f"'{path}': tensor '{shown(name)}' claims more data than the file holds; save it again."
+    )
 
 
 def finite(value: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.base import shown
 from forgetcheck.documents import parse_json, read_text, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 ADAPTER = "adapter_config.json"
 MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
@@ -65,15 +65,17 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read adapter_config.json. Raises CannotAsk for any other kind of adapter, which it names."""
+    """Read adapter_config.json. Raises InputError for any other kind of adapter, which it names."""
     try:
         config = parse_json(read_text(path, MAX_CONFIG))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the adapter again.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the adapter again.") from None
     refuse_other_kinds(path, config)
     alpha, rank = config.get("lora_alpha"), config.get("r")
     if alpha is None or not is_number(alpha) or type(rank) is not int or rank < 1:
-        raise CannotAsk(f"'{path}' doesn't say lora_alpha and r, the scale of the adapter: copy it again.")
+        raise CheckpointError(
+            f"'{path}' doesn't say lora_alpha and r, the scale of the adapter: copy it again."
+        )
     ranks, alphas = table(path, config, "rank_pattern"), table(path, config, "alpha_pattern")
     named, mapping = config.get("base_model_name_or_path"), config.get("auto_mapping")
     model = mapping.get("base_model_class") if isinstance(mapping, dict) else None
@@ -95,23 +97,23 @@ def refuse_other_kinds(path: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         said = f"of the kind '{shown(kind)}'" if isinstance(kind, str) else "that doesn't say its kind"
-        raise CannotAsk(f"'{path}' is of an adapter {said}, of which only LoRA is read: {MERGE}.")
+        raise CheckpointError(f"'{path}' is of an adapter {said}, of which only LoRA is read: {MERGE}.")
     start = config.get("init_lora_weights")
     if not any(start is plain or (isinstance(start, str) and start == plain) for plain in PLAIN_STARTS):
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' began with init_lora_weights '{shown(str(start))}', which changes the weights of the "
             f"base as well: {MERGE}."
         )
     odd = [key for key, value in config.items() if value and key not in WITHOUT_EFFECT]
     if odd:
-        raise CannotAsk(f"'{path}' sets '{shown(odd[0])}', which is not plain LoRA or DoRA: {MERGE}.")
+        raise CheckpointError(f"'{path}' sets '{shown(odd[0])}', which is not plain LoRA or DoRA: {MERGE}.")
 
 
 def table(path: Path, config: Mapping[str, Any], key: str) -> dict[str, float]:
     """Return a table of numbers by pattern."""
     found = config.get(key) or {}
     if not isinstance(found, dict) or not all(is_number(value) for value in found.values()):
-        raise CannotAsk(f"'{path}': {key} is no table of numbers; copy the adapter again.")
+        raise CheckpointError(f"'{path}': {key} is no table of numbers; copy the adapter again.")
     return found
 
 
@@ -133,7 +135,7 @@ def compiled(path: Path, text: str) -> re.Pattern[str]:
             return re.compile(rf"(.*\.)?({text})$")
     except re.error:
         pass
-    raise CannotAsk(f"'{path}': the pattern '{shown(text)}' in alpha_pattern is not read: {MERGE}.")
+    raise CheckpointError(f"'{path}': the pattern '{shown(text)}' in alpha_pattern is not read: {MERGE}.")
 
 
 @dataclass
@@ -160,7 +162,7 @@ class Taken:
 
 
 def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
-    """Part the tensors of LoRA from whole ones. Raises CannotAsk for what isn't PEFT's."""
+    """Part the tensors of LoRA from whole ones. Raises InputError for what isn't PEFT's."""
     deltas: dict[str, Delta] = {}
     others: dict[str, Tensor] = {}
     adapters: dict[str, None] = {}
@@ -168,10 +170,14 @@ def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
         match = PART.match(name)
         if match is None or (match["part"] in ("A", "B") and match["kind"] is None):
             if ANY_PART.search(name):
-                raise CannotAsk(f"'{path}' holds '{shown(name)}', which is no adapter of PEFT: {MERGE}.")
+                raise CheckpointError(
+                    f"'{path}' holds '{shown(name)}', which is no adapter of PEFT: {MERGE}."
+                )
             plain = WRAPPED.sub("", name)
             if plain in others:
-                raise CannotAsk(f"'{path}' holds '{shown(plain)}' twice, once in a layer of PEFT: {MERGE}.")
+                raise CheckpointError(
+                    f"'{path}' holds '{shown(plain)}' twice, once in a layer of PEFT: {MERGE}."
+                )
             others[plain] = value
             continue
         wrapped = match["module"]
@@ -186,7 +192,7 @@ def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
         adapters[match["adapter"] or ""] = None
     if len(adapters) > 1:
         named = " and ".join(f"'{shown(name)}'" for name in adapters)
-        raise CannotAsk(f"'{path}' holds several adapters ({named}), and not which is used: {MERGE}.")
+        raise CheckpointError(f"'{path}' holds several adapters ({named}), and not which is used: {MERGE}.")
     return Taken(deltas, others)
 
 
@@ -208,7 +214,7 @@ def with_saved_copies(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str,
         first, *others = found.values()
         if not all(first.shape == other.shape and torch.equal(first, other) for other in others):
             named = " and ".join(f"'{shown(each)}'" for each in found)
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}' holds '{shown(name)}' as it was trained with {named}, and not which is used: "
                 f"{MERGE}."
             )
@@ -222,17 +228,19 @@ def refuse_odd_deltas(path: Path, deltas: Mapping[str, Delta], settings: Setting
     for module, delta in deltas.items():
         lacking = [part for part in ("A", "B") if part not in delta.parts]
         if lacking:
-            raise CannotAsk(f"'{path}' lacks lora_{lacking[0]} of '{shown(module)}': copy or save it again.")
+            raise CheckpointError(
+                f"'{path}' lacks lora_{lacking[0]} of '{shown(module)}': copy or save it again."
+            )
         if ("magnitude" in delta.parts) != settings.dora:
             said = "lacks" if settings.dora else "holds"
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}' {said} the magnitude of '{shown(module)}', which {settings.where.name} "
                 "contradicts (use_dora): the files belong to two adapters; copy both again."
             )
         if min(map(len, map(Tensor.size, delta.parts.values())), default=1) == 0 or delta.rank == 0:
-            raise CannotAsk(f"'{path}' holds nothing of '{shown(module)}': it was saved in parts.")
+            raise CheckpointError(f"'{path}' holds nothing of '{shown(module)}': it was saved in parts.")
         if delta.rank not in settings.ranks:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}' has rank {delta.rank} at '{shown(module)}', {settings.where.name} says "
                 f"{', '.join(map(str, sorted(settings.ranks)))}: the files belong to two adapters; copy both."
             )

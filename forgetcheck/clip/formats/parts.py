@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 
 PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.(safetensors|bin)")
 WHOLE = ("token_embedding.weight", "logit_scale", "conv1.weight", "patch_embedding.weight")
@@ -19,7 +19,7 @@ def refuse_missing(index: Path, parts: Sequence[Path]) -> None:
     if missing:
         more = f" and {len(missing) - SHOWN:,} more" if missing[SHOWN:] else ""
         listed = ", ".join(f"'{name}'" for name in missing[:SHOWN])
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{index}' lists {len(parts)} parts, of which {len(missing)} are missing: {listed}{more}; copy "
             "or download them into its folder."
         )
@@ -33,7 +33,7 @@ def refuse_part(path: Path, names: Collection[str]) -> None:
     for listing in (path.parent / name for name in INDEXES):
         parts = parts_in(listing)
         if path in parts and len(parts) > 1:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}' is one of {len(parts)} parts of a checkpoint: name their index, '{listing}', or "
                 "the folder."
             )
@@ -41,7 +41,7 @@ def refuse_part(path: Path, names: Collection[str]) -> None:
     ends = {ending for ending in WHOLE for name in names if name.endswith(ending)}
     if found and int(found["total"]) > 1 and not (len(ends) > 2 and set(WHOLE[:2]) <= ends):
         index = f"{found['stem']}{path.suffix}.index.json"
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is part {int(found['number'])} of {int(found['total'])} of a checkpoint, and no index "
             f"that can be read ({index}) is beside it: copy it and the other parts there."
         )
@@ -49,6 +49,6 @@ def refuse_part(path: Path, names: Collection[str]) -> None:
 
 def parts_in(index: Path) -> Collection[Path]:
     """List the parts of an index; none where it can't be read, which is told to whoever names it."""
-    with suppress(CannotAsk, OSError):
+    with suppress(InputError, OSError):
         return read_index(index)
     return ()

@@ -18,7 +18,7 @@ from forgetcheck.clip.formats.pickled import Made, Name
 from forgetcheck.clip.formats.rivals import OPTION, TOP, Choice, choose
 from forgetcheck.clip.formats.streams import read_stream
 from forgetcheck.clip.formats.tensors import NotDense, Shelf, TooLarge, build_tensor, is_tensor
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "module")  # the last: DeepSpeed
 MAX_MODULES = 20_000  # modules may share modules, so that few of them spell very many names
@@ -115,7 +115,7 @@ def refuse_beside(path: Path, root: Any, opened: Opened, choice: Choice) -> None
             continue
         found = next(filter(is_adapter, tensor_names(value)), None)
         if found is not None and read != TOP:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}' holds weights under '{shown(read)}' and an adapter under '{shown(str(key))}' "
                 f"('{shown(found)}'): {MERGE}; `{OPTION} {shown(usual)}` reads the weights without it."
             )
@@ -142,7 +142,7 @@ def refuse_nameless(path: Path, opened: Opened, choice: Choice) -> None:
     if not opened.nameless or choice.name in opened.sets:
         return
     name, usual = shown(opened.nameless), shown(next(iter(opened.sets)))
-    raise CannotAsk(
+    raise CheckpointError(
         f"'{path}' holds weights under '{usual}' and an average of them without names under '{name}': "
         f"`{OPTION} {usual}` reads the former; for the latter, copy it into a model and save its state_dict."
     )
@@ -154,7 +154,7 @@ def build_all(path: Path, nodes: Mapping[str, Made], shelf: Shelf) -> dict[str, 
         try:
             tensors[name] = build_tensor(node, shelf)
         except NotDense:
-            raise CannotAsk(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.") from None
+            raise CheckpointError(f"'{path}': tensor '{shown(name)}' is not dense; {CONVERT}.") from None
         except TooLarge:
             raise too_large(path, name) from None
     return tensors
@@ -270,13 +270,15 @@ def mapping(value: Any) -> dict[Any, Any]:
 def state_dict(path: Path, content: Any) -> dict[str, Made]:
     found = mapping(content)
     if not found:
-        raise CannotAsk(f"'{path}' is no state dict (found {kind_of(content)}): {CONVERT}.")
+        raise CheckpointError(f"'{path}' is no state dict (found {kind_of(content)}): {CONVERT}.")
     adapter = next(filter(is_adapter, tensor_names(found)), None)
     if adapter is not None and not any(map(is_tensor, found.values())):
-        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapter)}'), which is not PEFT's: {MERGE}.")
+        raise CheckpointError(
+            f"'{path}' holds an adapter ('{shown(adapter)}'), which is not PEFT's: {MERGE}."
+        )
     odd = [name for name, value in found.items() if not isinstance(name, str) or not is_tensor(value)]
     if odd:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is no plain state dict ('{shown(str(odd[0]))}' is not a tensor): {CONVERT}."
         )
     return found
@@ -348,7 +350,7 @@ def joined(prefix: str, name: Any) -> str:
 
 def refuse_bare_head(path: Path, root: Made) -> None:
     if class_name(root).endswith("ClassificationHead"):
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' holds a classification head and no CLIP: name the checkpoint of the image encoder."
         )
 

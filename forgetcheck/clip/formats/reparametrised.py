@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from forgetcheck.clip.formats.base import refuse_not_finite, shown
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 NEWER = re.compile(r"^(?P<module>.*?)parametrizations\.(?P<leaf>[^.]+)\.(?P<part>original\d*|\d+\..+)$")
 OLDER = ("g", "v", "orig", "u", "mask")  # endings of the parts: weight_g, weight_v ...
@@ -22,7 +22,7 @@ def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Ten
     """Return the tensors with every weight that lies there in parts, and a note.
 
     Weight norm, spectral norm and pruning masks of torch, in their older and newer spelling, are computed as
-    torch's modules do in evaluation mode. Raises CannotAsk for parts that only other code can put together.
+    torch's modules do in evaluation mode. Raises InputError for parts that only other code can put together.
     """
     parts = parts_of(tensors)
     if not parts:
@@ -35,7 +35,7 @@ def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Ten
         way, compute = way_of(frozenset(held))
         value = compute(leaves) if compute is not None else None
         if value is None:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{path}': '{shown(name)}' is computed from '{shown(next(iter(held.values())))}' by code "
                 f"that the file doesn't hold: {BAKE} makes a plain weight of it; then save the model again."
             )

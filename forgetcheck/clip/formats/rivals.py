@@ -9,7 +9,7 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.base import shown
 from forgetcheck.clip.formats.naming import drop_constants, settle_names
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 
 TOP = "."  # names the set that lies in a file without any name around it
 OPTION = "--weights"
@@ -30,7 +30,7 @@ def choose(
 
     `found` has the sets by name, the usual one first. What shares less than half of its names and shapes
     with the first is another thing and no rival, unless `strict` says that all are whole models. Raises
-    CannotAsk where sets differ and none is chosen.
+    InputError where sets differ and none is chosen.
     """
     first = next(iter(found))
     if choice.name:
@@ -41,15 +41,15 @@ def choose(
     rivals = [name for name in found if name != first and (strict or same_model(found[first], found[name]))]
     others = [name for name in rivals if not same_weights(found[first], found[name])]
     if others:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' holds different weights under {listed([first, *others])}: say which are meant, as "
             f"`{OPTION} {others[0]}`."
         )
     return first, f"The same weights are under {listed(rivals)}." if rivals else ""
 
 
-def no_such(path: Path, choice: Choice, names: Sequence[str]) -> CannotAsk:
-    return CannotAsk(
+def no_such(path: Path, choice: Choice, names: Sequence[str]) -> InputError:
+    return InputError(
         f"'{path}' has no weights under '{choice.name}' ({OPTION}), but under {listed(list(names))}: "
         "name one of these."
     )

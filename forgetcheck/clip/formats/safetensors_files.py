@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.base import in_one_line
 from forgetcheck.documents import parse_json
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 MAX_INDEX = 2**23  # bytes; of a model of 1000 tensors it has 100,000
 MAX_HEADER = 2**23  # bytes; in memory it takes twenty times as much
@@ -35,7 +35,7 @@ def refuse_long_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is no checkpoint of a CLIP (its header says {length:,} bytes): copy or save it again."
         )
 
@@ -57,14 +57,16 @@ def read_names(path: Path) -> list[str]:
 def read_index(path: Path) -> dict[Path, list[str]]:
     """Return the names of the tensors in each part, by the part's path."""
     if path.stat().st_size > MAX_INDEX:
-        raise CannotAsk(f"'{path}' is too large for an index of weights: check what it is.")
+        raise CheckpointError(f"'{path}' is too large for an index of weights: check what it is.")
     listed = index_of(path).get("weight_map")
     if not isinstance(listed, dict) or not listed:
-        raise CannotAsk(f"'{path}' is no index of weights: it has no weight_map.")
+        raise CheckpointError(f"'{path}' is no index of weights: it has no weight_map.")
     parts: dict[Path, list[str]] = {}
     for name, part in listed.items():
         if not isinstance(part, str) or part in ("", ".", "..") or any(mark in part for mark in "/\\:\0"):
-            raise CannotAsk(f"'{path}' names parts outside of its own folder: refused; save the model again.")
+            raise CheckpointError(
+                f"'{path}' names parts outside of its own folder: refused; save the model again."
+            )
         parts.setdefault(path.parent / part, []).append(name)
     return parts
 
@@ -73,4 +75,4 @@ def index_of(path: Path) -> dict[str, Any]:
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {problem}.") from None
+        raise CheckpointError(f"cannot read '{path}': {problem}.") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck.documents import parse_json, read_text, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -44,7 +44,7 @@ def is_clips_own(folder: Path) -> bool:
     try:
         vocabulary, merges = byte_pairs(folder)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
-        raise CannotAsk(
+        raise CheckpointError(
             f"cannot read the tokenizer in '{folder}': {reason(problem)}; copy the folder again."
         ) from None
     known, ranks = built_in()
@@ -105,7 +105,7 @@ def lay_out(source: Path, target: Path) -> None:
         if not path.is_file():
             continue
         if path.stat().st_size > LARGEST:
-            raise CannotAsk(f"'{path}' is too large for a tokenizer: check what it is.")
+            raise CheckpointError(f"'{path}' is too large for a tokenizer: check what it is.")
         if name == SETTINGS:
             (target / name).write_text(json.dumps(without_code(path)), encoding="utf-8")
         else:
@@ -116,5 +116,5 @@ def without_code(path: Path) -> dict[str, Any]:
     try:
         settings = parse_json(read_text(path, LARGEST))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
     return {key: value for key, value in settings.items() if not (key in CODE or key.endswith(PATHS))}

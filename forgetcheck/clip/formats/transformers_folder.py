@@ -12,7 +12,7 @@ from forgetcheck.clip.formats.tokenizers import NAME, is_clips_own, named, token
 from forgetcheck.clip.formats.transformers_clip import clip_config, clip_tensors
 from forgetcheck.clip.formats.transformers_siglip import TOKENIZERS, siglip_config, siglip_tensors
 from forgetcheck.documents import parse_json, read_text, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -43,19 +43,19 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in NAMES:
         kind = kind if isinstance(kind, str) else type(kind).__name__
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' holds a '{shown(kind)}' of transformers: of its models, CLIPModel and SiglipModel "
             "are read."
         )
     lacking = [name for name in ESSENTIAL if name not in raw.tensors]
     if lacking:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' lacks '{lacking[0]}': of transformers' models, whole CLIPModels and SiglipModels "
             "are read; save that model, not a part of it or a classifier made from it."
         )
     unread = [name for name in raw.tensors if not name.startswith(PARTS)]
     if unread:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' has '{shown(unread[0])}', which no {NAMES[kind]}Model has: save that model alone."
         )
     convert, describe = CONVERSIONS[kind]
@@ -68,12 +68,12 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
             refuse_tokenizer(folder, kind)
             preprocess, assumed = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
     except Lacking as problem:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' lacks '{shown(problem.args[0])}', which every {NAMES[kind]}Model has: save the "
             "whole model."
         ) from None
     except Unbuildable as problem:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' is not a model that open_clip can build: {shown(str(problem), 2 * LONGEST_NAME)}."
         ) from None
     published = kind == "siglip" and model["text_cfg"]["vocab_size"] in TOKENIZERS
@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return parse_json(read_text(path, MAX_TEXT))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
 
 
 def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, Any], tuple[str, ...]]:

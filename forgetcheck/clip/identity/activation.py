@@ -17,7 +17,7 @@ from forgetcheck.clip.model.checkpoint import ARCHITECTURE, GUESS, TINY, Checkpo
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import rebuilt
 from forgetcheck.clip.model.settings import ACTIVATION, PLAIN, QUICK, activation, effective, plain
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Split, SplitName, Task, size
 
@@ -145,7 +145,7 @@ def doubt_activation(
             here, there = (attempt(each, some, progress, engine) for each in (encoder, twin))
             if float(there.losses.mean()) >= float(here.losses.mean()):
                 return ""
-    except CannotAsk:  # the audit itself says why
+    except InputError:  # the audit itself says why
         return ""
     if not there.beats_chance or not clearly_lower(there, here):
         return ""
@@ -157,11 +157,11 @@ def doubt_activation(
 
 
 def sampled(tasks: Sequence[Task], most: int = MAX_IMAGES) -> list[Task]:
-    """Keep some `most` test images of all tasks together. Raises CannotAsk if there are none."""
+    """Keep some `most` test images of all tasks together. Raises InputError if there are none."""
     tasks = [task for task in tasks if task.labelled_by == "class"]
     sizes = [size(task, "test") for task in tasks]
     if not any(sizes):
-        raise CannotAsk("no task has test images: nothing would be measured.")
+        raise CheckpointError("no task has test images: nothing would be measured.")
     every = max(1, math.ceil(sum(sizes) / most))
     return [Part(task, every) for task, count in zip(tasks, sizes, strict=True) if count]
 

@@ -18,7 +18,7 @@ from forgetcheck.clip.model.checkpoint import CONFIG, TINY, TINY_FOLDER, read_co
 from forgetcheck.clip.model.load import shapes_of
 from forgetcheck.clip.model.tensor_names import Shapes, canonical
 from forgetcheck.documents import parse_json
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import whole_file
 from forgetcheck.progress import Progress, silent
 from forgetcheck.provenance import digest
@@ -104,7 +104,7 @@ def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = s
         progress("indexing architectures", number, len(configs), name)
         try:
             shapes = canonical(shapes_of(name, {"model_cfg": config}))
-        except CannotAsk as problem:
+        except InputError as problem:
             unbuildable[name] = str(problem)
             continue
         fits[name] = layout_key(shapes)
@@ -133,7 +133,7 @@ def keep(found: Index, path: Path) -> None:
     """Write the index for the next time; a cache that can't be written is no cache, not an error."""
     try:
         write_index(found, path)
-    except (CannotAsk, OSError) as problem:
+    except (InputError, OSError) as problem:
         logger.info("the index of architectures is not cached: %s", problem)
 
 

@@ -35,7 +35,7 @@ from forgetcheck.clip.model.settings import ACTIVATION, PLAIN, QUICK, activation
 from forgetcheck.clip.model.tensor_names import Shapes, canonical, image_alone
 from forgetcheck.clip.model.text_tower import MODEL
 from forgetcheck.clip.model.towers import VISUAL
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
@@ -83,7 +83,9 @@ class Unmerged:
     def onto(self, base: Checkpoint) -> Checkpoint:
         """Return the model that it makes of a base: everything but the weights is the base's."""
         if base.adapts is not None:
-            raise CannotAsk(f"'{self.named}' is an adapter, and its base '{base.name}' as well: merge that.")
+            raise CheckpointError(
+                f"'{self.named}' is an adapter, and its base '{base.name}' as well: merge that."
+            )
         name = self.path.resolve().name if self.path.is_dir() else self.path.parent.resolve().name
         inferred = {ARCHITECTURE: BY_BASE, PREPROCESSED: BY_BASE}
         return replace(
@@ -116,10 +118,10 @@ def identify(found: Checkpoint | Bare | Unmerged, model: str | None, like: Check
     return replace(known, config=config, tokenizer=like.tokenizer)
 
 
-def no_base(found: Unmerged) -> CannotAsk:
+def no_base(found: Unmerged) -> InputError:
     settings = read_settings((found.path if found.path.is_dir() else found.path.parent) / ADAPTER)
     recorded = f", '{shown(settings.base)}' as it says" if settings.base else ""
-    return CannotAsk(
+    return InputError(
         f"'{found.named}' is an adapter ({settings.describe()}) and no whole model: name it behind the base "
         f"that it was trained on{recorded}, as in `forgetcheck audit BASE {found.named}`; `forgetcheck "
         f"convert {found.named} OUT --base BASE` writes the merged model."
@@ -133,7 +135,7 @@ def completed_by(found: Checkpoint, like: Checkpoint | None) -> Checkpoint:
     if like is None or differences(
         {**found.config, "preprocess_cfg": {}}, {**like.config, "preprocess_cfg": {}}
     ):
-        raise CannotAsk(no_text_tower(found.weights, like))
+        raise CheckpointError(no_text_tower(found.weights, like))
     return replace(found, text_from=like, inferred={**found.inferred, TEXT: BY_OTHER})
 
 
@@ -171,7 +173,7 @@ def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
     if odd:
         fitting = matching(found.shapes)
         hint = f"pass --model {fitting[0]}" if fitting else "leave --model out to see the nearest"
-        raise CannotAsk(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
+        raise CheckpointError(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
     if found.image_alone and like is None:
         return found.open(no_text_tower(found.path, like))
     usual = usual_for(model, config, like)
@@ -282,7 +284,7 @@ def refuse_contradiction(where: str, recorded: Mapping[str, Any], model: str | N
     told = {**architecture(model), "preprocess_cfg": recorded["preprocess_cfg"]}
     odd = differences(told, recorded)
     if odd:
-        raise CannotAsk(
+        raise CheckpointError(
             f"--model {model} contradicts {where} ({'; '.join(odd[:3])}): leave --model out, or correct it."
         )
 
@@ -293,11 +295,11 @@ def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = (), progress: Progre
         return checkpoint
     askable = any(task.labelled_by == "class" for task in tasks)
     if not askable or differ_in(checkpoint.candidates) != (ACTIVATION,):
-        raise CannotAsk(checkpoint.undecided)
+        raise CheckpointError(checkpoint.undecided)
     ways = {name: settle(checkpoint, name) for name in checkpoint.candidates}
     found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks, progress)
     if found.name is None:
-        raise CannotAsk(f"{checkpoint.undecided.rstrip('.')} ({found.by}).")
+        raise CheckpointError(f"{checkpoint.undecided.rstrip('.')} ({found.by}).")
     sure = ways[found.name]
     return replace(sure, inferred={**sure.inferred, ARCHITECTURE: found.by})
 
@@ -305,7 +307,7 @@ def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = (), progress: Progre
 def buildable(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint of which there is at least one way to build it, or refuse."""
     if checkpoint.undecided and not checkpoint.candidates:
-        raise CannotAsk(checkpoint.undecided)
+        raise CheckpointError(checkpoint.undecided)
     return checkpoint
 
 

@@ -8,11 +8,11 @@ from forgetcheck.clip.identity.architecture import matching
 from forgetcheck.clip.model.checkpoint import Checkpoint, architecture
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.settings import activation, effective, listed, preprocessing, tokenizer
-from forgetcheck.clip.model.tensor_stats import Census
+from forgetcheck.clip.model.tensor_stats import TensorStats
 
 
 @dataclass(frozen=True)
-class Passport:
+class ModelInfo:
     """Everything about a checkpoint that decides what its predictions are."""
 
     name: str
@@ -26,7 +26,7 @@ class Passport:
     tokenizer: str
     context_length: Any
     digests: Mapping[str, str]  # tower -> SHA-256, independent of the stored precision
-    census: Mapping[str, Census]  # by tower, of the stored precision
+    census: Mapping[str, TensorStats]  # by tower, of the stored precision
     head: tuple[int, ...] | None  # (c, d) of a fine-tuned head found beside the towers
     notes: tuple[str, ...]  # what the reading stripped, renamed or left out
     adapter: Mapping[str, Any] = field(default_factory=dict)  # what was merged, its digest and its base's
@@ -40,11 +40,11 @@ class Passport:
         return {key: listed(value) for key, value in asdict(self).items()}
 
 
-def issue(checkpoint: Checkpoint, encoder: Encoder) -> Passport:
+def issue(checkpoint: Checkpoint, encoder: Encoder) -> ModelInfo:
     """Write the passport of a checkpoint and of the encoder that was loaded from it."""
     config, origin = checkpoint.config, encoder.origin
     settings = effective(config)
-    return Passport(
+    return ModelInfo(
         name=checkpoint.name,
         family=origin.family,
         architectures=checkpoint.candidates or names_of(config, encoder),

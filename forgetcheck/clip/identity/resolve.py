@@ -50,7 +50,7 @@ from forgetcheck.clip.model.read import (
 )
 from forgetcheck.clip.model.text_tower import Ask, complete
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import CheckpointError, unknown_name
 from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
@@ -90,7 +90,8 @@ def find_checkpoint(
     `model` if it is told; else what is recorded with them; else, of all that have their names and shapes,
     that of `like`, the other checkpoint of the pair; else, of two activations, the one that works on the
     images of `tasks`. Of a file with several sets of weights the one under `weights` is meant. What a config
-    names of the hub is fetched only with `allow_download`. Raises CannotAsk when nothing fits, or several do.
+    names of the hub is fetched only with `allow_download`. Raises InputError when nothing fits, or when several
+    models do.
     """
     return complete(settled(look(text, model, like, Choice(weights)), tasks), like, Ask.of(allow_download))
 
@@ -163,7 +164,7 @@ def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | U
     if model is not None:
         architecture(model)  # a name that nothing knows is refused, also where it isn't needed
     if not text:
-        raise CannotAsk("a checkpoint's name is empty: is a variable of your script unset?")
+        raise CheckpointError("a checkpoint's name is empty: is a variable of your script unset?")
     path = Path(text.removeprefix(LOCAL))
     if text == TINY:
         config = read_config(TINY_FOLDER / CONFIG)
@@ -181,7 +182,7 @@ def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | U
         raise unknown_name("embedded checkpoint", text, [TINY], "forgetcheck --help")
     if ":" in text and not text.startswith(LOCAL):
         return tagged_checkpoint(text, model)
-    raise CannotAsk(
+    raise CheckpointError(
         f"no checkpoint at '{path}': expected {TINY}, a folder, a file of weights (.safetensors, .pt, .bin), "
         "or open_clip's NAME:TAG such as ViT-B-32:openai."
     )
@@ -209,12 +210,12 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         if (folder / TRANSFORMERS).is_file():
             return bare(folder, choice)
         refuse_foreign(folder)
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{folder}' is no run folder: it has no {CONFIG} (nor a {TRANSFORMERS} of transformers); "
             "name a folder of `forgetcheck tune`, or a file."
         )
     if not has_weights(folder):
-        raise CannotAsk(f"'{folder}' is incomplete: it has no {WEIGHTS}; run `forgetcheck tune` again.")
+        raise CheckpointError(f"'{folder}' is incomplete: it has no {WEIGHTS}; run `forgetcheck tune` again.")
     refuse_adapter(folder)
     config, head = read_config(folder / CONFIG), folder / HEAD
     refuse_contradiction(f"{folder / CONFIG}", config, model)
@@ -243,24 +244,24 @@ def refuse_foreign(folder: Path) -> None:
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError as problem:
-        raise CannotAsk(f"cannot read the folder '{folder}': {reason(problem)}.") from None
+        raise CheckpointError(f"cannot read the folder '{folder}': {reason(problem)}.") from None
     for ending, (what, way_out) in FOREIGN_FOLDERS.items():
         if any(name.endswith(ending) for name in names):
-            raise CannotAsk(f"'{folder}' holds {what}: {way_out}.")
+            raise CheckpointError(f"'{folder}' holds {what}: {way_out}.")
 
 
 def read_run(path: Path) -> dict[str, Any]:
     run = read_json(path)
     if run.get("schema") != RUN_SCHEMA:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' has schema {run.get('schema')!r}, this forgetcheck reads {RUN_SCHEMA!r}; tune again."
         )
     if run.get("complete") is not True:
-        raise CannotAsk(f"run '{path.parent}' is incomplete; run `forgetcheck tune` again.")
+        raise CheckpointError(f"run '{path.parent}' is incomplete; run `forgetcheck tune` again.")
     task = run.get("task")
     source = task.get("source") if isinstance(task, dict) else None
     if not isinstance(source, str) or not source:
-        raise CannotAsk(f"'{path}' doesn't say the task it was tuned on (task.source); tune again.")
+        raise CheckpointError(f"'{path}' doesn't say the task it was tuned on (task.source); tune again.")
     return run
 
 

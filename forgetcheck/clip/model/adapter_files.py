@@ -10,7 +10,7 @@ from forgetcheck.clip.formats.rivals import same_weights
 from forgetcheck.clip.formats.transformers_folder import trained
 from forgetcheck.clip.model.adapters import Adapter
 from forgetcheck.clip.model.read import ANY, has_weights, read_one, refuse_irregular
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 FILES = ("adapter_model.safetensors", "adapter_model.bin")  # in the order of PEFT
 
@@ -30,7 +30,9 @@ def find_adapter(path: Path) -> Path | None:
     if any((path / name).exists() for name in ("config.json", "open_clip_config.json")) or not inside:
         return None
     if len(inside) > 1:
-        raise CannotAsk(f"'{path}' holds several adapters ({listed(inside)}): name one, as '{inside[0]}'.")
+        raise CheckpointError(
+            f"'{path}' holds several adapters ({listed(inside)}): name one, as '{inside[0]}'."
+        )
     return inside[0]
 
 
@@ -48,16 +50,16 @@ def listed(folders: list[Path]) -> str:
 
 
 def read_adapter(path: Path, finite: bool = True) -> Adapter:
-    """Read an adapter that `find_adapter` found. Raises CannotAsk for what is none of LoRA."""
+    """Read an adapter that `find_adapter` found. Raises InputError for what is none of LoRA."""
     folder = path if path.is_dir() else path.parent
     settings = read_settings(folder / ADAPTER)
     there = [folder / name for name in FILES if (folder / name).exists()] if path.is_dir() else [path]
     if not there:
-        raise CannotAsk(f"'{folder}' has an {ADAPTER} and none of {', '.join(FILES)}: copy it again.")
+        raise CheckpointError(f"'{folder}' has an {ADAPTER} and none of {', '.join(FILES)}: copy it again.")
     tensors, notes = read_tensors(there[0], finite)
     for other in there[1:]:
         if not same_weights(tensors, read_tensors(other, False)[0]):
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{folder}' holds different adapters in {there[0].name} and {other.name}: name the file "
                 f"that is meant, as '{there[0]}'."
             )

@@ -25,7 +25,7 @@ from forgetcheck.clip.formats.transformers_clip import Place, clip_place, whole_
 from forgetcheck.clip.formats.transformers_siglip import siglip_place
 from forgetcheck.clip.model.tensor_names import canonical_name
 from forgetcheck.clip.model.towers import VISUAL, digest
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 
 BEFORE = ("", "visual.", "text.", "vision_model.", "text_model.")  # what names of a tower alone lack
 TOWERS = {"visual", "vision_model", "text", "text_model", "transformer", "trunk"}  # never a wrapper's name
@@ -120,7 +120,7 @@ def merge(base: Weights, adapter: Adapter, name: str) -> Weights:
     """Return the weights of the base `name`, changed as `merge_and_unload` of PEFT changes them.
 
     The adapter's names are open_clip's or transformers', with whatever before them; the base has open_clip's.
-    Raises CannotAsk for an adapter of another model, by the first tensor that doesn't fit.
+    Raises InputError for an adapter of another model, by the first tensor that doesn't fit.
     """
     path, settings = adapter.path, adapter.settings
     taken = take_deltas(path, adapter.tensors)
@@ -177,7 +177,9 @@ def apply(draft: Draft, fit: Fit, delta: Delta, adapter: Adapter, name: str) -> 
     weight, bias = draft.find(place), draft.find(beside)
     assert weight is not None
     if "bias" in delta.parts and place.view is whole_tensor and place.name.endswith("in_proj_weight"):
-        raise CannotAsk(f"'{adapter.path}' has a lora_bias at torch's attention, which PEFT doesn't merge.")
+        raise CheckpointError(
+            f"'{adapter.path}' has a lora_bias at torch's attention, which PEFT doesn't merge."
+        )
     problem = misfit(delta, weight, bias)
     if problem:
         raise other_base(adapter, name, f"at '{shown(delta.module)}', {problem}")
@@ -197,7 +199,7 @@ def put(draft: Draft, fit: Fit, name: str, value: Tensor, path: Path, base: str)
     if place is None or there is None:
         return False
     if value.shape != there.shape and not (value.numel() == there.numel() == 1):
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is of another model than '{base}': '{shown(name)}' is {tuple(value.shape)}, not "
             f"{tuple(there.shape)}; name the base that it was trained on."
         )
@@ -231,7 +233,7 @@ def find_fit(
     if len(places) > 1 and adapter.settings.model in WHOLE:
         places = {where: fit for where, fit in places.items() if not fit.on} or places
     if len(places) > 1:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{adapter.path}' fits both towers of '{name}', and doesn't say which it was trained on: "
             f"{MERGE}."
         )
@@ -286,10 +288,10 @@ def refuse_strange(adapter: Adapter, left: list[str], name: str) -> None:
             raise other_base(adapter, name, f"it holds '{shown(each)}', which that doesn't have")
 
 
-def other_base(adapter: Adapter, name: str, why: str) -> CannotAsk:
+def other_base(adapter: Adapter, name: str, why: str) -> InputError:
     recorded = adapter.settings.base
     hint = f" (it says '{shown(recorded)}')" if recorded else ""
-    return CannotAsk(
+    return InputError(
         f"'{adapter.path}' is of another model than '{name}': {why}; name the base that it was trained "
         f"on{hint}."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.documents import parse_json, reason
 from forgetcheck.documents import read_text as read_bounded
-from forgetcheck.errors import CannotAsk, unknown_name
+from forgetcheck.errors import CheckpointError, unknown_name
 
 TINY = "forgetcheck:tiny"
 TINY_FOLDER = Path(__file__).parents[2] / "embedded" / "tiny"
@@ -80,9 +80,9 @@ def checked_config(where: str, text: str) -> dict[str, Any]:
     try:
         config = parse_json(text)
     except ValueError as problem:
-        raise CannotAsk(f"cannot read {where}: {problem}.") from None
+        raise CheckpointError(f"cannot read {where}: {problem}.") from None
     if "model_cfg" not in config:
-        raise CannotAsk(f"{where} has no model_cfg: it is no config of open_clip.")
+        raise CheckpointError(f"{where} has no model_cfg: it is no config of open_clip.")
     config.setdefault("preprocess_cfg", {})
     model = config["model_cfg"]
     parts = {"model_cfg": model, "preprocess_cfg": config["preprocess_cfg"]}
@@ -90,7 +90,7 @@ def checked_config(where: str, text: str) -> dict[str, Any]:
         parts |= {name: model.get(name) for name in ("vision_cfg", "text_cfg")}
     for name, part in parts.items():
         if not isinstance(part, dict):
-            raise CannotAsk(f"{where}: {name} is no table: it is no config of open_clip.")
+            raise CheckpointError(f"{where}: {name} is no table: it is no config of open_clip.")
     decoder = model.get("multimodal_cfg")
     refuse_extravagant(
         where, parts["vision_cfg"], parts["text_cfg"], decoder if isinstance(decoder, dict) else {}
@@ -110,15 +110,15 @@ def refuse_extravagant(
     refuse_many_pixels(where, vision)
     options = text.get("tokenizer_kwargs") or {}
     if not isinstance(options, dict):
-        raise CannotAsk(f"{where}: tokenizer_kwargs is no table: it is no config of open_clip.")
+        raise CheckpointError(f"{where}: tokenizer_kwargs is no table: it is no config of open_clip.")
     unknown = sorted(set(options) - TOKENIZER_OPTIONS)
     if unknown:  # handed on to transformers, where trust_remote_code would execute what it finds
-        raise CannotAsk(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
+        raise CheckpointError(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
     for key, name in {**vision, **text}.items():
         if key.endswith("_name") and not isinstance(name, (str, type(None))):
-            raise CannotAsk(f"{where}: {key} is no name; correct it.")
+            raise CheckpointError(f"{where}: {key} is no name; correct it.")
     if ":" in str(vision.get("timm_model_name", "")):
-        raise CannotAsk(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
+        raise CheckpointError(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
 
 
 def refuse_many_pixels(where: str, vision: Mapping[str, Any]) -> None:
@@ -135,18 +135,18 @@ def refuse_many_pixels(where: str, vision: Mapping[str, Any]) -> None:
 
 def refuse_more(where: str, what: str, count: Any, most: int) -> None:
     if isinstance(count, (int, float)) and count > most:
-        raise CannotAsk(f"{where}: {count} {what} are more than the {most} that are read; correct it.")
+        raise CheckpointError(f"{where}: {count} {what} are more than the {most} that are read; correct it.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
         return parse_json(read_text(path))
     except ValueError as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}.") from None
 
 
 def read_text(path: Path) -> str:
     try:
         return read_bounded(path, LARGEST_CONFIG)
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}.") from None

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from forgetcheck.clip.model.tensor_stats import Census
+from forgetcheck.clip.model.tensor_stats import TensorStats
 from forgetcheck.clip.model.towers import digests
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 TEXT_BATCH = 256  # prompts per forward
 STEM_LAYERS = 4  # of a container that is a stem and not a whole tower: convolution, norm, activation, pool
@@ -29,7 +29,7 @@ class Origin:
     family: str = ""  # how they were read, such as "training checkpoint"
     notes: tuple[str, ...] = ()  # what the reading stripped, renamed or left out
     doubts: tuple[str, ...] = ()  # what the reading assumed and a reader of the numbers must know
-    census: Mapping[str, Census] = field(default_factory=dict)  # by tower, in the stored precision
+    census: Mapping[str, TensorStats] = field(default_factory=dict)  # by tower, in the stored precision
     head: Tensor | None = None  # (c, d) a fine-tuned head found beside the towers
     head_bias: Tensor | None = None  # (c,)
     counters: Mapping[str, int] = field(default_factory=dict)  # how far training was: epoch, global_step
@@ -73,7 +73,7 @@ class Encoder:
             return 4
         if hasattr(visual, "trunk") and hasattr(visual.trunk, "feature_info"):
             return len(visual.trunk.feature_info)
-        raise CannotAsk(
+        raise CheckpointError(
             f"the image tower of '{self.name}' ({type(visual).__name__}) shows no intermediate features."
         )
 
@@ -122,11 +122,11 @@ class Encoder:
     def read_cut(self, texts: Sequence[str]) -> Tensor:
         """Embed texts -> (t, d) as `read` does, but without the padding after the longest of a batch.
 
-        Raises CannotAsk for a text tower that has no meaning without its padding.
+        Raises InputError for a text tower that has no meaning without its padding.
         """
         why = why_uncut(self.model)
         if why:
-            raise CannotAsk(f"the text tower of '{self.name}' cannot be cut: {why}.")
+            raise CheckpointError(f"the text tower of '{self.name}' cannot be cut: {why}.")
         return self.without_padding().read(texts)
 
     def without_padding(self) -> "Encoder":

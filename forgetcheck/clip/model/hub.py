@@ -11,7 +11,7 @@ from forgetcheck.clip.formats.tokenizers import FILES as TOKENIZER_FILES
 from forgetcheck.clip.model.adapter_files import FILES as ADAPTERS
 from forgetcheck.clip.model.checkpoint import CONFIG
 from forgetcheck.clip.model.read import FILES
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.network import hub_asked, offline
 
 DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
@@ -20,7 +20,7 @@ DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # e
 def download(name: str) -> Path:
     """Return the folder with what describes the model `ORGANISATION/NAME[@REVISION]`, and its weights.
 
-    Of several files of weights the first in open_clip's order is fetched. Raises CannotAsk for what is
+    Of several files of weights the first in open_clip's order is fetched. Raises InputError for what is
     neither in the cache nor reachable.
     """
     repository, _, revision = name.partition("@")
@@ -65,8 +65,8 @@ def cached_file(repository: str, file: str) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-def unreachable(name: str, why: str) -> CannotAsk:
-    return CannotAsk(
+def unreachable(name: str, why: str) -> InputError:
+    return InputError(
         f"cannot load 'hf-hub:{name}' ({why}): neither in the local cache nor reachable as a CLIP; check the "
         "name, connect to the network once, or download the folder and name it."
     )

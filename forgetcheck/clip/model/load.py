@@ -22,11 +22,11 @@ from forgetcheck.clip.model.checkpoint import ARCHITECTURE, CONFIG, TEXT_MODEL, 
 from forgetcheck.clip.model.encoder import Encoder, Origin
 from forgetcheck.clip.model.read import Weights, read_weights
 from forgetcheck.clip.model.tensor_names import SCALARS, Shape, Shapes, harmless, renamed
-from forgetcheck.clip.model.tensor_stats import Census, take_census
+from forgetcheck.clip.model.tensor_stats import TensorStats, take_census
 from forgetcheck.clip.model.text_tower import MODEL
 from forgetcheck.clip.model.text_tower import lay_out as lay_out_model
 from forgetcheck.clip.model.towers import TOWERS, digests, tower
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 from forgetcheck.network import hub_asked
 
 OF_OPEN_CLIP = "weights of open_clip"
@@ -38,7 +38,7 @@ def load_encoder(
     """Build the architecture, read the weights into it and check that every one fits.
 
     The model is in evaluation mode and fp32. Without `words` it need not be able to read: a tokenizer that
-    isn't there is missed when it is asked. Raises CannotAsk for weights of another architecture,
+    isn't there is missed when it is asked. Raises InputError for weights of another architecture,
     truncated files, NaN or Inf (unless `finite` is off: to look at them), and tags that are neither
     cached nor reachable.
     """
@@ -163,11 +163,11 @@ def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) ->
             tokenizer = tokenizer or make_tokenizer(text, checkpoint.tokenizer, Path(folder))
             try_out(model.eval(), None if missing else tokenizer, preprocess)
             return model, tokenizer, preprocess
-        except (MemoryError, CannotAsk):
+        except (MemoryError, InputError):
             raise
         except Exception as problem:  # whatever a config makes open_clip trip over, from any line of it
             why = str(problem) or "no reason given"
-            raise CannotAsk(
+            raise CheckpointError(
                 f"open_clip cannot build the architecture of '{checkpoint.name}' "
                 f"({type(problem).__name__}: {why}): correct its config."
             ) from None
@@ -188,7 +188,7 @@ def missing_tokenizer(name: str, named: str) -> Any:
     """Stand in for a tokenizer that isn't there."""
 
     def refuse(_texts: list[str]) -> Tensor:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{name}' has the tokenizer '{named}', whose files are neither beside the weights nor in the "
             f"hub's cache: copy {VOCABULARIES[0]} there."
         )
@@ -213,7 +213,7 @@ def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any
             )
             return model, open_clip.get_tokenizer(name), preprocess
     except Exception as problem:  # the hub client raises its own zoo of exceptions
-        raise CannotAsk(
+        raise CheckpointError(
             f"cannot load '{name}:{tag}' ({type(problem).__name__}): neither in the local cache nor "
             "reachable; connect to the network once, or pass a weights file with --model."
         ) from problem
@@ -252,7 +252,7 @@ def scalars_shaped(tensors: Mapping[str, Tensor], own: Shapes) -> dict[str, Tens
 
 def refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
     if problems:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{checkpoint.weights}' doesn't fit the architecture: {'; '.join(problems[:3])}"
             f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}; pass the right --model NAME."
         )
@@ -280,7 +280,7 @@ def not_fractions(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
     ]
 
 
-def census_of(weights: Mapping[str, Tensor]) -> dict[str, Census]:
+def census_of(weights: Mapping[str, Tensor]) -> dict[str, TensorStats]:
     return {part: take_census(tower(weights, part)) for part in TOWERS}
 
 
@@ -306,7 +306,7 @@ def choose_device(device: str) -> torch.device:
         place = torch.device(device)
         torch.zeros(1, device=place).item()  # the meta device has room for everything and holds nothing
     except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        raise CannotAsk(
+        raise CheckpointError(
             f"device '{device}' is not available here: use --device cpu, or leave it out."
         ) from None
     return place
@@ -329,14 +329,14 @@ def lay_out_config(name: str, config: Mapping[str, Any], folder: Path) -> str:
     """Write a config into a new folder for open_clip, and return what open_clip calls it.
 
     The name of a text tower that transformers builds is replaced by a folder with its config: transformers
-    would look for any name on the hub, or in the working directory. Raises CannotAsk where that config is
+    would look for any name on the hub, or in the working directory. Raises InputError where that config is
     not known.
     """
     model = config["model_cfg"]
     text = model.get("text_cfg", {})
     if text.get(MODEL):
         if TEXT_MODEL not in config:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"the text tower of '{name}' is '{text[MODEL]}', whose config is neither beside the weights "
                 "nor in the hub's cache."
             )
@@ -349,7 +349,7 @@ def lay_out_config(name: str, config: Mapping[str, Any], folder: Path) -> str:
 def shapes_of(name: str, config: Mapping[str, Any]) -> dict[str, Shape]:
     """Return the names and shapes of an architecture's state dict; nothing is allocated or fetched.
 
-    Raises CannotAsk for an architecture that open_clip can't build so, such as one whose text tower is
+    Raises InputError for an architecture that open_clip can't build so, such as one whose text tower is
     described on the Hugging Face hub only.
     """
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
@@ -362,5 +362,7 @@ def shapes_of(name: str, config: Mapping[str, Any]) -> dict[str, Shape]:
         except MemoryError:
             raise
         except Exception as problem:  # whatever a config makes open_clip or timm trip over
-            raise CannotAsk(f"open_clip cannot build {name} ({type(problem).__name__}: {problem}).") from None
+            raise CheckpointError(
+                f"open_clip cannot build {name} ({type(problem).__name__}: {problem})."
+            ) from None
     return shapes(model.state_dict())

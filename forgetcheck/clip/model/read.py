@@ -42,7 +42,7 @@ from forgetcheck.clip.formats.safetensors_files import (
 from forgetcheck.clip.formats.transformers_folder import CONFIG as TRANSFORMERS_CONFIG
 from forgetcheck.clip.formats.transformers_folder import Lacking, convert_folder, lacking_told
 from forgetcheck.clip.model.adapters import merge_within
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError, InputError
 
 __all__ = ["FLOATS", "Weights", "has_weights", "read_metadata", "read_weights"]
 FILES = (  # of a folder, in the order of open_clip
@@ -67,7 +67,7 @@ def read_weights(path: Path, finite: bool = True, choice: Choice = ANY) -> Weigh
     """Return what the checkpoint at `path`, a file or a folder, holds under open_clip's names.
 
     The format is told from the content, not the suffix. Where there are several sets of weights that
-    differ, `choice` says which is meant. Raises CannotAsk for a missing, empty, truncated or foreign file,
+    differ, `choice` says which is meant. Raises InputError for a missing, empty, truncated or foreign file,
     for code in it, for a choice that is open, and, unless `finite` is off, for NaN or Inf.
     """
     if is_folder(path):
@@ -82,7 +82,7 @@ def converted(path: Path, folder: Path, raw: Raw) -> Weights:
     if not of_transformers(strip_prefixes(raw.tensors)[0]):
         return settled(path, raw)
     if not (folder / TRANSFORMERS_CONFIG).exists():
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
             "the towers are built."
         )
@@ -112,7 +112,7 @@ def only_weights(folder: Path) -> Path | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell a folder from a file. Raises CannotAsk for what is neither."""
+    """Tell a folder from a file. Raises InputError for what is neither."""
     try:
         folder = path.is_dir()
     except OSError as problem:  # such as a name that is too long
@@ -122,9 +122,9 @@ def is_folder(path: Path) -> bool:
     return folder
 
 
-def unreachable(path: Path, problem: Exception) -> CannotAsk:
+def unreachable(path: Path, problem: Exception) -> InputError:
     reason = getattr(problem, "strerror", None) or problem
-    return CannotAsk(f"no checkpoint at '{path}' ({reason}): check the path.")
+    return InputError(f"no checkpoint at '{path}' ({reason}): check the path.")
 
 
 def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
@@ -132,14 +132,14 @@ def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
     refuse_adapter(folder)
     names = [name for name in (*FILES, *INDEXES) if (folder / name).exists()]
     if not names:
-        raise CannotAsk(
+        raise CheckpointError(
             f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}."
         )
     first, *others = names
     weights = converted(folder, folder, read_file(folder / first, finite, choice))
     for name in others:
         if not same_weights(weights.tensors, other_weights(folder, name, first, choice)):
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{folder}' holds different weights in {first} and {name}: name the file that is meant, as "
                 f"'{folder / name}'."
             )
@@ -150,8 +150,8 @@ def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
 def other_weights(folder: Path, name: str, first: str, choice: Choice) -> dict[str, Tensor]:
     try:
         return converted(folder, folder, read_file(folder / name, False, choice)).tensors
-    except CannotAsk as problem:
-        raise CannotAsk(
+    except InputError as problem:
+        raise CheckpointError(
             f"'{folder}' holds weights in {first} and in {name}, which can't be compared "
             f"({str(problem).rstrip('.')}): name the file that is meant, as '{folder / first}'."
         ) from None
@@ -163,7 +163,7 @@ def refuse_adapter(folder: Path) -> None:
         return
     names = [name for name in NAMES if (folder / name).exists()]
     way_out = f" ('{folder / names[0]}' names them)" if names else ""
-    raise CannotAsk(
+    raise CheckpointError(
         f"'{folder}' holds an adapter ({ADAPTER}): {MERGE}, or move the adapter's files away if the weights "
         f"beside it are complete without it{way_out}."
     )
@@ -180,7 +180,9 @@ def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
         start = file.read(len(GIT_LFS))
     refuse_foreign_file(path, start)
     if start == GIT_LFS:
-        raise CannotAsk(f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`.")
+        raise CheckpointError(
+            f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`."
+        )
     if start[:1] == b"{" and not is_safetensors(path):
         raw = read_parts(path, finite, choice)
     else:
@@ -211,7 +213,7 @@ def without_adapters(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, 
         beside = (
             "" if not wrapped else f", or save its {ADAPTER}, which says how much of it is added, beside it"
         )
-        raise CannotAsk(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}{beside}.")
+        raise CheckpointError(f"'{path}' holds an adapter ('{shown(adapters[0])}'): {MERGE}{beside}.")
     settings = read_settings(config)
     whole = merge_within(path, tensors, settings)
     return whole, f"Merged {settings.describe()} into the weights it lies beside, as its {ADAPTER} says."
@@ -254,9 +256,9 @@ def refuse_foreign_file(path: Path, start: bytes) -> None:
     """Name a format that holds weights and isn't read, with what makes one of it that is."""
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
-            raise CannotAsk(f"'{path}' is {what}: save the PyTorch model that it was made from.")
+            raise CheckpointError(f"'{path}' is {what}: save the PyTorch model that it was made from.")
     if path.suffix.lower() == ".onnx":
-        raise CannotAsk(f"'{path}' is an ONNX graph: save the PyTorch model that it was made from.")
+        raise CheckpointError(f"'{path}' is an ONNX graph: save the PyTorch model that it was made from.")
 
 
 def read_one(path: Path, choice: Choice) -> Raw:
@@ -264,7 +266,7 @@ def read_one(path: Path, choice: Choice) -> Raw:
     raw = Raw(read_safetensors(path), "safetensors") if is_safetensors(path) else read_pickled(path, choice)
     tensors, note = drop_constants(raw.tensors)
     if not tensors:
-        raise CannotAsk(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
+        raise CheckpointError(f"'{path}' is a {raw.family} without any weights in it: check what was saved.")
     return replace(raw, tensors=tensors, notes=(*raw.notes, note) if note else raw.notes)
 
 
@@ -278,7 +280,7 @@ def read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
         found = read_one(part, choice).tensors
         missing = [name for name in names if name not in found and not is_constant(name)]
         if missing:
-            raise CannotAsk(
+            raise CheckpointError(
                 f"'{part}' lacks '{shown(missing[0])}', which '{index.name}' lists: copy it again."
             )
         wanted = {name: found[name] for name in names if name in found}
@@ -293,7 +295,7 @@ def settled(path: Path, raw: Raw) -> Weights:
     named = settle_names(raw.tensors)
     twice = [name for name in named.tensors if f"text.{name}" in named.tensors]
     if twice:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' has its text tower twice ('{shown(twice[0])}' and 'text.{shown(twice[0])}'): "
             "save the weights of one model."
         )
@@ -317,7 +319,7 @@ def with_openai_config(path: Path, weights: Weights) -> Weights:
         with in_one_line(path):
             config = lacking_told(openai_config, weights.tensors)
     except Lacking as problem:
-        raise CannotAsk(
+        raise CheckpointError(
             f"'{path}' is no readable archive of OpenAI's: it has their settings and lacks "
             f"'{shown(problem.args[0])}', which every CLIP of theirs has; save the whole model."
         ) from None
@@ -332,6 +334,8 @@ def refuse_irregular(path: Path) -> None:
     except (OSError, ValueError) as problem:
         raise unreachable(path, problem) from None
     if not stat.S_ISREG(status.st_mode):
-        raise CannotAsk(f"'{path}' is not a file: expected weights (.safetensors, .pt) or a run folder.")
+        raise CheckpointError(
+            f"'{path}' is not a file: expected weights (.safetensors, .pt) or a run folder."
+        )
     if status.st_size == 0:
-        raise CannotAsk(f"'{path}' is empty (0 bytes): copy or save the checkpoint again.")
+        raise CheckpointError(f"'{path}' is empty (0 bytes): copy or save the checkpoint again.")

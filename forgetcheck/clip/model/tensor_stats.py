@@ -13,7 +13,7 @@ BUFFERS = ("running_mean", "running_var")  # measured statistics beside the para
 
 
 @dataclass(frozen=True)
-class Census:
+class TensorStats:
     """What kinds of numbers a tower holds."""
 
     parameters: int  # weights, without running statistics and integers
@@ -30,7 +30,7 @@ class Census:
         return self.nan == 0 and self.infinite == 0
 
 
-def take_census(weights: Mapping[str, Tensor]) -> Census:
+def take_census(weights: Mapping[str, Tensor]) -> TensorStats:
     """Count what is odd in a tower, in one pass, a bounded piece at a time."""
     totals, precisions = Counter[str](), Counter[str]()
     not_finite, denormal_in = [], []
@@ -45,7 +45,7 @@ def take_census(weights: Mapping[str, Tensor]) -> Census:
             denormal_in.append(name)
         if not name.endswith(BUFFERS):
             precisions[str(value.dtype).removeprefix("torch.")] += value.numel()
-    return Census(
+    return TensorStats(
         parameters=precisions.total(),
         precisions=dict(precisions),
         nan=totals["nan"],

@@ -17,7 +17,7 @@ from forgetcheck.clip.formats.tokenizers import FILES, NAME, VOCABULARIES, token
 from forgetcheck.clip.model.checkpoint import MAX_LAYERS, MAX_TOKENS, TEXT_MODEL, Checkpoint, refuse_more
 from forgetcheck.clip.model.hub import cached_file, fetched
 from forgetcheck.documents import parse_json, read_text, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 from forgetcheck.network import hub_asked
 
 MODEL = "hf_model_name"  # of a text_cfg: what makes open_clip let transformers build the text tower
@@ -51,7 +51,7 @@ def complete(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> Check
     """Return a checkpoint with the config of its text tower and its tokenizer, where its own aren't CLIP's.
 
     They are those beside its weights, else those of `like`, the base of the pair, else the hub's. Where
-    nothing may be asked, what isn't found stays open. Raises CannotAsk for what can't be found otherwise.
+    nothing may be asked, what isn't found stays open. Raises InputError for what can't be found otherwise.
     """
     text = checkpoint.config.get("model_cfg", {}).get("text_cfg", {})
     if text.get(MODEL):
@@ -78,7 +78,7 @@ def text_model(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> dic
         return {TEXT_MODEL: read(path)}
     if ask is Ask.NONE:
         return {}
-    raise CannotAsk(
+    raise CheckpointError(
         f"the text tower of '{checkpoint.name}' is '{name}', whose config is neither beside the weights "
         f"({FILE}) nor in the hub's cache: {way_out(name)}, or put its {CONFIG} there as {FILE}."
     )
@@ -107,7 +107,7 @@ def tokenizer(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> Path
         return path.parent
     if ask is Ask.NONE:
         return None
-    raise CannotAsk(
+    raise CheckpointError(
         f"'{checkpoint.name}' has the tokenizer '{name}', whose files are neither beside the weights nor in "
         f"the hub's cache: {way_out(name)}, or copy {VOCABULARIES[0]} there."
     )
@@ -157,7 +157,7 @@ def shipped_names() -> frozenset[str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read the config of a text tower; raises CannotAsk for one that open_clip can't build."""
+    """Read the config of a text tower; raises InputError for one that open_clip can't build."""
     return checked(document(path), f"'{path}'")
 
 
@@ -165,7 +165,7 @@ def document(path: Path) -> dict[str, Any]:
     try:
         return parse_json(read_text(path, LARGEST))
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; copy the file again.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the file again.") from None
 
 
 def checked(config: Any, where: str) -> dict[str, Any]:
@@ -175,15 +175,17 @@ def checked(config: Any, where: str) -> dict[str, Any]:
     """
     kind = config.get("model_type") if isinstance(config, Mapping) else None
     if kind not in KINDS:
-        raise CannotAsk(f"{where} is no text tower that open_clip builds: those are {', '.join(KINDS)}.")
+        raise CheckpointError(
+            f"{where} is no text tower that open_clip builds: those are {', '.join(KINDS)}."
+        )
     if config.get(POSITIONS, "absolute") != "absolute":
-        raise CannotAsk(
+        raise CheckpointError(
             f"{where} has {POSITIONS} '{config[POSITIONS]}', which transformers no longer builds."
         )
     try:
         from transformers import AutoConfig
     except ImportError:
-        raise CannotAsk(
+        raise CheckpointError(
             f"{where} is of a model that transformers builds: pip install transformers."
         ) from None
 
@@ -195,7 +197,9 @@ def checked(config: Any, where: str) -> dict[str, Any]:
             kind, **{**told, **{key: 0 for key in DECODERS if key in known}}
         ).to_dict()
     except Exception as problem:  # whatever transformers makes of odd values
-        raise CannotAsk(f"{where}: transformers refuses it ({type(problem).__name__}: {problem}).") from None
+        raise CheckpointError(
+            f"{where}: transformers refuses it ({type(problem).__name__}: {problem})."
+        ) from None
     return {key: filled[key] for key in sorted(known) if is_plain(filled[key])} | {"model_type": kind}
 
 

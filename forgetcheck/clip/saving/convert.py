@@ -16,7 +16,7 @@ from forgetcheck.clip.model.tensor_names import harmless, renamed
 from forgetcheck.clip.model.towers import digests
 from forgetcheck.clip.saving.write import LINEAGE, SCHEMA, Clip
 from forgetcheck.documents import parse_json
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 
 OWN = ("schema", "forgetcheck", "digests", "read")  # of a lineage, said anew by whoever writes it
 
@@ -43,14 +43,14 @@ def read_clip(
     base: str = "",
     allow_download: bool = False,
 ) -> Found:
-    """Read the checkpoint that `text` names and load it; raises CannotAsk for what doesn't fit its model.
+    """Read the checkpoint that `text` names and load it; raises InputError for what doesn't fit its model.
 
     `base` names the whole model that an adapter is merged into, or whose text tower an image tower takes.
     """
     whole = find_checkpoint(base, model, allow_download=allow_download) if base else None
     checkpoint = find_checkpoint(text, model, whole, weights=weights, allow_download=allow_download)
     if base and checkpoint.adapts is None and checkpoint.text_from is None:
-        raise CannotAsk(f"'{text}' is a whole model, which needs no --base: leave it out.")
+        raise CheckpointError(f"'{text}' is a whole model, which needs no --base: leave it out.")
     encoder = load_encoder(checkpoint, "cpu")
     own, path = encoder.model.state_dict(), checkpoint.weights
     stored = read_whole(checkpoint, finite=True) or Weights(own, OF_OPEN_CLIP)
@@ -81,7 +81,7 @@ def fitted(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) 
     unknown = [key for key in stored if key not in own]
     if missing or unknown:
         lack = f"lacks '{missing[0]}'" if missing else f"has '{shown(unknown[0])}', which its model lacks"
-        raise CannotAsk(f"'{name}' {lack}: only a whole CLIP with both towers is converted.")
+        raise CheckpointError(f"'{name}' {lack}: only a whole CLIP with both towers is converted.")
     return {key: stored.get(key, value) for key, value in own.items()}
 
 

@@ -20,7 +20,7 @@ from forgetcheck.clip.model.checkpoint import HEAD, IMAGES, RUN_SCHEMA
 from forgetcheck.clip.model.read import FLOATS
 from forgetcheck.clip.saving.write import Clip, fill_folder, separate
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import CheckpointError
 from forgetcheck.files import RUN_MANIFEST, whole_folder
 
 
@@ -75,9 +75,9 @@ def read_images(folder: Path) -> NDArray[np.uint64] | None:
         path.open("rb").close()  # safetensors calls a file missing that may not be read
         found = load_arrays(path)["sha256"]
     except (OSError, SafetensorError, KeyError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; tune again.") from None
+        raise CheckpointError(f"cannot read '{path}': {reason(problem)}; tune again.") from None
     if found.dtype != np.uint64 or found.ndim != 1:
-        raise CannotAsk(f"'{path}' is damaged: expected a list of 8 bytes an image; tune again.")
+        raise CheckpointError(f"'{path}' is damaged: expected a list of 8 bytes an image; tune again.")
     return found
 
 
@@ -87,7 +87,9 @@ def read_head(path: Path) -> Tensor:
         path.open("rb").close()  # safetensors calls a file missing that may not be read
         weight = load_file(path)["weight"]
     except (OSError, SafetensorError, KeyError) as problem:
-        raise CannotAsk(f"cannot read the head '{path}': {reason(problem)}; tune again.") from None
+        raise CheckpointError(f"cannot read the head '{path}': {reason(problem)}; tune again.") from None
     if weight.dtype not in FLOATS or weight.ndim != 2 or not bool(torch.isfinite(weight).all()):
-        raise CannotAsk(f"the head '{path}' is damaged: expected a matrix of finite numbers; tune again.")
+        raise CheckpointError(
+            f"the head '{path}' is damaged: expected a matrix of finite numbers; tune again."
+        )
     return weight.float()

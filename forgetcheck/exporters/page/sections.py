@@ -9,7 +9,7 @@ from statistics import fmean
 from forgetcheck.exporters.page.axis import Axis, axis_over
 from forgetcheck.exporters.page.frontier import URGENCY
 from forgetcheck.exporters.page.text import named
-from forgetcheck.retention.answers import Lost
+from forgetcheck.retention.answers import LostSample
 from forgetcheck.retention.compare import Calibration as Calibrated
 from forgetcheck.retention.gate import Check
 from forgetcheck.retention.report import Report
@@ -131,7 +131,7 @@ def growth(finding: Finding) -> float:
 class Picture:
     """A lost sample, its thumbnail as the page holds it."""
 
-    lost: Lost
+    lost: LostSample
     source: str  # a data: URI
     tiny: bool
 
@@ -145,7 +145,7 @@ class Wall:
     pictures: tuple[Picture, ...]
 
 
-def gallery(lost: Sequence[Lost]) -> list[Wall]:
+def gallery(lost: Sequence[LostSample]) -> list[Wall]:
     """Hang as many pictures as the page has room for, by checkpoint and probe."""
     groups: dict[tuple[str, str], list[Picture]] = defaultdict(list)
     for item in within_room(lost):
@@ -153,9 +153,9 @@ def gallery(lost: Sequence[Lost]) -> list[Wall]:
     return [Wall(*names, tuple(pictures)) for names, pictures in groups.items()]
 
 
-def within_room(lost: Sequence[Lost]) -> Iterator[Lost]:
+def within_room(lost: Sequence[LostSample]) -> Iterator[LostSample]:
     """Yield pictures turn by turn over the questions, so that none crowds out the others."""
-    queues: dict[tuple[str, str, str], list[Lost]] = defaultdict(list)
+    queues: dict[tuple[str, str, str], list[LostSample]] = defaultdict(list)
     for item in lost:
         queues[item.checkpoint, item.probe, item.task].append(item)
     turns = [(turn, item) for queue in queues.values() for turn, item in enumerate(queue)]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from forgetcheck.documents import read_json as parsed
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.captioned import Told
 from forgetcheck.tasks.reading.naming import has_no_text, tidied
 from forgetcheck.tasks.reading.prefixes import refuse_lost, stripped
@@ -122,7 +122,7 @@ def read_captions(path: Path, root: Path, reach: Reach, strip: str = "") -> list
     elif isinstance(found, dict) and "images" in found:
         read, kind = from_karpathy, Karpathy
     else:
-        raise CannotAsk(
+        raise DataError(
             f"'{path}' is no file of captions: expected COCO's images and annotations, Karpathy's images, or "
             "a list of image and caption."
         )
@@ -134,14 +134,14 @@ def refuse_shard_list(path: Path, found: Any) -> None:
     listed = found.get("shardlist") if isinstance(found, dict) else found
     first = listed[0] if isinstance(listed, list) and listed else None
     if isinstance(first, dict) and {"url", "nsamples"} <= first.keys():
-        raise CannotAsk(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
+        raise DataError(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
 
 
 def refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
     listed = found["annotations"]
     first = listed[0] if isinstance(listed, list) and listed else None
     if isinstance(first, dict) and "category_id" in first and "caption" not in first:
-        raise CannotAsk(f"'{path}' has boxes and no captions: read it by coco:path={path}.")
+        raise DataError(f"'{path}' has boxes and no captions: read it by coco:path={path}.")
 
 
 def read_swaps(path: Path, root: Path, reach: Reach, strip: str = "") -> list[Told]:
@@ -151,23 +151,23 @@ def read_swaps(path: Path, root: Path, reach: Reach, strip: str = "") -> list[To
         return settled(path, root, reach, from_sugar_crepe(path, root, reach, ""), strip, needed)
     files = sorted(path.glob("*.json"))
     if not files:
-        raise CannotAsk(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
+        raise DataError(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
     kinds = [
         settled(file, root, reach, from_sugar_crepe(file, root, reach, file.stem), strip, needed)
         for file in files
     ]
     for file, rows in zip(files, kinds, strict=True):
         if not rows:
-            raise CannotAsk(f"'{file}' has no captions: remove it, or get it again.")
+            raise DataError(f"'{file}' has no captions: remove it, or get it again.")
     return [row for rows in kinds for row in rows]
 
 
 def names_by_id(where: str, images: Sequence[Image]) -> dict[Whole, str]:
-    """Return the files of COCO's images by their ids. Raises CannotAsk for one id of two."""
+    """Return the files of COCO's images by their ids. Raises InputError for one id of two."""
     names: dict[Whole, str] = {}
     for image in images:
         if names.setdefault(image.id, image.file_name) != image.file_name:
-            raise CannotAsk(
+            raise DataError(
                 f"'{where}' gives the id {image.id!r} to '{names[image.id]}' and '{image.file_name}': give "
                 "each image its own."
             )
@@ -178,7 +178,7 @@ def from_coco(where: str, found: Coco) -> Iterator[Told]:
     names = names_by_id(where, found.images)
     for number, each in enumerate(found.annotations):
         if each.image_id not in names:
-            raise CannotAsk(
+            raise DataError(
                 f"'{where}' annotation {number} is about the image {each.image_id!r}, which it doesn't list."
             )
         yield Told(names[each.image_id], each.caption)
@@ -201,7 +201,7 @@ def from_list(where: str, found: Sequence[Listed]) -> Iterator[Told]:
 def refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> None:
     """Refuse an image without captions: left out, the others would be easier to tell apart."""
     if not captions:
-        raise CannotAsk(
+        raise DataError(
             f"'{where}' entry {number}, about '{path}', has no captions: write one, or remove the entry."
         )
 
@@ -230,11 +230,11 @@ def settled(
         said = {"caption": tidied(row.text), "swap": tidied(row.swap)}
         empty = next((name for name in needed if not said[name]), None)
         if empty is not None:
-            raise CannotAsk(
+            raise DataError(
                 f"{where}, about '{row.path}', has an empty {empty}: write it, or remove the entry."
             )
         if has_no_text(row.path + row.text + row.swap):
-            raise CannotAsk(f"{where} is not Unicode (a lone surrogate, such as \\ud83d): write it anew.")
+            raise DataError(f"{where} is not Unicode (a lone surrogate, such as \\ud83d): write it anew.")
         name = below(where, root, row.path, strip)
         paths.append((row.path, name))
         rows.append(Told(name, said["caption"], said["swap"], row.kind, row.part))
@@ -250,7 +250,7 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
         # other keys are not shown: any file may be named
         place = ".".join(str(part) for part in first["loc"] if part in NAMED or str(part).isdecimal())
         where = f"'{path}' at {place}" if place else f"'{path}'"
-        raise CannotAsk(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
+        raise DataError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
 
 
 def read_json(path: Path, root: Path, reach: Reach) -> Any:
@@ -258,9 +258,9 @@ def read_json(path: Path, root: Path, reach: Reach) -> Any:
     try:
         return parsed(reach.allowed(path, own), LARGEST, MEMORY, "utf-8-sig")
     except OSError as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}; check the path.") from None
+        raise DataError(f"cannot read '{path}': {reason(problem)}; check the path.") from None
     except ValueError as problem:
-        raise CannotAsk(
+        raise DataError(
             f"cannot read '{path}': {reason(problem)}; expected JSON in UTF-8, or a table whose name ends in "
             f"{' or '.join(TABLES)}."
         ) from None

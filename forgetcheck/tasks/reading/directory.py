@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.reading.decode import SUFFIXES
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 from forgetcheck.tasks.reading.samples import is_below
@@ -62,7 +62,7 @@ class Walk:
             with os.scandir(self.root / folder) as found:
                 every = sorted(found, key=lambda entry: spelling(entry.name))
         except (OSError, ValueError) as problem:
-            raise CannotAsk(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
+            raise DataError(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
         entries = [entry for entry in every if not is_service(entry.name)]
         self.hidden.update(
             (f"{folder}/{entry.name}".lstrip("/"), None)
@@ -78,18 +78,18 @@ class Walk:
     def refuse_outside(self, link: Path) -> None:
         self.reach.refuse_outside(link)
         if not self.follow and not is_below(os.path.realpath(self.root), link):
-            raise CannotAsk(
+            raise DataError(
                 f"'{link}' is a link out of '{self.root}', to '{os.path.realpath(link)}': pass links=follow "
                 "if you trust it."
             )
 
     def identity(self, folder: str, above: tuple[Identity, ...]) -> Identity:
-        """Tell a folder from every other. Raises CannotAsk for one that lies within itself."""
+        """Tell a folder from every other. Raises InputError for one that lies within itself."""
         path = self.root / folder
         facts = path.stat()
         found = (facts.st_dev, facts.st_ino)
         if found in above:
-            raise CannotAsk(f"'{path}' is a link that leads back to a folder around it: remove the link.")
+            raise DataError(f"'{path}' is a link that leads back to a folder around it: remove the link.")
         return found
 
 

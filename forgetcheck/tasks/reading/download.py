@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 from forgetcheck import __version__
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.files import explained, synchronise
 from forgetcheck.network import refuse_offline
 from forgetcheck.provenance import digest
@@ -58,7 +58,7 @@ def cache_folder(kind: str) -> Path:
     shared = os.environ.get("XDG_CACHE_HOME", "")  # a relative one is to be ignored, the standard says
     with suppress(RuntimeError):  # no home
         return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "forgetcheck" / kind
-    raise CannotAsk("there is no home folder to keep downloads in: set FORGETCHECK_CACHE to a folder.")
+    raise DataError("there is no home folder to keep downloads in: set FORGETCHECK_CACHE to a folder.")
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class Mirror:
 
     @classmethod
     def of(cls, address: str, kind: str) -> "Mirror":
-        """Raises CannotAsk for an address that is not plain, since reports show it."""
+        """Raises InputError for an address that is not plain, since reports show it."""
         try:
             parts = urlsplit(address)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.netloc.isascii():
-            raise CannotAsk(f"'{address}' is no address of the web: use http://, https:// or a local folder.")
+            raise DataError(f"'{address}' is no address of the web: use http://, https:// or a local folder.")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise CannotAsk(
+            raise DataError(
                 "the address holds a password or a query, which reports would show: download the files and "
                 "name their folder instead."
             )
@@ -88,10 +88,10 @@ class Mirror:
         return cls(url, cache_folder(kind) / f"{slug}-{digest(url)[:12]}")
 
     def fetch(self, name: str) -> Path:
-        """Return the local copy of a file. Raises CannotAsk if it is neither here nor to be had."""
+        """Return the local copy of a file. Raises InputError if it is neither here nor to be had."""
         place = self.folder / name
         if not place.exists() and not self.download(name):
-            raise CannotAsk(f"there is no '{self.url}/{name}': check the address.")
+            raise DataError(f"there is no '{self.url}/{name}': check the address.")
         return place
 
     def find(self, name: str) -> Path | None:
@@ -143,7 +143,7 @@ def alone(lock: Path) -> Iterator[None]:
 def download(url: str, place: Path, room: int) -> bool:
     """Write a file whole, going on where an earlier attempt died; False if the server has none.
 
-    Raises CannotAsk for one of more than `room` bytes, or than the disk has free, before it fills it.
+    Raises InputError for one of more than `room` bytes, or than the disk has free, before it fills it.
     """
     log.info("downloading %s", url)
     partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place), room)
@@ -157,7 +157,7 @@ def download(url: str, place: Path, room: int) -> bool:
                 return False
             why = f"the server says {problem.code} {problem.reason}"
             if problem.code in DENIED:
-                raise CannotAsk(
+                raise DataError(
                     f"cannot download {url}: {why}; download it yourself and name its folder."
                 ) from None
         except (OSError, http.client.HTTPException) as problem:
@@ -165,7 +165,7 @@ def download(url: str, place: Path, room: int) -> bool:
             if attempt == 0 and isinstance(problem, URLError):
                 pause = None  # it can't be reached at all: no use to wait
         if pause is None:
-            raise CannotAsk(
+            raise DataError(
                 f"cannot download {url}: {why}; run it again to go on from there, or put the file at "
                 f"'{place}' yourself."
             )
@@ -235,7 +235,7 @@ class Partial:
             while chunk := response.read(CHUNK):
                 have += len(chunk)
                 if self.limit is not None and have > self.limit:
-                    raise CannotAsk(
+                    raise DataError(
                         f"{response.url} is no list of names: it has more than {self.limit >> 20} MiB."
                     )
                 if expected is None:  # else the size was refused before, and no more than it is read
@@ -248,7 +248,7 @@ class Partial:
             raise ConnectionError(f"the connection ended after {have:,} of {expected:,} bytes")
 
     def refuse_large(self, url: str, have: int, expected: int | None) -> None:
-        """Raise CannotAsk for more bytes than may come, or than the disk has room for; what came is removed.
+        """Raise InputError for more bytes than may come, or than the disk has room for; what came is removed.
 
         Without an `expected` size only what came is known, so the disk is asked again and again.
         """
@@ -269,7 +269,7 @@ class Partial:
         with explained(self.path):
             self.path.unlink(missing_ok=True)
             self.mark.unlink(missing_ok=True)
-        raise CannotAsk(f"won't download {url} {size}: {why}; {way}.")
+        raise DataError(f"won't download {url} {size}: {why}; {way}.")
 
 
 def gigabytes(size: int) -> str:

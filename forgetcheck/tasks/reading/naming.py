@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetcheck.documents import parse_json, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.reading.reach import Reach
 
 FALLBACK = ("a photo of a {}.",)  # where the source has no templates of its own
@@ -33,25 +33,25 @@ def tidied(name: str) -> str:
 
 
 def checked(where: str, names: Sequence[str], exact: bool = False) -> tuple[str, ...]:
-    """Return names that can be asked for. Raises CannotAsk for too few, empty, equal or broken ones.
+    """Return names that can be asked for. Raises InputError for too few, empty, equal or broken ones.
 
     Names that differ in case or Unicode form only are one name, unless they are `exact`.
     """
     if len(names) < 2:
-        raise CannotAsk(f"{where} has {len(names)} classes: at least two are needed to tell apart.")
+        raise DataError(f"{where} has {len(names)} classes: at least two are needed to tell apart.")
     places: dict[str, int] = {}
     spelled: dict[str, str] = {}
     for number, name in enumerate(names):
         if not name.strip() or has_no_text(name):
-            raise CannotAsk(
+            raise DataError(
                 f"{where}: class {number} has the name {name!r}, which can't be asked: rename it."
             )
         if name in places:
-            raise CannotAsk(f"{where}: classes {places[name]} and {number} are both '{name}': rename one.")
+            raise DataError(f"{where}: classes {places[name]} and {number} are both '{name}': rename one.")
         places[name] = number
         other = spelled.setdefault(folded(name), name)
         if other != name and not exact and len(name) > 1:  # the case of a letter is what it means
-            raise CannotAsk(
+            raise DataError(
                 f"{where}: classes {places[other]} and {number}, '{other}' and '{name}', differ in case "
                 "or Unicode form only, as where two machines wrote one class: rename one, or join them; a "
                 "source with names=as-is keeps both."
@@ -94,7 +94,7 @@ def read_lines(path: Path, reach: Reach, own: Sequence[Path] = ()) -> tuple[str,
     try:
         text = reach.read_text(path, LARGEST, "utf-8-sig", own)
     except (OSError, ValueError) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+        raise DataError(f"cannot read '{path}': {reason(problem)}.") from None
     return tuple(tidied(line) for line in text.rstrip().splitlines())
 
 
@@ -110,7 +110,7 @@ def read_by_label(path: Path, reach: Reach, own: Sequence[Path] = ()) -> dict[st
                 (label, name) for label, name in parse_json(" ".join(lines)).items() if isinstance(name, str)
             ]
         except ValueError as problem:
-            raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
+            raise DataError(f"cannot read '{path}': {reason(problem)}.") from None
     else:
         pairs = [
             (label.rstrip(",:"), name)
@@ -118,16 +118,16 @@ def read_by_label(path: Path, reach: Reach, own: Sequence[Path] = ()) -> dict[st
         ]
     found = {tidied(label): tidied(name.split(",")[0]) for label, name in pairs}
     if not found:
-        raise CannotAsk(f"'{path}' names no label: write a line for each, the label first and then its name.")
+        raise DataError(f"'{path}' names no label: write a line for each, the label first and then its name.")
     return found
 
 
 def by_label(where: str, raw: Sequence[str], told: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of labels by what the source calls them. Raises CannotAsk for one without a name."""
+    """Return the names of labels by what the source calls them. Raises InputError for one without a name."""
     spelled = {plain(label): name for label, name in told.items()}
     missing = [label for label in raw if plain(label) not in spelled]
     if missing:
-        raise CannotAsk(f"{where}: class_names has no name for the label '{missing[0]}': add it.")
+        raise DataError(f"{where}: class_names has no name for the label '{missing[0]}': add it.")
     return tuple(spelled[plain(label)] for label in raw)
 
 
@@ -141,9 +141,9 @@ def read_templates(path: Path, reach: Reach, own: Sequence[Path] = ()) -> tuple[
     lines = tuple(line.replace("{c}", "{}") for line in read_lines(path, reach, own))
     for number, line in enumerate(lines, start=1):
         if line.count("{}") != 1:
-            raise CannotAsk(
+            raise DataError(
                 f"'{path}' line {number}: expected one {{}} for the class name, and found none or more."
             )
     if not lines:
-        raise CannotAsk(f"'{path}' is empty: write one template a line, such as '{FALLBACK[0]}'.")
+        raise DataError(f"'{path}' is empty: write one template a line, such as '{FALLBACK[0]}'.")
     return lines

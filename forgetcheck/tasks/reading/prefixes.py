@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.reading.samples import located
 
 BETWEEN = "|"  # several prefixes
@@ -44,13 +44,13 @@ def refuse_lost(where: str, root: Path, strip: str, paths: Sequence[tuple[str, s
     """
     for prefix in filter(None, strip.split(BETWEEN)):
         if paths and not any(written.startswith(prefix) for written, _ in paths):
-            raise CannotAsk(
+            raise DataError(
                 f"{where}: strip={prefix} begins none of its paths, such as '{paths[0][0]}': correct it, or "
                 "leave it out."
             )
     told = advice(root, stripped(paths[0][0], strip)) if paths else ""
     if told and not any(is_there(root, name) for _, name in paths):
-        raise CannotAsk(f"{where}: none of its images is below '{root}', such as '{paths[0][0]}': {told}.")
+        raise DataError(f"{where}: none of its images is below '{root}', such as '{paths[0][0]}': {told}.")
 
 
 def is_there(root: Path, name: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TextIO, TypeVar
 
 from forgetcheck.documents import kind_of
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.reading.decode import SUFFIXES
 
 LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml")  # what a list of images is called
@@ -46,7 +46,7 @@ class Reach:
     ) -> TextIO:
         """Open a text file: the one way in which a source does. `own` are the folders of the task's data.
 
-        Raises CannotAsk for a file that may not be read, OSError or ValueError for one that can't.
+        Raises InputError for a file that may not be read, OSError or ValueError for one that can't.
         """
         place = self.allowed(path, own)
         if place.exists() and not place.is_file():  # a pipe could keep us waiting, a device has no end
@@ -61,13 +61,13 @@ class Reach:
             return file.read()
 
     def allowed(self, path: Path, own: Sequence[Path] = ()) -> Path:
-        """Return where a text file may be opened. Raises CannotAsk where it may not."""
+        """Return where a text file may be opened. Raises InputError where it may not."""
         self.refuse_outside(path)
         if self.texts is None:
             return path
         real = os.path.realpath(path)
         if not any(is_in(real, folder) for folder in (*self.texts, *map(os.path.realpath, own))):
-            raise CannotAsk(
+            raise DataError(
                 f"'{path}' lies neither in the folder of the battery nor in the task's own data, or is "
                 "hidden: a battery's class names, prompts and lists are read nowhere else, links followed, "
                 "for reports show them; move it beside the battery, or pass --texts-from "
@@ -76,9 +76,9 @@ class Reach:
         return Path(real)
 
     def refuse_outside(self, path: Path | str) -> None:
-        """Raise CannotAsk for what --confine keeps out."""
+        """Raise InputError for what --confine keeps out."""
         if not self.confined(path):
-            raise CannotAsk(
+            raise DataError(
                 f"'{path}' lies outside of '{self.confine}', links followed, and --confine keeps everything "
                 "inside: move it there, or leave --confine out if you trust the battery."
             )
@@ -99,7 +99,7 @@ class Reach:
         if self.texts is None or any(is_in(os.path.realpath(path), folder) for folder in self.texts):
             return
         if not self.confined(root) or not any(map(is_file, (root / name for name in islice(names, TRIED)))):
-            raise CannotAsk(
+            raise DataError(
                 f"'{path}' lists no image that is there, below '{root}', and doesn't lie beside the battery: "
                 "pass root=DIR to say where the paths begin."
             )

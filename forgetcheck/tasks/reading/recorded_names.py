@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from huggingface_hub import try_to_load_from_cache
 
 from forgetcheck.documents import parse_json
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 
 ON_HUB = re.compile(r"hf://datasets/(?P<repository>[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
 SUFFIXES = (".parquet", ".arrow")
@@ -42,13 +42,13 @@ def refuse_disagreeing(
     first, theirs = next((each for each in every if each[1] == names), asked[0] if asked else ("", names))
     other = next((name for name, own in asked if own != theirs), "")
     if other:
-        raise CannotAsk(
+        raise DataError(
             f"{where}: '{short(first)}' and '{short(other)}' number the classes of '{column}' differently, "
             "and `datasets` reads both alike: write labels as names, or load each part apart and save them "
             "together with save_to_disk."
         )
     if theirs != names and sorted(theirs) == sorted(names) and not by_number:
-        raise CannotAsk(
+        raise DataError(
             f"{where}: its card and '{short(first)}' have the classes of '{column}' in different orders, and "
             "which is right can't be known: correct the card, or pass classes=FILE, a name for each number."
         )

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetcheck.errors import CannotAsk, NoPart
+from forgetcheck.errors import DataError, NoPart
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.download import Mirror
@@ -29,7 +29,7 @@ class Local:
     def fetch(self, name: str) -> Path:
         place = self.folder / name
         if not place.exists():
-            raise CannotAsk(
+            raise DataError(
                 f"there is no '{place}'{self.indexes()}: check the path, or get the rest of the data set."
             )
         self.reach.refuse_outside(place)
@@ -53,14 +53,14 @@ class Local:
         known = {f"{number}.tar" for number in range(count)}
         others = sorted(path.name for path in (self.folder / part).glob("*.tar") if path.name not in known)
         if others:
-            raise CannotAsk(
+            raise DataError(
                 f"'{self.folder / part}' holds '{others[0]}', but {COUNT} says {count}, from 0.tar on: "
                 "remove it, or correct the number."
             )
 
 
 def root_of(path: str, reach: Reach) -> Mirror | Local:
-    """Return where the tars lie. Raises CannotAsk for a file: a tar alone, or the index of some."""
+    """Return where the tars lie. Raises InputError for a file: a tar alone, or the index of some."""
     if "://" in path:
         return Mirror.of(path, "webdataset")
     refuse_file(Path(path))
@@ -69,9 +69,9 @@ def root_of(path: str, reach: Reach) -> Mirror | Local:
 
 def refuse_file(path: Path) -> None:
     if path.suffix.lower() in INDEXES and path.is_file():
-        raise CannotAsk(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
+        raise DataError(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
     if path.suffix.lower() == ".tar" and path.is_file():
-        raise CannotAsk(f"'{path}' is one tar: {LAYOUT}.")
+        raise DataError(f"'{path}' is one tar: {LAYOUT}.")
 
 
 def lines_of(root: Mirror | Local, path: Path) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def kind_of(root: Mirror | Local) -> str:
 
 
 def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
-    """Return the tars of a part, in order. Raises CannotAsk for one that is missing, or not counted."""
+    """Return the tars of a part, in order. Raises InputError for one that is missing, or not counted."""
     if part == "train" and root.find(f"{part}/{COUNT}") is None:
         raise NoPart(f"there is no '{part}/{COUNT}': add it, or leave out what needs train images.")
     count = count_shards(root, part)
@@ -113,5 +113,5 @@ def count_shards(root: Mirror | Local, part: SplitName) -> int:
     path = root.fetch(f"{part}/{COUNT}")
     lines = lines_of(root, path)
     if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS or not int(lines[0]):
-        raise CannotAsk(f"'{path}' should hold the number of tars, and nothing else: correct it.")
+        raise DataError(f"'{path}' should hold the number of tars, and nothing else: correct it.")
     return int(lines[0])

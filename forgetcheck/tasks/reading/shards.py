@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from forgetcheck.documents import reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading.decode import refuse_large
 from forgetcheck.tasks.reading.samples import Samples
@@ -29,13 +29,13 @@ Pieces = Mapping[str, Member]  # what a sample consists of, by ending
 
 
 def list_samples(name: str, shards: Sequence[Path], classes: int, image: str = "") -> Samples:
-    """List the samples of all shards, in order. Raises CannotAsk for one that is not whole."""
+    """List the samples of all shards, in order. Raises InputError for one that is not whole."""
     labels = array("q")
 
     def add(where: str, file: BinaryIO, pieces: Pieces) -> None:
         label = read_label(where, file, pieces)
         if not 0 <= label < classes:
-            raise CannotAsk(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
+            raise DataError(f"{where} has the label {label}, but classnames.txt has {classes} lines.")
         labels.append(label)
 
     ids, places = walk(name, shards, add, image)
@@ -107,10 +107,10 @@ def samples_of(path: Path) -> Mapping[str, Pieces]:
             continue
         key, ending = name.group(1), name.group(2).lower()
         if ending in found[key]:
-            raise CannotAsk(f"the tar '{path}' holds '{member.name}' twice: pack it anew.")
+            raise DataError(f"the tar '{path}' holds '{member.name}' twice: pack it anew.")
         found[key][ending] = member
     if not found:
-        raise CannotAsk(f"the tar '{path}' holds no samples: they are KEY.jpg beside KEY.cls.")
+        raise DataError(f"the tar '{path}' holds no samples: they are KEY.jpg beside KEY.cls.")
     return found
 
 
@@ -121,9 +121,9 @@ def image_of(where: str, file: BinaryIO, pieces: Pieces, wanted: str) -> Member:
         return pieces[wanted]
     if wanted or not found:
         expected = wanted or ", ".join(IMAGES)
-        raise CannotAsk(f"{where} has no image ({expected}) but {', '.join(pieces)}: pack it anew.")
+        raise DataError(f"{where} has no image ({expected}) but {', '.join(pieces)}: pack it anew.")
     if len({piece(file, pieces[ending].offset, pieces[ending].size) for ending in found[1:] and found}) > 1:
-        raise CannotAsk(
+        raise DataError(
             f"{where} has different images ({' and '.join(found)}): say which is meant, as image={found[0]}."
         )
     return pieces[found[0]]
@@ -131,22 +131,22 @@ def image_of(where: str, file: BinaryIO, pieces: Pieces, wanted: str) -> Member:
 
 def read_label(where: str, file: BinaryIO, pieces: Pieces) -> int:
     if LABEL not in pieces:
-        raise CannotAsk(f"{where} has no label ({LABEL}) but {', '.join(pieces)}: pack it anew.")
+        raise DataError(f"{where} has no label ({LABEL}) but {', '.join(pieces)}: pack it anew.")
     text = piece(file, pieces[LABEL].offset, min(pieces[LABEL].size, LONGEST))
     try:
         return int(text)
     except ValueError:
-        raise CannotAsk(f"{where} has a label which is no number: pack it anew.") from None
+        raise DataError(f"{where} has a label which is no number: pack it anew.") from None
 
 
 def read_captions(where: str, file: BinaryIO, pieces: Pieces) -> list[str]:
     if TEXT not in pieces:
-        raise CannotAsk(f"{where} has no captions ({TEXT}) but {', '.join(pieces)}: pack it anew.")
+        raise DataError(f"{where} has no captions ({TEXT}) but {', '.join(pieces)}: pack it anew.")
     size = pieces[TEXT].size
     if size > LONGEST_TEXT:
-        raise CannotAsk(f"{where} has {size:,} bytes of captions; at most {LONGEST_TEXT:,} are read.")
+        raise DataError(f"{where} has {size:,} bytes of captions; at most {LONGEST_TEXT:,} are read.")
     text = piece(file, pieces[TEXT].offset, size)
     try:
         return [line for line in map(str.strip, text.decode("utf-8-sig").splitlines()) if line]
     except UnicodeDecodeError:
-        raise CannotAsk(f"{where} has captions that are not UTF-8: pack it anew.") from None
+        raise DataError(f"{where} has captions that are not UTF-8: pack it anew.") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.reading.samples import Samples
 
@@ -26,7 +26,7 @@ SPLIT_BY_CONTENT = (
 def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
     """Return the name that each part has in the source, where it has one; case doesn't matter.
 
-    Raises CannotAsk where two names mean one part: which is stale can't be known.
+    Raises InputError where two names mean one part: which is stale can't be known.
     """
     names = [name for name in found if is_part(name)]
     chosen: dict[SplitName, str] = {}
@@ -34,7 +34,7 @@ def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
         for meant in dict.fromkeys(map(short, accepted)):
             same = [name for name in names if short(name) == meant]
             if len(same) > 1:
-                raise CannotAsk(f"'{same[0]}' and '{same[1]}' are both called {meant}: rename or remove one.")
+                raise DataError(f"'{same[0]}' and '{same[1]}' are both called {meant}: rename or remove one.")
             if same:
                 chosen[part] = same[0]
                 break

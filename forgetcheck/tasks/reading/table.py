@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from forgetcheck.documents import parse_json, reason, refuse_table
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 from forgetcheck.tasks.reading.naming import tidied
 from forgetcheck.tasks.reading.prefixes import advice, refuse_lost, stripped
 from forgetcheck.tasks.reading.reach import Reach
@@ -36,18 +36,18 @@ class Columns:
         listed = "another first line" if strange and header else ", ".join(f"'{name}'" for name in header)
         for option, name in self.needed.items():
             if name not in header:
-                raise CannotAsk(
+                raise DataError(
                     f"{where} has no column '{name}' but {listed or 'nothing'}: pass {option}=NAME, and see "
                     "that commas are between the columns."
                 )
         if len(set(header)) < len(header):
-            raise CannotAsk(f"{where} has two columns of one name in {listed}: rename one.")
+            raise DataError(f"{where} has two columns of one name in {listed}: rename one.")
         known = {**self.needed, **self.more}
         odd = [name for name in header if name not in known.values()]
         if odd and not self.lenient:
             free = [f"{option}={odd[0]}" for option, name in self.more.items() if name not in header]
             meant = f"{' or '.join(free)} if it is one of these, or " if free else ""
-            raise CannotAsk(
+            raise DataError(
                 f"{where} has the unknown column '{odd[0]}': pass {meant}others=ignore to leave it out."
             )
 
@@ -64,7 +64,7 @@ class Row:
 
 
 def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Row]:
-    """Return every row. Raises CannotAsk with the line of the first that can't be used."""
+    """Return every row. Raises InputError with the line of the first that can't be used."""
     rows: list[Row] = []
     try:
         own = reach.around_list(path, root)
@@ -73,8 +73,8 @@ def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Ro
             for row in parse(path, file, root, columns):
                 rows.append(row)  # noqa: PERF402 - those before a mistake say whether it may be shown
     except (OSError, ValueError, csv.Error) as problem:
-        raise CannotAsk(f"cannot read '{path}': {reason(problem)}.") from None
-    except CannotAsk:  # whose message may show a cell
+        raise DataError(f"cannot read '{path}': {reason(problem)}.") from None
+    except InputError:  # whose message may show a cell
         reach.refuse_no_list(path, root, (row.path for row in rows))
         raise
     reach.refuse_no_list(path, root, (row.path for row in rows))
@@ -105,13 +105,13 @@ def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], S
                 raise ValueError(f"it is longer than {LONGEST:,} characters")
             found = parse_json(line)
         except ValueError as problem:
-            raise CannotAsk(f"'{path}' line {number}: {reason(problem)}.") from None
+            raise DataError(f"'{path}' line {number}: {reason(problem)}.") from None
         if not header:
             header = list(found)
             yield number, header, ()
         more = [name for name in found if name not in header]
         if more:
-            raise CannotAsk(
+            raise DataError(
                 f"'{path}' line {number} has the key '{more[0]}', which the first line lacks: add it."
             )
         yield number, header, [as_field(found.get(name)) for name in header]
@@ -134,11 +134,11 @@ def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Ro
             columns.check(f"'{path}'", header)
             continue
         if len(fields) != len(header):
-            raise CannotAsk(f"{where} has {len(fields)} fields where the header has {len(header)}.")
+            raise DataError(f"{where} has {len(fields)} fields where the header has {len(header)}.")
         values = dict(zip(header, map(str.strip, fields), strict=True))
         row = make_row(where, number, root, values, columns)
         if row.path in first and columns.once:
-            raise CannotAsk(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
+            raise DataError(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
         first[row.path] = row.line
         yield row
 
@@ -151,17 +151,17 @@ def make_row(where: str, line: int, root: Path, values: Mapping[str, str], colum
     }
     for option in columns.needed:
         if option != IMAGE and not tidied(said[option]):
-            raise CannotAsk(f"{where} has no {option}: every image needs one.")
+            raise DataError(f"{where} has no {option}: every image needs one.")
     name = columns.more[PART]
     if name in values and not is_part(said[PART]):
         accepted = ", ".join(dict.fromkeys(SHORT.get(name, name) for name in EVERY))
-        raise CannotAsk(f"{where} has the {name} '{said[PART]}': write one of {accepted}.")
+        raise DataError(f"{where} has the {name} '{said[PART]}': write one of {accepted}.")
     written = values[columns.needed[IMAGE]]
     return Row(where, line, below(where, root, written, columns.strip), said, written)
 
 
 def below(where: str, root: Path, text: str, strip: str = "") -> str:
-    """Return a path relative to the root. Raises CannotAsk for one that leads elsewhere."""
+    """Return a path relative to the root. Raises InputError for one that leads elsewhere."""
     path = PurePosixPath(stripped(text, strip))
     try:
         path = path.relative_to(PurePosixPath(root.absolute().as_posix())) if path.is_absolute() else path
@@ -169,7 +169,7 @@ def below(where: str, root: Path, text: str, strip: str = "") -> str:
         path = PurePosixPath("..")
     if ".." in path.parts or not path.parts:
         told = advice(root, text)
-        raise CannotAsk(
+        raise DataError(
             f"{where} has the path '{text}', which is not below '{root}': "
             + (f"{told}." if told else "pass root=DIR to say where the paths begin.")
         )

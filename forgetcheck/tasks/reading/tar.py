@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from forgetcheck.documents import kind_of, reason
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError, InputError
 
 BLOCK = 512  # bytes; a tar ends with two that are zero
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
@@ -25,7 +25,7 @@ class Member:
 def members(path: Path) -> Iterator[Member]:
     """Yield every file of a tar from its headers, in order.
 
-    Raises CannotAsk for a compressed, cut or damaged tar, and for members that a data set has no use for but
+    Raises InputError for a compressed, cut or damaged tar, and for members that a data set has no use for but
     an attack has: links, devices, absolute names, names with `..`.
     """
     try:
@@ -35,10 +35,10 @@ def members(path: Path) -> Iterator[Member]:
             refuse_compressed(path, file)
             yield from walk(path, file)
             refuse_cut(path, file)
-    except CannotAsk:
+    except InputError:
         raise
     except Exception as problem:  # TarError, and whatever the parsing of a damaged header runs into
-        raise CannotAsk(f"cannot read the tar '{path}': {reason(problem)}; get it again.") from None
+        raise DataError(f"cannot read the tar '{path}': {reason(problem)}; get it again.") from None
 
 
 def walk(path: Path, file: BinaryIO) -> Iterator[Member]:
@@ -56,16 +56,16 @@ def refuse_odd(path: Path, entry: tarfile.TarInfo) -> None:
     name = PurePosixPath(entry.name)
     if not entry.isreg() or entry.issparse():
         kind = "link" if entry.issym() or entry.islnk() else "special file"
-        raise CannotAsk(f"the tar '{path}' holds the {kind} '{entry.name}': pack the files themselves.")
+        raise DataError(f"the tar '{path}' holds the {kind} '{entry.name}': pack the files themselves.")
     if name.is_absolute() or ".." in name.parts:
-        raise CannotAsk(f"the tar '{path}' holds '{entry.name}', a name that leads out of it: pack it anew.")
+        raise DataError(f"the tar '{path}' holds '{entry.name}', a name that leads out of it: pack it anew.")
 
 
 def refuse_compressed(path: Path, file: BinaryIO) -> None:
     start = file.read(8)
     for magic, program in COMPRESSED.items():
         if start.startswith(magic):
-            raise CannotAsk(f"the tar '{path}' is compressed, so no image can be picked: {program} it.")
+            raise DataError(f"the tar '{path}' is compressed, so no image can be picked: {program} it.")
     file.seek(0)
 
 
@@ -74,4 +74,4 @@ def refuse_cut(path: Path, file: BinaryIO) -> None:
     end = file.read(BLOCK)
     if end != bytes(BLOCK):
         what = "is damaged" if len(end) == BLOCK else "is cut short"
-        raise CannotAsk(f"the tar '{path}' {what} at byte {file.tell() - len(end):,}: get it again.")
+        raise DataError(f"the tar '{path}' {what} at byte {file.tell() - len(end):,}: get it again.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import SplitName
 
 Parts = Mapping[SplitName, Mapping[str, Any]]
@@ -118,12 +118,12 @@ class Kind:
     gone: bool = False  # torchvision has an option to download it, but no address any more
 
     def variant_options(self, asked: str) -> dict[str, Any]:
-        """Return the option for a variant. Raises CannotAsk if there are none, or it is no number."""
+        """Return the option for a variant. Raises InputError if there are none, or it is no number."""
         if asked and not self.variants:
-            raise CannotAsk("this data set of torchvision has no variants: leave out variant.")
+            raise DataError("this data set of torchvision has no variants: leave out variant.")
         if asked and any(isinstance(usual, int) for usual in self.variants.values()):
             if not asked.isdecimal():
-                raise CannotAsk(f"variant={asked}: this data set of torchvision has numbered ones.")
+                raise DataError(f"variant={asked}: this data set of torchvision has numbered ones.")
             return {option: int(asked) for option in self.variants}
         return {option: asked or usual for option, usual in self.variants.items()}
 

@@ -12,7 +12,7 @@ from forgetcheck.clip.features.cache import FeatureCache
 from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.clip.model.encoder import Encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Split, Task, Unreadable
 from forgetcheck.tasks.digits import Digits
 from forgetcheck.tasks.drawn import Drawn
@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_known_from_the_cache_too(vit, engine):
         (seen,) = look(Few([], broken=(3, 7), tolerated=0.1), [vit], engine)
         assert len(seen.labels) == len(seen.embeddings) == 18
         assert "2 can't be read (shape/test/3: truncated; shape/test/7: truncated)" in seen.unread
-    with pytest.raises(CannotAsk, match="tolerates 0 % unreadable"):
+    with pytest.raises(InputError, match="tolerates 0 % unreadable"):
         look(Few([], broken=(3, 7)), [vit], engine)
 
 
@@ -186,5 +186,5 @@ def test_an_empty_split_is_still_refused(vit, engine):
         def split(self, name):
             return Split((), np.array([], dtype=np.int64), lambda i: None, contents=lambda: "none")
 
-    with pytest.raises(CannotAsk, match="no test images"):
+    with pytest.raises(InputError, match="no test images"):
         look(Empty([]), [vit], engine)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from forgetcheck.clip.features.encoded_task import encode_task
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Split, Task
 from forgetcheck.tasks.drawn import Drawn
 
@@ -69,7 +69,7 @@ def test_different_preprocessing_is_applied_to_each_model_its_own(vit):
 
 
 def test_an_empty_part_is_refused(vit):
-    with pytest.raises(CannotAsk, match="no test images"):
+    with pytest.raises(InputError, match="no test images"):
         encode_task("none", Empty([]), [vit], ("test",))
 
 
@@ -77,7 +77,7 @@ def test_embeddings_that_are_not_finite_are_refused(vit):
     broken = vit.twin()
     with torch.no_grad():
         broken.weights["visual.proj"].fill_(float("inf"))
-    with pytest.raises(CannotAsk, match="NaN or Inf"):
+    with pytest.raises(InputError, match="NaN or Inf"):
         encode_task("shape", Counted([]), [broken], ("test",))
 
 
@@ -85,5 +85,5 @@ def test_embeddings_without_a_direction_are_refused(vit):
     blank = vit.twin()
     with torch.no_grad():
         blank.model.visual.proj.zero_()
-    with pytest.raises(CannotAsk, match="gives zeros on task 'shape'"):
+    with pytest.raises(InputError, match="gives zeros on task 'shape'"):
         encode_task("shape", Counted([]), [blank], ("test",))

@@ -19,7 +19,7 @@ from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.clip.features.image_pass import BATCH_ON_CPU, batches
 from forgetcheck.clip.features.preprocess import preparation, prepare
 from forgetcheck.clip.features.runtime import Engine
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Split, Task, Unreadable
 
 MEMORY = """
@@ -151,13 +151,13 @@ def test_more_than_tolerated_refuses_the_task_before_the_models_run_on(vit):
     decoded = []
     broken = refusing(10, 11, 12, 13)
     task = Painted(count=5000, image=lambda place: decoded.append(place) or broken(place), tolerated=0.0005)
-    with pytest.raises(CannotAsk, match=r"among 64 of 5,000 test images 4 can't be read .test/10: "):
+    with pytest.raises(InputError, match=r"among 64 of 5,000 test images 4 can't be read .test/10: "):
         look(task, vit)
     assert len(decoded) < 1000
 
 
 def test_nothing_that_can_be_read_is_refused_however_tolerant(vit):
-    with pytest.raises(CannotAsk, match=r"2 can't be read .*nothing would be measured"):
+    with pytest.raises(InputError, match=r"2 can't be read .*nothing would be measured"):
         look(Painted(count=2, image=refusing(0, 1), tolerated=1.0), vit)
 
 
@@ -191,7 +191,7 @@ def test_one_image_that_does_not_fit_is_refused(vit, monkeypatch):
 
     twin = vit.twin()
     monkeypatch.setattr(twin, "see", none)
-    with pytest.raises(CannotAsk, match="even with one image at a time"):
+    with pytest.raises(InputError, match="even with one image at a time"):
         look(Painted(), twin)
 
 
@@ -209,7 +209,9 @@ def test_a_device_without_half_precision_is_refused(vit, monkeypatch):
         raise UserWarning("not supported here")
 
     monkeypatch.setattr(runtime, "half_precision", unable)
-    with pytest.raises(CannotAsk, match=r"can't compute in fp16 .not supported here.: leave --precision out"):
+    with pytest.raises(
+        InputError, match=r"can't compute in fp16 .not supported here.: leave --precision out"
+    ):
         look(Painted(), vit, precision="fp16")
 
 
@@ -235,7 +237,7 @@ def test_what_cannot_be_compiled_is_refused(vit, monkeypatch):
         monkeypatch.setattr(twin, "see", lambda images: 1 / 0)
 
     monkeypatch.setattr(twin.model.visual, "compile", unable)
-    with pytest.raises(CannotAsk, match=r"can't be compiled here .division by zero.: leave --compile out"):
+    with pytest.raises(InputError, match=r"can't be compiled here .division by zero.: leave --compile out"):
         Engine(compiled=True).ready(twin)
 
 

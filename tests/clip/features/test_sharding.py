@@ -10,11 +10,11 @@ from PIL import Image
 
 from forgetcheck.clip.features.cache import FeatureCache
 from forgetcheck.clip.features.encoded_task import encode_task
-from forgetcheck.clip.features.image_pass import Part, Share, encode
+from forgetcheck.clip.features.image_pass import Part, Shard, encode
 from forgetcheck.clip.features.processes import Dismissed, Team, joined
 from forgetcheck.clip.features.runtime import Engine
-from forgetcheck.clip.features.sharding import Failure, Order, attempt, carry_out, order_for
-from forgetcheck.errors import CannotAsk
+from forgetcheck.clip.features.sharding import Failure, Job, attempt, job_for, run_job
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Split, Task, Unreadable
 
 
@@ -52,14 +52,14 @@ class OneByOne(Team):
         shares = [own]
         for rank in range(1, self.size):
             other = Team(rank, self.size)
-            other.enlist(self.encoders, self.tasks)
-            shares.append(attempt(lambda other=other: carry_out(self.orders[-1], Engine(team=other))))
+            other.register(self.encoders, self.tasks)
+            shares.append(attempt(lambda other=other: run_job(self.orders[-1], Engine(team=other))))
         return shares
 
 
 def team_of(size, encoders, tasks):
     team = OneByOne(0, size)
-    team.enlist(encoders, tasks)
+    team.register(encoders, tasks)
     return team
 
 
@@ -87,27 +87,28 @@ def test_the_team_is_asked_for_what_the_cache_misses(vit, tmp_path):
     team = team_of(2, encoders, [Painted()])
     for _ in range(2):
         look(Painted(), encoders, Engine(cache, team=team))
-    assert team.orders == [Order(0, "painted", "test", (1,))]
+    assert team.orders == [Job(0, "painted", "test", (1,))]
 
 
 def test_what_the_team_does_not_have_is_done_alone(vit):
     stranger, task = random_encoder(VIT, seed=1), Painted()
     engine = Engine(team=team_of(2, [vit], [task]))
     split = task.split("test")
-    assert order_for(Part("t", task, "test", split), [stranger], engine) is None
-    assert order_for(Part("t", Painted(count=9), "test", split), [vit], engine) is None
-    assert order_for(Part("t", task, "test", split), [vit], Engine()) is None
-    assert order_for(Part("t", task, "test", split), [vit], engine) == Order(0, "t", "test", (0,))
+    assert job_for(Part("t", task, "test", split), [stranger], engine) is None
+    assert job_for(Part("t", Painted(count=9), "test", split), [vit], engine) is None
+    assert job_for(Part("t", task, "test", split), [vit], Engine()) is None
+    assert job_for(Part("t", task, "test", split), [vit], engine) == Job(0, "t", "test", (0,))
 
 
 def test_too_many_unreadable_images_over_all_shares_refuse_the_task(vit):
     task = Painted(broken=(1, 2, 3, 65, 66, 67, 68))  # 7 of 300; 6 are tolerated, and no share has more
-    with pytest.raises(CannotAsk, match="among 300 test images 7 can't be read"):
+    with pytest.raises(InputError, match="among 300 test images 7 can't be read"):
         look(task, [vit], Engine(team=team_of(2, [vit], [task])))
 
 
 @pytest.mark.parametrize(
-    ("problem", "raised"), [(CannotAsk("no such file"), CannotAsk), (ZeroDivisionError("oops"), RuntimeError)]
+    ("problem", "raised"),
+    [(InputError("no such file"), InputError), (ZeroDivisionError("oops"), RuntimeError)],
 )
 def test_what_another_process_cannot_do_is_raised_by_the_leader(vit, monkeypatch, problem, raised):
     task = Painted()
@@ -128,7 +129,7 @@ def test_a_bug_is_told_before_a_refusal(vit, monkeypatch):
 def test_a_share_is_every_other_batch(vit):
     task = Painted(broken=())
     part = Part("t", task, "test", task.split("test"))
-    (second,) = encode(part, [vit], lambda *_: None, Engine(), Share(1, 2))
+    (second,) = encode(part, [vit], lambda *_: None, Engine(), Shard(1, 2))
     assert second.kept.tolist() == [*range(64, 128), *range(192, 256)]
 
 
@@ -136,8 +137,8 @@ def test_without_torchrun_there_is_one_process():
     with joined() as team:
         assert (team.rank, team.size, team.leads) == (0, 1, True)
         assert team.device("auto") == "auto"
-        with pytest.raises(CannotAsk, match="as it was"), team.agreed():
-            raise CannotAsk("as it was")
+        with pytest.raises(InputError, match="as it was"), team.barrier():
+            raise InputError("as it was")
 
 
 def test_every_process_has_a_gpu_of_its_own(monkeypatch):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.read import read_weights
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 KINDS = {
     "model.safetensors.index.json": "model-0000{}-of-00003.safetensors",
@@ -35,7 +35,7 @@ def index(request, tmp_path):
 
 
 def refusal(path):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         find_checkpoint(str(path))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -57,7 +57,7 @@ def test_missing_parts_are_named(index):
         f"lists 3 parts, of which 2 are missing: '{parts[0].name}', '{parts[2].name}'; copy or download them"
     )
     assert told in refusal(index)
-    with pytest.raises(CannotAsk, match="lists 3 parts, of which 2 are missing"):
+    with pytest.raises(InputError, match="lists 3 parts, of which 2 are missing"):
         read_weights(index.parent)
 
 

@@ -13,7 +13,7 @@ from forgetcheck.clip.identity.resolve import find_checkpoint, find_checkpoints
 from forgetcheck.clip.model.checkpoint import CONFIG
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.read import FILES, read_weights
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 PLACES = [
     ("model", "ema"),
@@ -34,7 +34,7 @@ def other(one):
 
 
 def refusal(path, *words, choice=None):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         read_weights(path, choice=choice or Choice())
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -161,7 +161,7 @@ def test_a_folder_with_two_files_of_weights(tmp_path, vit, one, other, places):
     first, second = (f"_{place}" for place in places)
     folder = folder_of(tmp_path, vit, **{first: one, second: other})
     names = [FILES[place] for place in places]
-    with pytest.raises(CannotAsk, match="holds different weights in") as caught:
+    with pytest.raises(InputError, match="holds different weights in") as caught:
         load_encoder(find_checkpoint(str(folder)), "cpu")
     assert all(name in str(caught.value) for name in names)
     for name, expected in zip(names, (one, other), strict=True):
@@ -210,7 +210,7 @@ def test_the_base_may_hold_one_set_only(tmp_path, vit, vit_folder, one, other):
     find_checkpoints(
         [str(vit_folder), str(vit_folder)], weights="ema"
     )  # folders have no names to choose among
-    with pytest.raises(CannotAsk, match="no weights under 'ema'"):
+    with pytest.raises(InputError, match="no weights under 'ema'"):
         find_checkpoints([str(vit_folder), str(tmp_path / "plain.pt")], weights="ema")
 
 

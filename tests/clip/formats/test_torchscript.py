@@ -8,7 +8,7 @@ from conftest import RESNET, TEXT, VIT
 from open_clip.model import CLIP
 
 from forgetcheck.clip.model.read import read_weights
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 WIDE = {**TEXT, "width": 64, "heads": 1}  # OpenAI's heads are 64 wide
 TOWERS = {
@@ -63,5 +63,5 @@ class Odd(torch.nn.Module):
 
 def test_an_archive_that_only_looks_like_openais(tmp_path, script):
     script(Odd(), tmp_path / "w.pt")
-    with pytest.raises(CannotAsk, match="no readable"):
+    with pytest.raises(InputError, match="no readable"):
         read_weights(tmp_path / "w.pt")

@@ -19,7 +19,7 @@ from forgetcheck.clip.model.read import read_weights
 from forgetcheck.clip.model.settings import differences
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.write import write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 if "FORGETCHECK_NO_SKIPS" in os.environ:
     import transformers
@@ -215,7 +215,7 @@ def test_preprocessing_that_open_clip_cannot_do(tmp_path, changes, word):
     clip(tmp_path)
     usual = {"size": {"height": 32, "width": 32}, "crop_size": 32}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({**usual, **changes}))
-    with pytest.raises(CannotAsk, match=word):
+    with pytest.raises(InputError, match=word):
         read_weights(tmp_path)
 
 
@@ -247,7 +247,7 @@ def test_configs_that_are_refused(tmp_path, changes, word):
     clip(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(CannotAsk, match=word) as caught:
+    with pytest.raises(InputError, match=word) as caught:
         read_weights(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -259,11 +259,11 @@ def test_a_file_with_transformers_names_asks_for_its_folder(tmp_path):
     assert all(torch.equal(named[name], value) for name, value in whole.items())
     (tmp_path / "alone").mkdir()
     alone = (tmp_path / "model.safetensors").rename(tmp_path / "alone" / "model.safetensors")
-    with pytest.raises(CannotAsk, match="save_pretrained"):
+    with pytest.raises(InputError, match="save_pretrained"):
         read_weights(alone)
     alone.rename(tmp_path / "model.safetensors")
     (tmp_path / "config.json").unlink()
-    with pytest.raises(CannotAsk, match="save_pretrained"):
+    with pytest.raises(InputError, match="save_pretrained"):
         read_weights(tmp_path)
 
 
@@ -300,7 +300,7 @@ def test_preprocessing_inside_of_the_processor(tmp_path):
     assert found.config["preprocess_cfg"]["resize_mode"] == "squash"
     assert not any("assumed" in note for note in found.notes)
     (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
-    with pytest.raises(CannotAsk, match="16"):
+    with pytest.raises(InputError, match="16"):
         read_weights(tmp_path)
 
 
@@ -308,7 +308,7 @@ def test_a_classifier_made_of_a_clip(tmp_path):
     torch.manual_seed(0)
     config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24)
     saved(transformers.CLIPForImageClassification(config), tmp_path)
-    with pytest.raises(CannotAsk, match="lacks 'text_model"):
+    with pytest.raises(InputError, match="lacks 'text_model"):
         read_weights(tmp_path)
 
 
@@ -316,7 +316,7 @@ def test_a_clip_with_more_than_a_clip(tmp_path):
     clip(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     save_file({**tensors, "classifier.weight": torch.ones(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(CannotAsk, match=r"'classifier\.weight', which no CLIPModel has"):
+    with pytest.raises(InputError, match=r"'classifier\.weight', which no CLIPModel has"):
         read_weights(tmp_path)
 
 
@@ -340,7 +340,7 @@ def test_another_tokenizer_than_clips_is_refused(tmp_path):
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}))
         assert read_weights(tmp_path).tensors
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
-    with pytest.raises(CannotAsk, match="its tokenizer is BertTokenizer"):
+    with pytest.raises(InputError, match="its tokenizer is BertTokenizer"):
         read_weights(tmp_path)
 
 
@@ -412,7 +412,7 @@ def test_a_folders_own_tokenizer_is_the_one_that_counts(tmp_path, kind):
 def test_a_siglip_2(tmp_path, hub):
     """Known by the size of its vocabulary, and read with the tokenizer that lies beside the weights."""
     model = siglip(tmp_path / "x", {"patch_size": 32, "image_size": 256}, {"vocab_size": 256000})
-    with pytest.raises(CannotAsk, match="the tokenizer 'timm/ViT-B-16-SigLIP2', whose files are neither"):
+    with pytest.raises(InputError, match="the tokenizer 'timm/ViT-B-16-SigLIP2', whose files are neither"):
         find_checkpoint(str(tmp_path / "x"))
     tokenizer = small_tokenizer(tmp_path / "x", 256000)
     ours = load_encoder(find_checkpoint(str(tmp_path / "x")), "cpu")
@@ -428,7 +428,7 @@ def test_a_siglip_2(tmp_path, hub):
 
 def test_a_multilingual_siglip_is_known_by_its_vocabulary(tmp_path, hub):
     siglip(tmp_path / "x", {"patch_size": 32, "image_size": 256}, {"vocab_size": 250000})
-    with pytest.raises(CannotAsk, match="the tokenizer 'timm/ViT-B-16-SigLIP-i18n-256', whose files"):
+    with pytest.raises(InputError, match="the tokenizer 'timm/ViT-B-16-SigLIP-i18n-256', whose files"):
         find_checkpoint(str(tmp_path / "x"))
 
 
@@ -471,7 +471,7 @@ def test_clips_own_vocabulary_is_open_clips(tmp_path):
     found = find_checkpoint(str(tmp_path / "x"))
     assert "its own" in found.config["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
     (tmp_path / "x" / "vocab.json").write_text("{")
-    with pytest.raises(CannotAsk, match="cannot read the tokenizer"):
+    with pytest.raises(InputError, match="cannot read the tokenizer"):
         find_checkpoint(str(tmp_path / "x"))
 
 
@@ -530,7 +530,7 @@ def test_a_tensor_that_is_not_there_is_no_damage(tmp_path):
     del weights["text_model.encoder.layers.0.self_attn.k_proj.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(
-        CannotAsk, match=r"lacks 'text_model\.encoder\.layers\.0\.self_attn\.k_proj\.weight'"
+        InputError, match=r"lacks 'text_model\.encoder\.layers\.0\.self_attn\.k_proj\.weight'"
     ) as caught:
         read_weights(tmp_path)
     assert "damaged" not in str(caught.value)

@@ -28,7 +28,7 @@ from forgetcheck.clip.model.checkpoint import CONFIG, GUESS, HEADER, Checkpoint,
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.settings import differences
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Task
 
 TINY = find_checkpoint("forgetcheck:tiny")
@@ -80,7 +80,7 @@ def test_what_is_nothing_names_the_nearest_and_three_mismatches(tmp_path: Path, 
     weights["visual.proj"] = torch.ones(128, 3)
     del weights["visual.ln_post.bias"]
     weights["visual.extra"] = torch.ones(1)
-    with pytest.raises(CannotAsk) as refused:
+    with pytest.raises(InputError) as refused:
         find_checkpoint(save(tmp_path / "odd.pt", weights))
     for words in (
         "the nearest is forgetcheck:tiny",
@@ -100,7 +100,7 @@ def test_told_wins_and_is_recorded(tmp_path: Path, vit: Encoder, vit_folder: Pat
 
 def test_told_against_the_shapes_is_an_error(tmp_path: Path, tiny: Encoder) -> None:
     words = r"is no ViT-B-32: .*is \(16, 128\), not \(77, 512\).*pass --model forgetcheck:tiny"
-    with pytest.raises(CannotAsk, match=words):
+    with pytest.raises(InputError, match=words):
         find_checkpoint(save(tmp_path / "bare.pt", plain(tiny)), model="ViT-B-32")
 
 
@@ -111,7 +111,7 @@ def test_told_against_a_record_is_an_error(
     save_file(plain(tiny), tmp_path / "w.safetensors", {HEADER: json.dumps(tiny.config)})
     words = {"header": str(tmp_path / "w.safetensors"), "folder": str(vit_folder), "tag": "ViT-B-32:openai"}
     model = {"header": str(vit_folder), "folder": "forgetcheck:tiny", "tag": "ViT-B-32"}[kind]
-    with pytest.raises(CannotAsk, match=r"--model .*contradicts"):
+    with pytest.raises(InputError, match=r"--model .*contradicts"):
         find_checkpoint(words[kind], model=model)
     assert find_checkpoint("ViT-B-32:openai", model="ViT-B-32-quickgelu").tag
 
@@ -121,7 +121,7 @@ def test_twins_are_decided_by_the_pair_else_by_what_works_else_asked(
 ) -> None:
     bare = save(tmp_path / "bare.pt", planted(tiny, quick=True))
     with pytest.raises(
-        CannotAsk, match=f"may be forgetcheck:tiny or {quick_twin}: they differ in quick_gelu"
+        InputError, match=f"may be forgetcheck:tiny or {quick_twin}: they differ in quick_gelu"
     ):
         find_checkpoint(bare)
     assert find_checkpoint(bare, like=TINY).inferred["architecture"] == BY_OTHER
@@ -129,7 +129,7 @@ def test_twins_are_decided_by_the_pair_else_by_what_works_else_asked(
     assert found.inferred["architecture"] == BY_FUNCTION
     assert found.config["model_cfg"]["quick_gelu"] is True
     assert not found.undecided
-    with pytest.raises(CannotAsk, match=r"do equally well on the functional test\)"):
+    with pytest.raises(InputError, match=r"do equally well on the functional test\)"):
         find_checkpoint(save(tmp_path / "shallow.pt", plain(tiny)), tasks=TASKS)
     (open_one,) = look_at([bare])
     assert open_one.candidates == ("forgetcheck:tiny", quick_twin)
@@ -199,9 +199,9 @@ def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: E
     weights = {name: value for name, value in plain(tiny).items() if name.startswith("visual.")}
     weights["visual.proj"] += 1
     image = save(tmp_path / "image.pt", weights)
-    with pytest.raises(CannotAsk, match="holds an image tower only: name it in `audit` or `inspect` behind"):
+    with pytest.raises(InputError, match="holds an image tower only: name it in `audit` or `inspect` behind"):
         find_checkpoint(image)
-    with pytest.raises(CannotAsk, match="holds an image tower only"):
+    with pytest.raises(InputError, match="holds an image tower only"):
         find_checkpoint(image, model="forgetcheck:tiny")
     for model in (None, "forgetcheck:tiny"):
         _, tuned = find_checkpoints(["forgetcheck:tiny", image], model)
@@ -215,7 +215,7 @@ def test_an_image_tower_takes_the_text_tower_of_its_pair(tmp_path: Path, tiny: E
 
 def test_an_image_tower_of_another_kind_is_refused(tmp_path: Path, tiny: Encoder, vit_folder: Path) -> None:
     image = save(tmp_path / "i.pt", {k: v for k, v in plain(tiny).items() if k.startswith("visual.")})
-    with pytest.raises(CannotAsk, match="is not that of 'vit'"):
+    with pytest.raises(InputError, match="is not that of 'vit'"):
         find_checkpoint(image, like=find_checkpoint(str(vit_folder)))
 
 
@@ -249,7 +249,7 @@ def test_a_whole_module_names_its_activation(
     )
     told, other = (quick_twin, "forgetcheck:tiny") if quick else ("forgetcheck:tiny", quick_twin)
     assert find_checkpoint(path, model=told).inferred["architecture"] == TOLD
-    with pytest.raises(CannotAsk, match=r"--model .* contradicts the classes in .*activation"):
+    with pytest.raises(InputError, match=r"--model .* contradicts the classes in .*activation"):
         find_checkpoint(path, model=other)
 
 
@@ -284,7 +284,9 @@ def test_bare_weights_follow_the_base_and_not_a_sibling(tmp_path: Path, tiny: En
 
 def test_a_base_without_text_tower_is_refused(tmp_path: Path, tiny: Encoder) -> None:
     image = save(tmp_path / "i.pt", {k: v for k, v in plain(tiny).items() if k.startswith("visual.")})
-    with pytest.raises(CannotAsk, match="image tower only: name it in `audit` or `inspect` behind the whole"):
+    with pytest.raises(
+        InputError, match="image tower only: name it in `audit` or `inspect` behind the whole"
+    ):
         find_checkpoints([image, "forgetcheck:tiny"])
 
 
@@ -314,7 +316,7 @@ def test_candidates_that_differ_in_more_than_activation_are_not_tried(
 ) -> None:
     monkeypatch.setattr("forgetcheck.clip.identity.identify.by_function", lambda *_: pytest.fail("tried"))
     names = ("convnext_base_w", "convnext_base_w_320")
-    with pytest.raises(CannotAsk, match="which of both"):
+    with pytest.raises(InputError, match="which of both"):
         settled(Checkpoint("x", {}, None, candidates=names, undecided="which of both?"), TASKS)
 
 
@@ -361,7 +363,7 @@ def test_an_image_tower_with_the_config_of_its_model_takes_the_text_tower_of_the
     base, tuned = find_checkpoints([str(vit_folder), named])
     assert tuned.text_from == base
     assert load_encoder(tuned, "cpu").digests == vit.digests
-    with pytest.raises(CannotAsk, match="holds an image tower only: name it in `audit`"):
+    with pytest.raises(InputError, match="holds an image tower only: name it in `audit`"):
         find_checkpoint(named)
-    with pytest.raises(CannotAsk, match="which is not that of 'tiny'"):
+    with pytest.raises(InputError, match="which is not that of 'tiny'"):
         find_checkpoints(["forgetcheck:tiny", named])

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.checkpoint import HEADER
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 
 def test_tiny_is_embedded():
@@ -29,7 +29,7 @@ def test_a_bare_file_takes_its_architecture_from_model_or_from_the_pair(tmp_path
     path = tmp_path / f"bare.{suffix}"
     weights = {k: v.detach().clone() for k, v in vit.weights.items()}
     torch.save(weights, path) if suffix == "pt" else save_file(weights, path)
-    with pytest.raises(CannotAsk, match="--model"):
+    with pytest.raises(InputError, match="--model"):
         find_checkpoint(str(path))
     pair = find_checkpoint(str(vit_folder))
     for found in (find_checkpoint(str(path), model=str(vit_folder)), find_checkpoint(str(path), like=pair)):
@@ -61,15 +61,15 @@ def test_a_tag_brings_its_own_activation_and_preprocessing():
     ],
 )
 def test_words_that_name_nothing(text, hint):
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         find_checkpoint(text)
 
 
 def test_folders_that_are_no_checkpoint(tmp_path, vit_folder):
-    with pytest.raises(CannotAsk, match="no run folder"):
+    with pytest.raises(InputError, match="no run folder"):
         find_checkpoint(str(tmp_path))
     (vit_folder / "open_clip_model.safetensors").unlink()
-    with pytest.raises(CannotAsk, match="incomplete"):
+    with pytest.raises(InputError, match="incomplete"):
         find_checkpoint(str(vit_folder))
 
 
@@ -83,16 +83,16 @@ def test_folders_that_are_no_checkpoint(tmp_path, vit_folder):
 )
 def test_run_records_of_another_kind(vit_folder, run, hint):
     (vit_folder / "tune.json").write_text(json.dumps(run))
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         find_checkpoint(str(vit_folder))
 
 
 def test_a_config_that_is_none(vit_folder):
     (vit_folder / "open_clip_config.json").write_text("{}")
-    with pytest.raises(CannotAsk, match="model_cfg"):
+    with pytest.raises(InputError, match="model_cfg"):
         find_checkpoint(str(vit_folder))
     (vit_folder / "open_clip_config.json").write_text("{")
-    with pytest.raises(CannotAsk, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         find_checkpoint(str(vit_folder))
 
 
@@ -123,7 +123,7 @@ def test_configs_that_open_clip_would_trip_over(tmp_path, vit_folder, place, tex
     else:
         path = tmp_path / "w.safetensors"
         save_file({"a": torch.ones(1)}, path, {"open_clip_config": text})
-    with pytest.raises(CannotAsk, match=hint):
+    with pytest.raises(InputError, match=hint):
         find_checkpoint(str(path))
 
 
@@ -131,19 +131,19 @@ def test_configs_that_open_clip_would_trip_over(tmp_path, vit_folder, place, tex
 def test_a_run_that_does_not_say_its_task(vit_folder, task):
     run = {"schema": "forgetcheck/tune@1", "complete": True, "task": task}
     (vit_folder / "tune.json").write_text(json.dumps(run))
-    with pytest.raises(CannotAsk, match=r"task\.source"):
+    with pytest.raises(InputError, match=r"task\.source"):
         find_checkpoint(str(vit_folder))
 
 
 def test_an_empty_name_is_not_the_current_folder(vit_folder, monkeypatch):
     monkeypatch.chdir(vit_folder)
-    with pytest.raises(CannotAsk, match="is empty"):
+    with pytest.raises(InputError, match="is empty"):
         find_checkpoint("")
 
 
 @pytest.mark.parametrize("model", ["", "ViT-B-23", "hf-hub:a/b"])
 def test_an_unknown_model_is_refused_where_it_is_not_needed(model):
-    with pytest.raises(CannotAsk, match="unknown model"):
+    with pytest.raises(InputError, match="unknown model"):
         find_checkpoint("forgetcheck:tiny", model)
 
 
@@ -161,7 +161,7 @@ def test_an_unknown_model_is_refused_where_it_is_not_needed(model):
 def test_folders_of_other_formats_are_called_by_their_names(tmp_path, name, hint):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / name).write_bytes(b"{}")
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         find_checkpoint(str(tmp_path / "x"))
     assert hint in str(caught.value)
     assert "run folder" not in str(caught.value)
@@ -178,7 +178,7 @@ def test_folders_of_other_formats_are_called_by_their_names(tmp_path, name, hint
 )
 def test_files_of_other_formats_are_called_by_their_names(tmp_path, name, start, said):
     (tmp_path / name).write_bytes(start * 9)
-    with pytest.raises(CannotAsk, match=f"is {said}"):
+    with pytest.raises(InputError, match=f"is {said}"):
         find_checkpoint(str(tmp_path / name))
 
 

@@ -20,7 +20,7 @@ from forgetcheck.clip.identity.resolve import find_checkpoint, find_checkpoints
 from forgetcheck.clip.model.adapter_files import read_adapter
 from forgetcheck.clip.model.adapters import merge
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 if "FORGETCHECK_NO_SKIPS" in os.environ:
     import peft
@@ -228,7 +228,7 @@ def change(folder, **settings):
 
 
 def refused(base, adapter, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         pair(base, adapter)
     text = str(caught.value)
     assert "\n" not in text
@@ -293,7 +293,7 @@ def test_more_layers_than_the_base_has(tmp_path):
     wrapped = adapters.adapted(other, **SETTINGS, target_modules=r"visual\..*c_fc")
     folder = adapters.save(wrapped, tmp_path / "tuned")
     with pytest.raises(
-        CannotAsk, match=r"visual\.transformer\.resblocks\.2\.mlp\.c_fc', which that doesn't have"
+        InputError, match=r"visual\.transformer\.resblocks\.2\.mlp\.c_fc', which that doesn't have"
     ):
         merge(Weights(base.state_dict(), "x"), read_adapter(folder), "base")
 
@@ -366,9 +366,9 @@ def test_the_base_that_it_names_is_compared_and_never_opened(base, tuned, tmp_pa
 
 def test_an_adapter_needs_a_base(base, tuned, tmp_path):
     for texts in ([tuned], [tuned, tuned]):
-        with pytest.raises(CannotAsk, match=r"is an adapter \(LoRA of rank 4\) and no whole model"):
+        with pytest.raises(InputError, match=r"is an adapter \(LoRA of rank 4\) and no whole model"):
             find_checkpoints(list(map(str, texts)))
-    with pytest.raises(CannotAsk, match="--base BASE"):
+    with pytest.raises(InputError, match="--base BASE"):
         find_checkpoint(str(tuned))
     other = tmp_path / "adapter_model.safetensors"
     save_file(load_file(tuned / "adapter_model.safetensors"), other)
@@ -378,7 +378,7 @@ def test_an_adapter_needs_a_base(base, tuned, tmp_path):
 def test_a_folder_of_whole_weights_beside_an_adapter(clip_folder, clip, tuned, tmp_path):
     (clip_folder / "adapter_config.json").write_text("{}")
     try:
-        with pytest.raises(CannotAsk, match=r"holds an adapter.*open_clip_model\.safetensors"):
+        with pytest.raises(InputError, match=r"holds an adapter.*open_clip_model\.safetensors"):
             find_checkpoint(str(clip_folder))
         assert find_checkpoint(str(clip_folder / "open_clip_model.safetensors"))
     finally:
@@ -393,7 +393,7 @@ def test_a_whole_state_dict_of_peft(model, base, tmp_path):
     model.save_pretrained(folder)
     tensors = {name: value.clone() for name, value in wrapped.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(CannotAsk, match=r"holds an adapter .*merge_and_unload.*adapter_config\.json"):
+    with pytest.raises(InputError, match=r"holds an adapter .*merge_and_unload.*adapter_config\.json"):
         find_checkpoint(str(folder / "model.safetensors"))
     adapters.save(wrapped, tmp_path / "adapter")
     (folder / "adapter_config.json").write_text((tmp_path / "adapter" / "adapter_config.json").read_text())

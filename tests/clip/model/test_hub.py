@@ -10,7 +10,7 @@ from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.hub import download
 from forgetcheck.clip.model.load import load_encoder
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 REVISION = "0" * 40
 
@@ -38,13 +38,13 @@ def test_what_is_not_there_is_refused_in_a_line(cached: Path, name: str) -> None
     if name == "some/clip@":
         assert download(name) == cached
         return
-    with pytest.raises(CannotAsk, match="neither in the local cache nor reachable"):
+    with pytest.raises(InputError, match="neither in the local cache nor reachable"):
         download(name)
 
 
 def test_a_folder_without_weights_is_refused(cached: Path) -> None:
     (cached / "open_clip_model.safetensors").unlink()
-    with pytest.raises(CannotAsk, match="no weights and config"):
+    with pytest.raises(InputError, match="no weights and config"):
         download("some/clip")
 
 

@@ -16,7 +16,7 @@ from forgetcheck.clip.formats.base import Weights
 from forgetcheck.clip.formats.rivals import Choice
 from forgetcheck.clip.formats.transformers_clip import PROJECTIONS
 from forgetcheck.clip.model.read import read_metadata, read_weights, with_openai_config
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
 
@@ -27,7 +27,7 @@ def assert_same(found):
 
 
 def refused(path, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         read_weights(path)
     text = str(caught.value)
     assert "\n" not in text
@@ -367,7 +367,7 @@ def test_what_a_transformers_folder_lacks_is_no_damage(tmp_path, name):
 
 
 def test_what_an_archive_of_openai_lacks_is_no_damage():
-    with pytest.raises(CannotAsk, match=r"'w\.pt' is no readable archive .* lacks 'ln_final\.weight'"):
+    with pytest.raises(InputError, match=r"'w\.pt' is no readable archive .* lacks 'ln_final\.weight'"):
         with_openai_config(Path("w.pt"), Weights({"visual.proj": torch.ones(2, 2)}, "x"))
 
 

@@ -20,7 +20,7 @@ from forgetcheck.clip.model.settings import differences
 from forgetcheck.clip.model.text_tower import FILE, Ask, checked, complete, is_repository
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.write import write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 
 def read_by_open_clip(folder: Path, model: Any) -> torch.Tensor:
@@ -63,7 +63,7 @@ def test_a_tuned_folder_without_them_takes_those_of_its_base(bert: Path, tmp_pat
     found, tuned = find_checkpoints([str(bert), str(tmp_path / "tuned")])
     assert tuned.config == found.config
     assert load_encoder(tuned, "cpu").digests == load_encoder(found, "cpu").digests
-    with pytest.raises(CannotAsk, match="add --allow-download if you trust that name"):
+    with pytest.raises(InputError, match="add --allow-download if you trust that name"):
         find_checkpoint(str(tmp_path / "tuned"))
 
 
@@ -85,12 +85,12 @@ def test_what_is_written_is_read_again_by_both(bert: Path, tmp_path: Path) -> No
     encoder = load_encoder(find_checkpoint(str(tmp_path / "x.local-dir")), "cpu")
     assert torch.equal(theirs(TEXTS), encoder.tokenizer(TEXTS))
     assert encoder.config[TEXT_MODEL]["num_attention_heads"] == 4
-    with pytest.raises(CannotAsk, match=f"the tokenizer '{NAME}', whose files are neither"):
+    with pytest.raises(InputError, match=f"the tokenizer '{NAME}', whose files are neither"):
         find_checkpoint(str(tmp_path / "x.safetensors"))
     (found,) = look_at([str(tmp_path / "x.safetensors")])
     seen = load_encoder(found, "cpu", words=False)
     assert seen.digests == encoder.digests
-    with pytest.raises(CannotAsk, match=r"copy tokenizer\.json there"):
+    with pytest.raises(InputError, match=r"copy tokenizer\.json there"):
         seen.read(TEXTS)
 
 
@@ -119,7 +119,7 @@ def test_whom_a_name_out_of_a_file_may_ask(
         found = complete(checkpoint, None, ask)
         assert (TEXT_MODEL in found.config) == asked
     else:
-        with pytest.raises(CannotAsk, match="whose config is neither beside the weights"):
+        with pytest.raises(InputError, match="whose config is neither beside the weights"):
             complete(checkpoint, None, ask)
     assert bool(wanted) == asked
 
@@ -131,7 +131,7 @@ def test_a_folder_of_that_name_is_not_followed(
     (bert / FILE).unlink()
     shutil.copytree(tmp_path / "tower", tmp_path / "here" / NAME)
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(CannotAsk, match="whose config is neither beside the weights"):
+    with pytest.raises(InputError, match="whose config is neither beside the weights"):
         find_checkpoint(str(bert))
 
 
@@ -163,7 +163,7 @@ def test_code_that_a_tower_names_is_never_run(bert: Path) -> None:
 def test_odd_configs_are_refused_in_a_line(bert: Path, changes: dict[str, Any], word: str) -> None:
     config = json.loads((bert / FILE).read_text())
     (bert / FILE).write_text(json.dumps({**config, **changes}))
-    with pytest.raises(CannotAsk, match=word):
+    with pytest.raises(InputError, match=word):
         load_encoder(find_checkpoint(str(bert)), "cpu")
 
 

@@ -13,7 +13,7 @@ from forgetcheck.clip.model.checkpoint import HEADER, WEIGHTS, Checkpoint
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.saving.convert import fitted, read_clip
 from forgetcheck.clip.saving.write import Clip, write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 
 ORIGIN = {"base": {"name": "tiny"}, "seed": 3}
 
@@ -78,7 +78,7 @@ def test_scales_take_the_shape_of_their_model(shape):
 )
 def test_half_a_clip_is_not_completed_by_chance(stored, hint):
     own = {"visual.a": torch.ones(1), "text.b": torch.ones(1)}
-    with pytest.raises(CannotAsk, match=rf"'x' {hint}.*whole CLIP"):
+    with pytest.raises(InputError, match=rf"'x' {hint}.*whole CLIP"):
         fitted("x", stored, own)
 
 
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused(tmp_path, vit, vit_folder):
     weights = plain(vit)
     weights["visual.proj"] = torch.ones(3, 3)
     torch.save(weights, tmp_path / "w.pt")
-    with pytest.raises(CannotAsk, match=r"is no .*vit: 'visual.proj' is \(3, 3\), not \(32, 16\);"):
+    with pytest.raises(InputError, match=r"is no .*vit: 'visual.proj' is \(3, 3\), not \(32, 16\);"):
         read_clip(str(tmp_path / "w.pt"), str(vit_folder))
 
 

@@ -12,7 +12,7 @@ from forgetcheck import __version__
 from forgetcheck.clip.model.checkpoint import HEADER, IMAGES, WEIGHTS
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.run_folder import Run, read_head, read_images, write_run
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import RUN_MANIFEST
 
 FACTS = {
@@ -67,7 +67,7 @@ def test_a_head_that_may_not_be_read_is_not_called_missing(tmp_path, forbid):
     save_file({"weight": torch.ones(2, 3)}, tmp_path / "head.safetensors")
     assert read_head(tmp_path / "head.safetensors").shape == (2, 3)
     forbid("head.safetensors")
-    with pytest.raises(CannotAsk, match=r"cannot read the head .*Permission denied; tune again"):
+    with pytest.raises(InputError, match=r"cannot read the head .*Permission denied; tune again"):
         read_head(tmp_path / "head.safetensors")
 
 
@@ -85,5 +85,5 @@ def test_a_damaged_list_of_images_is_refused(folder, found):
         (folder / IMAGES).write_bytes(found)
     else:
         save_file(found, folder / IMAGES)
-    with pytest.raises(CannotAsk, match="tune again"):
+    with pytest.raises(InputError, match="tune again"):
         read_images(folder)

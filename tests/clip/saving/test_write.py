@@ -16,7 +16,7 @@ from forgetcheck.clip.model.read import read_weights
 from forgetcheck.clip.model.towers import digests
 from forgetcheck.clip.saving.convert import read_clip
 from forgetcheck.clip.saving.write import Clip, write_clip
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.files import KINDS, OURS
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
@@ -197,7 +197,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, clip, monkeypatch, kind, pr
 
     monkeypatch.setattr("forgetcheck.clip.saving.write.save_file", fail)
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises((type(problem), CannotAsk)):
+    with pytest.raises((type(problem), InputError)):
         write_clip(tmp_path / name_of(kind), clip, kind)
     assert list(tmp_path.iterdir()) == []
 
@@ -208,7 +208,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, clip, kind):
     write_clip(path, clip, kind)
     before = weights_in(path).read_bytes()
     other = Clip(clip.config, {name: value * 0 for name, value in clip.tensors.items()}, {})
-    with pytest.raises(CannotAsk, match="already exists"):
+    with pytest.raises(InputError, match="already exists"):
         write_clip(path, other, kind)
     assert weights_in(path).read_bytes() == before
     write_clip(path, other, kind, overwrite=True)

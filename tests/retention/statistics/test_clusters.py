@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import make_answers, make_judged
 
-from forgetcheck.retention.answers import Said
+from forgetcheck.retention.answers import Predictions
 from forgetcheck.retention.compare import compare
 from forgetcheck.retention.gate import Outcome
 from forgetcheck.retention.policy import Limit
@@ -28,8 +28,8 @@ def copied(item, times):
     return replace(
         item,
         labels=item.labels[places],
-        base=Said(item.base.label[places], item.base.confidence[places]),
-        tuned=Said(item.tuned.label[places], item.tuned.confidence[places]),
+        base=Predictions(item.base.label[places], item.base.confidence[places]),
+        tuned=Predictions(item.tuned.label[places], item.tuned.confidence[places]),
         groups=places.astype(np.int32),
     )
 
@@ -38,7 +38,9 @@ def grouped(groups, truth, base, tuned, **fields):
     """One question of two classes, from which class each sample is of and who is right."""
     labels = np.asarray(truth, dtype=np.int32)
     replies = (
-        Said(np.where(right, labels, 1 - labels).astype(np.int32), np.full(len(labels), 0.5, np.float32))
+        Predictions(
+            np.where(right, labels, 1 - labels).astype(np.int32), np.full(len(labels), 0.5, np.float32)
+        )
         for right in (base, tuned)
     )
     item = replace(make_answers({"cat": (1, 0, 0, 0), "dog": (1, 0, 0, 0)}), labels=labels, **fields)
@@ -99,8 +101,8 @@ def test_the_order_and_the_names_of_clusters_do_not_matter():
     shuffled = replace(
         item,
         labels=item.labels[order],
-        base=Said(item.base.label[order], item.base.confidence[order]),
-        tuned=Said(item.tuned.label[order], item.tuned.confidence[order]),
+        base=Predictions(item.base.label[order], item.base.confidence[order]),
+        tuned=Predictions(item.tuned.label[order], item.tuned.confidence[order]),
         groups=names[item.groups[order]],
     )
     for row, same in zip(compare([shuffled], 0.95), compare([item], 0.95), strict=True):

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from sources import COLOURS, picture, put, shards
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.reading import download
 from forgetcheck.tasks.reading.download import Mirror, at_hugging_face, cache_folder
 from forgetcheck.tasks.webdataset import Webdataset
@@ -123,7 +123,7 @@ def test_what_is_here_is_used_offline(site):
 
 def test_without_network_what_is_missing_is_named_at_once(site, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSES", (1000.0,))
-    with pytest.raises(CannotAsk, match=r"cannot download .*/classnames.txt: .*; run it again") as caught:
+    with pytest.raises(InputError, match=r"cannot download .*/classnames.txt: .*; run it again") as caught:
         _ = Webdataset("http://127.0.0.1:9/x").class_names  # the discard port: nobody listens
     assert str(tmp_path / "cache" / "webdataset") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_a_connection_that_dies_is_taken_up_again(site):
 def test_a_download_that_was_given_up_goes_on_next_time(site):
     put(site.folder / "0.tar", DATA)
     site.dies_after = [10_000, 0, 10]
-    with pytest.raises(CannotAsk, match=r"ended after 10,010 of 102,400 bytes; run it again to go on"):
+    with pytest.raises(InputError, match=r"ended after 10,010 of 102,400 bytes; run it again to go on"):
         mirror(site).fetch("0.tar")
     assert not (mirror(site).folder / "0.tar").exists()
     assert mirror(site).fetch("0.tar").read_bytes() == DATA
@@ -151,7 +151,7 @@ def test_a_download_that_was_given_up_goes_on_next_time(site):
 def test_another_version_is_never_glued_to_the_first(site):
     put(site.folder / "0.tar", DATA)
     site.dies_after = [10_000, 0, 0]
-    with pytest.raises(CannotAsk):
+    with pytest.raises(InputError):
         mirror(site).fetch("0.tar")
     put(site.folder / "0.tar", DATA[::-1])
     assert mirror(site).fetch("0.tar").read_bytes() == DATA[::-1]
@@ -183,7 +183,7 @@ def test_a_cut_that_the_server_does_not_tell_is_seen_by_the_tar(site):
     task.root.fetch("test/nshards.txt")
     task.root.find("dataset_type.txt")
     site.dies_after = [whole // 2]
-    with pytest.raises(CannotAsk, match=r"test/0\.tar.*get it again"):
+    with pytest.raises(InputError, match=r"test/0\.tar.*get it again"):
         task.split("test")
 
 
@@ -193,20 +193,20 @@ def test_a_server_in_trouble_is_asked_again(site, code):
     site.refuses = [code, code]
     assert mirror(site).fetch("0.tar").read_bytes() == DATA
     site.refuses = [code] * 3
-    with pytest.raises(CannotAsk, match=f"the server says {code}"):
+    with pytest.raises(InputError, match=f"the server says {code}"):
         mirror(site).fetch("1.tar")
 
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_server_that_says_no_is_asked_once(site, code):
     site.refuses = [code]
-    with pytest.raises(CannotAsk, match=f"says {code}.*download it yourself"):
+    with pytest.raises(InputError, match=f"says {code}.*download it yourself"):
         mirror(site).fetch("1.tar")
     assert len(site.asked) == 1
 
 
 def test_what_is_not_there_is_not_there(site):
-    with pytest.raises(CannotAsk, match=r"there is no '.*1\.tar': check the address"):
+    with pytest.raises(InputError, match=r"there is no '.*1\.tar': check the address"):
         mirror(site).fetch("1.tar")
     assert mirror(site).find("1.tar") is None
     assert mirror(site).find("1.tar") is None
@@ -218,7 +218,7 @@ def test_what_is_not_there_is_not_there(site):
 def test_a_list_of_names_has_an_end(site, monkeypatch):
     monkeypatch.setattr(download, "LARGEST_TEXT", 100)
     put(site.folder / "classnames.txt", b"x" * 101)
-    with pytest.raises(CannotAsk, match="is no list of names"):
+    with pytest.raises(InputError, match="is no list of names"):
         mirror(site).fetch("classnames.txt")
 
 
@@ -244,13 +244,13 @@ def test_a_full_disk_is_told(site, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download.os, "replace", full)
-    with pytest.raises(CannotAsk, match="the disk is full"):
+    with pytest.raises(InputError, match="the disk is full"):
         mirror(site).fetch("0.tar")
 
 
 def test_a_cache_that_is_a_file(site, tmp_path, monkeypatch):
     monkeypatch.setenv("FORGETCHECK_CACHE", str(put(tmp_path / "file", b"")))
-    with pytest.raises(CannotAsk, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         mirror(site).fetch("0.tar")
 
 
@@ -268,7 +268,7 @@ def test_a_cache_that_is_a_file(site, tmp_path, monkeypatch):
     ],
 )
 def test_addresses_that_are_refused(address, words):
-    with pytest.raises(CannotAsk, match=words) as caught:
+    with pytest.raises(InputError, match=words) as caught:
         Mirror.of(address, "webdataset")
     assert "secret" not in str(caught.value)
 
@@ -312,7 +312,7 @@ def left(site):
 
 
 def refused(site, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         mirror(site).fetch("0.tar")
     text = str(caught.value)
     assert "\n" not in text
@@ -361,7 +361,7 @@ def test_the_limit_counts_across_one_task(site, monkeypatch):
     monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", str(3 * len(DATA)))
     for number in range(3):
         assert mirror(site).fetch(f"{number}.tar").read_bytes() == DATA
-    with pytest.raises(CannotAsk, match=r"3\.tar.* and this file 0\.0 GiB"):
+    with pytest.raises(InputError, match=r"3\.tar.* and this file 0\.0 GiB"):
         mirror(site).fetch("3.tar")
     assert mirror(site).fetch("0.tar").read_bytes() == DATA  # what is here is used
     monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", str(4 * len(DATA)))
@@ -380,7 +380,7 @@ def test_a_limit_that_is_no_size(site, monkeypatch, size):
     put(site.folder / "0.tar", DATA)
     monkeypatch.setenv("FORGETCHECK_MAX_DOWNLOAD", size)
     if size:
-        with pytest.raises(CannotAsk, match=r"FORGETCHECK_MAX_DOWNLOAD .*expected a size"):
+        with pytest.raises(InputError, match=r"FORGETCHECK_MAX_DOWNLOAD .*expected a size"):
             mirror(site).fetch("0.tar")
     else:
         assert mirror(site).fetch("0.tar").read_bytes() == DATA

@@ -6,7 +6,7 @@ import pytest
 from sources import encoded, picture, put
 
 from forgetcheck import catalog
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 
 NAMES = ("red fox", "blue_jay")
@@ -83,7 +83,7 @@ TABLES = (csv, json_lines, captions, caption_list, coco_captions, karpathy, swap
 
 
 def told(spec):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         catalog.build("tasks", spec).split("test")
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -160,7 +160,7 @@ def test_nothing_outside_is_read_or_named(tmp_path, path):
         task = catalog.build("tasks", text)
         try:
             parts = [task.split(part) for part in ("train", "test")]
-        except CannotAsk as problem:
+        except InputError as problem:
             refusals.append(str(problem))
             continue
         for part in parts:

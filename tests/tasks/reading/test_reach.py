@@ -9,7 +9,7 @@ from sources import EXAMPLES, encoded, folder, picture, put, shards, table, told
 
 from forgetcheck import catalog
 from forgetcheck.batteries.battery import Battery, read_battery, summary, survey
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, is_in
 
@@ -54,7 +54,7 @@ def everything(spec, reach=ANYWHERE):
     said = []
     try:
         found, mistakes = survey(spec, reach)
-    except CannotAsk as problem:
+    except InputError as problem:
         return [str(problem)]
     said += map(str, mistakes)
     said += [json.dumps(summary(found)), *found.folders]
@@ -69,7 +69,7 @@ def everything(spec, reach=ANYWHERE):
         ):
             try:
                 said.append(str(ask()))
-            except CannotAsk as problem:
+            except InputError as problem:
                 said.append(str(problem))
     return said
 
@@ -182,12 +182,12 @@ def test_honest_batteries_read_what_they_name(world):
 def test_text_files_of_another_folder_are_read_where_the_user_says_so(world):
     put(world / "names" / "names.txt", "red_fox a\nblue_jay b\nÜbersee-Käfer c\n".encode())
     spec = battery(world, "folder:path=photos", class_names="../names/names.txt")
-    with pytest.raises(CannotAsk, match=r"a battery's class names.*move it.*--texts-from '.*names'"):
+    with pytest.raises(InputError, match=r"a battery's class names.*move it.*--texts-from '.*names'"):
         read_battery(spec)
     found = read_battery(spec, Reach((str(world / "names"),)))
     assert sorted(found.tasks["a"].class_names) == ["a", "b", "c"]
     put(world / "names" / ".env", f"red_fox {SECRET}\n".encode())
-    with pytest.raises(CannotAsk, match="is hidden"):
+    with pytest.raises(InputError, match="is hidden"):
         read_battery(battery(world, "folder:path=photos", class_names="../names/.env"),
                      Reach((str(world / "names"),)))  # fmt: skip
 
@@ -248,7 +248,7 @@ def test_what_lies_inside_is_asked_in_confinement(world):
         assert split.image(0).size
     assert isinstance(read_battery("drawn", Reach(confine=str(world / "work"))), Battery)
     (world / "work" / "c.toml").symlink_to(put(world / "home" / "c.toml", LINES.encode()))
-    with pytest.raises(CannotAsk, match="lies outside"):
+    with pytest.raises(InputError, match="lies outside"):
         read_battery("c.toml", Reach(confine=str(world / "work")))
 
 
@@ -258,7 +258,7 @@ def test_a_battery_names_the_folders_that_it_reads_and_no_values(world):
     assert read_battery(spec).folders == ("${DATA}/photos", str(world / "work"))
     found = read_battery(battery(world, "folder:path=~/gone", get="ask"))
     assert found.folders == ("~",)
-    with pytest.raises(CannotAsk, match="no folder of images at '~/gone'"):
+    with pytest.raises(InputError, match="no folder of images at '~/gone'"):
         found.tasks["a"].split("test")
 
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from sources import encoded, lines, picture, put
 
 from forgetcheck.batteries.battery import read_battery
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.huggingface import Huggingface
 from forgetcheck.tasks.reading.recorded_names import class_names_in
 
@@ -67,7 +67,7 @@ def by_name(task, part):
 
 
 def refused(task, *words):
-    with pytest.raises(CannotAsk) as caught:
+    with pytest.raises(InputError) as caught:
         task.split("test")
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)

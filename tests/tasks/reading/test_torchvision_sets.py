@@ -8,7 +8,7 @@ from torchvision import datasets
 from vision_layouts import LAYOUTS, without_sums, write_layout
 from vision_pictures import shown
 
-from forgetcheck.errors import CannotAsk
+from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading.torchvision_sets import KINDS
 from forgetcheck.tasks.torchvision import Torchvision, accepts
@@ -123,7 +123,7 @@ def test_data_that_is_not_there_is_refused_with_what_to_do(name, tmp_path):
     if name == "PCAM":
         pytest.importorskip("h5py")
     for folder in (tmp_path, tmp_path / "gone"):
-        with pytest.raises(CannotAsk) as caught:
+        with pytest.raises(InputError) as caught:
             Torchvision(name, str(folder)).split("test")
         said = str(caught.value)
         assert "\n" not in said
