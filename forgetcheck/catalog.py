@@ -23,12 +23,12 @@ White = Annotated[int, Field(ge=1, le=65535)]
 Rank = Annotated[int, Field(ge=1, le=1_000)]
 NeighbourCount = Annotated[int, Field(ge=1, le=10_000)]
 
-COMMA = "\\,"  # in a value
-BETWEEN = re.compile(r"(?<!\\),")  # options
+_COMMA = "\\,"  # in a value
+_BETWEEN = re.compile(r"(?<!\\),")  # options
 
 HERE = Path(__file__).parent
 BASES = {"regularizers": "Regularizer", "probes": "Probe", "tasks": "Task", "exporters": "Exporter"}
-SINGULAR = {"regularizers": "regularizer", "probes": "probe", "tasks": "task", "exporters": "exporter"}
+_SINGULAR = {"regularizers": "regularizer", "probes": "probe", "tasks": "task", "exporters": "exporter"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ def names(kind: str) -> tuple[str, ...]:
 
 def entries(kind: str) -> tuple[Entry, ...]:
     """Read the folder of a kind; nothing is imported."""
-    return tuple(sorted(read_entries(kind), key=lambda entry: entry.name))
+    return tuple(sorted(_read_entries(kind), key=lambda entry: entry.name))
 
 
-def read_entries(kind: str) -> Iterator[Entry]:
+def _read_entries(kind: str) -> Iterator[Entry]:
     for path in (HERE / kind).glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found = extension_class(tree, BASES[kind])
+        found = _extension_class(tree, BASES[kind])
         if found is not None:
             summary = (ast.get_docstring(tree) or "").split("\n")[0]
-            yield Entry(path.stem.replace("_", "-"), summary, tuple(read_options(found)))
+            yield Entry(path.stem.replace("_", "-"), summary, tuple(_read_options(found)))
 
 
 def is_extension(kind: str, name: str) -> bool:
@@ -73,10 +73,10 @@ def is_extension(kind: str, name: str) -> bool:
     path = HERE / kind / f"{name.replace('-', '_')}.py"
     if path.stem.replace("_", "-") != name or path.parent != HERE / kind or not path.is_file():
         return False
-    return extension_class(ast.parse(path.read_text(encoding="utf-8")), BASES[kind]) is not None
+    return _extension_class(ast.parse(path.read_text(encoding="utf-8")), BASES[kind]) is not None
 
 
-def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
+def _extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
     """Find the one class that derives from `base`; a file without one is not an extension."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(
@@ -86,7 +86,7 @@ def extension_class(tree: ast.Module, base: str) -> ast.ClassDef | None:
     return None
 
 
-def read_options(node: ast.ClassDef) -> Iterator[Option]:
+def _read_options(node: ast.ClassDef) -> Iterator[Option]:
     for line in node.body:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
             annotation = ast.unparse(line.annotation)
@@ -95,11 +95,11 @@ def read_options(node: ast.ClassDef) -> Iterator[Option]:
                 yield Option(line.target.id.replace("_", "-"), annotation, default)
 
 
-def as_written(option: str, text: str) -> str:
+def _as_written(option: str, text: str) -> str:
     return text
 
 
-def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) -> Any:
+def build(kind: str, spec: str, settle: Callable[[str, str], str] = _as_written) -> Any:
     """Make the extension that a spec such as `ldifs:strength=5` names.
 
     `settle` is told each option and its text, and may put another text in its place.
@@ -108,7 +108,7 @@ def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) 
     name, _, rest = spec.partition(":")
     see = f"forgetcheck list {kind}"
     if not is_extension(kind, name):
-        raise unknown_name(SINGULAR[kind], name, names(kind), see)
+        raise unknown_name(_SINGULAR[kind], name, names(kind), see)
     found = load_class(kind, name)
     hints = get_type_hints(found, include_extras=True)
     known = [field.name.replace("_", "-") for field in fields(found)]
@@ -118,11 +118,11 @@ def build(kind: str, spec: str, settle: Callable[[str, str], str] = as_written) 
             raise unknown_name(f"option of {name}", key, known, see)
         field = key.replace("-", "_")
         values[field] = convert(f"{name}:{key}", hints[field], settle(key, text))
-    refuse_missing(name, found, values)
+    _refuse_missing(name, found, values)
     return found(**values)
 
 
-def refuse_missing(name: str, found: type[Any], values: Mapping[str, Any]) -> None:
+def _refuse_missing(name: str, found: type[Any], values: Mapping[str, Any]) -> None:
     needed = [f.name for f in fields(found) if f.default is MISSING and f.default_factory is MISSING]
     missing = [field.replace("_", "-") for field in needed if field not in values]
     if missing:
@@ -148,7 +148,7 @@ def load_class(kind: str, name: str) -> type[Any]:
 def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
     """Split `a=1,b=2`; underscores and hyphens in keys are the same, and `\\,` is a comma in a value."""
     seen = set()
-    for part in filter(None, BETWEEN.split(rest)):
+    for part in filter(None, _BETWEEN.split(rest)):
         key, equals, text = part.partition("=")
         key = key.strip().replace("_", "-")
         if not equals:
@@ -158,12 +158,12 @@ def parse_options(spec: str, rest: str) -> Iterator[tuple[str, str]]:
         if key in seen:
             raise InputError(f"'{spec}': option '{key}' is given twice; keep one.")
         seen.add(key)
-        yield key, text.strip().replace(COMMA, ",")
+        yield key, text.strip().replace(_COMMA, ",")
 
 
 def escaped(text: str) -> str:
     """Write a value of an option so that its commas begin no other."""
-    return text.replace(",", COMMA)
+    return text.replace(",", _COMMA)
 
 
 def convert(where: str, hint: Any, text: str) -> Any:

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 DEEPEST = 100  # tables within tables: no writer of ours comes near, and every reader gets that far
-NAMES = re.compile(r"\((['\"]).*\1,?\)|(?<!\w)(['\"]).*\2")
-TOO_DEEP = "it is nested too deeply"
-LARGEST_TOML = 2**22  # bytes of a battery, a policy or a pyproject.toml; its reader is a slow one
-LARGEST_TABLE = 2**30  # bytes of a CSV file
+_NAMES = re.compile(r"\((['\"]).*\1,?\)|(?<!\w)(['\"]).*\2")
+_TOO_DEEP = "it is nested too deeply"
+_LARGEST_TOML = 2**22  # bytes of a battery, a policy or a pyproject.toml; its reader is a slow one
+_LARGEST_TABLE = 2**30  # bytes of a CSV file
 TABLE_MEMORY = 2**32  # bytes of its rows: about seven million
-ROW = 600  # bytes that a row takes in the memory
-BLOCK = 2**20  # bytes that are looked at together
-VALUE = 80  # bytes that a small value takes in the memory: an object and its place in a list or table
-MARKS = (b",", b":", b"[", b"{")  # one of them comes before every value but the outermost
-FOUR_BYTES = re.compile(b"[\xf0-\xff]")  # begins a character that needs four in the memory
-DOTTED = re.compile(  # a key of more parts than tables may be deep: the reader's time grows with their square
-    rf"""(?m)(?:^|[\[{{,])[ \t]*(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
+_ROW = 600  # bytes that a row takes in the memory
+_BLOCK = 2**20  # bytes that are looked at together
+_VALUE = 80  # bytes that a small value takes in the memory: an object and its place in a list or table
+_MARKS = (b",", b":", b"[", b"{")  # one of them comes before every value but the outermost
+_FOUR_BYTES = re.compile(b"[\xf0-\xff]")  # begins a character that needs four in the memory
+_DOTTED = (
+    re.compile(  # a key of more parts than tables may be deep: the reader's time grows with their square
+        rf"""(?m)(?:^|[\[{{,])[ \t]*(?>(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}"""
+    )
 )
 
 
@@ -35,18 +37,18 @@ def parse_json(text: str) -> dict[str, Any]:
 def parse_any_json(text: str) -> Any:
     """Read a JSON value. Raises ValueError for what is none, and nothing else."""
     try:
-        value = json.loads(text, parse_constant=not_json, parse_float=finite)
+        value = json.loads(text, parse_constant=_not_json, parse_float=_finite)
     except RecursionError:
-        raise ValueError(TOO_DEEP) from None
-    if is_deep(value):
-        raise ValueError(TOO_DEEP)
+        raise ValueError(_TOO_DEEP) from None
+    if _is_deep(value):
+        raise ValueError(_TOO_DEEP)
     return value
 
 
 def read_json(path: Path, largest: int, memory: int, encoding: str = "utf-8") -> Any:
     """Read a JSON value from a file of at most `largest` bytes; else as `parse_within`, or OSError."""
-    refuse_odd(path, largest)
-    refuse_heavy(weight(blocks_of(path)), memory)
+    _refuse_odd(path, largest)
+    _refuse_heavy(weight(_blocks_of(path)), memory)
     return parse_any_json(read_bytes(path, largest).decode(encoding))
 
 
@@ -55,7 +57,7 @@ def parse_within(memory: int, data: bytes, encoding: str = "utf-8") -> Any:
 
     Three bytes of JSON can be a table, which takes 64. Raises ValueError, and nothing else.
     """
-    refuse_heavy(weight([data]), memory)
+    _refuse_heavy(weight([data]), memory)
     return parse_any_json(data.decode(encoding))
 
 
@@ -64,43 +66,43 @@ def weight(blocks: Iterable[bytes]) -> int:
     size, marks, width = 0, 0, 1  # bytes of each character, by the widest
     for block in blocks:
         size += len(block)
-        marks += sum(map(block.count, MARKS))
-        width = max(width, 1 if block.isascii() else 4 if FOUR_BYTES.search(block) else 2)
-    return 2 * width * size + VALUE * marks
+        marks += sum(map(block.count, _MARKS))
+        width = max(width, 1 if block.isascii() else 4 if _FOUR_BYTES.search(block) else 2)
+    return 2 * width * size + _VALUE * marks
 
 
 def refuse_table(path: Path) -> None:
     """Raise ValueError for a table that is no file, too large, or has more rows than the memory is for."""
-    refuse_odd(path, LARGEST_TABLE)
+    _refuse_odd(path, _LARGEST_TABLE)
     size, lines = 0, 0
-    for block in blocks_of(path):
+    for block in _blocks_of(path):
         size += len(block)
         lines += max(block.count(b"\n"), block.count(b"\r"))
-    refuse_heavy(size + ROW * lines, TABLE_MEMORY)
+    _refuse_heavy(size + _ROW * lines, TABLE_MEMORY)
 
 
-def blocks_of(path: Path) -> Iterator[bytes]:
+def _blocks_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             yield block
 
 
-def refuse_heavy(weighed: int, memory: int) -> None:
+def _refuse_heavy(weighed: int, memory: int) -> None:
     if weighed > memory:
         raise ValueError(f"its values would take more than {memory >> 20:,} MiB of memory")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises OSError or ValueError, and nothing else, for whatever is wrong with it."""
-    text = read_text(path, LARGEST_TOML)
-    if DOTTED.search(text):
-        raise ValueError(TOO_DEEP)
+    text = read_text(path, _LARGEST_TOML)
+    if _DOTTED.search(text):
+        raise ValueError(_TOO_DEEP)
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError(TOO_DEEP) from None
+        raise ValueError(_TOO_DEEP) from None
     except tomllib.TOMLDecodeError as problem:  # some name the keys of a file that may be no TOML at all
-        raise ValueError(NAMES.sub("...", str(problem))) from None
+        raise ValueError(_NAMES.sub("...", str(problem))) from None
 
 
 def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
@@ -111,23 +113,23 @@ def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
 
 def read_bytes(path: Path, largest: int) -> bytes:
     """Read a file of at most `largest` bytes, also where it grows meanwhile or doesn't know its size."""
-    refuse_odd(path, largest)
+    _refuse_odd(path, largest)
     with path.open("rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise ValueError(too_large(largest))
+        raise ValueError(_too_large(largest))
     return data
 
 
-def refuse_odd(path: Path, largest: int) -> None:
+def _refuse_odd(path: Path, largest: int) -> None:
     """Raise ValueError for what is no file or too large, and OSError for what isn't there."""
     if path.exists() and not path.is_file():  # a pipe could keep us waiting, a device has no end
         raise ValueError(f"it is {kind_of(path)}, not a file")
     if path.stat().st_size > largest:
-        raise ValueError(too_large(largest))
+        raise ValueError(_too_large(largest))
 
 
-def too_large(largest: int) -> str:
+def _too_large(largest: int) -> str:
     return f"it has more than {largest >> 20:,} MiB"
 
 
@@ -142,30 +144,30 @@ def reason(problem: Exception) -> str:
     return str(getattr(problem, "strerror", None) or problem)
 
 
-def is_deep(value: Any) -> bool:
+def _is_deep(value: Any) -> bool:
     """Whether values lie deeper than DEEPEST; found level by level, because recursion is what they break."""
     level: Sequence[Any] = [value]
     for _ in range(DEEPEST):
-        level = [part for parent in level for part in parts_of(parent)]
+        level = [part for parent in level for part in _parts_of(parent)]
         if not level:
             return False
     return True
 
 
-def parts_of(value: Any) -> Iterator[Any]:
+def _parts_of(value: Any) -> Iterator[Any]:
     """Yield the tables and lists that a table or list holds."""
     held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (part for part in held if isinstance(part, dict | list))
 
 
-def not_json(word: str) -> NoReturn:
+def _not_json(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON number")
 
 
-def finite(text: str) -> float:
+def _finite(text: str) -> float:
     """Read a number; 1e999 would become infinity, which no writer of ours can write down again."""
     value = float(text)
-    return value if math.isfinite(value) else not_json(text)
+    return value if math.isfinite(value) else _not_json(text)
 
 
 def toml_string(text: str) -> str:

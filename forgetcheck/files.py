@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     A link is followed to its file. Refuses devices and pipes, whose place a file would take.
     """
     with explained(path):
-        place = place_of(path)
+        place = _place_of(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".partial")
         os.close(handle)
@@ -36,14 +36,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             yield temporary
-            os.chmod(temporary, 0o666 & ~current_umask())
+            os.chmod(temporary, 0o666 & ~_current_umask())
             synchronise(temporary)
             os.replace(temporary, place)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def place_of(path: Path) -> Path:
+def _place_of(path: Path) -> Path:
     """Return where a file of this name is to stand; refuses what isn't a file, or isn't the user's."""
     if path.is_dir():
         raise OutputError(f"'{path}' is a folder, not a file: choose another name.")
@@ -57,8 +57,8 @@ def place_of(path: Path) -> Path:
 def refuse_unwritable(path: Path) -> None:
     """Refuse a file that can't be written, before any work is done."""
     with explained(path):
-        place = place_of(path)
-        with partial_folder(nearest_folder(place), place.name):
+        place = _place_of(path)
+        with _partial_folder(_nearest_folder(place), place.name):
             return
 
 
@@ -83,12 +83,12 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         with explained(path):
             yield temporary
-            os.chmod(temporary, 0o777 & ~current_umask())
+            os.chmod(temporary, 0o777 & ~_current_umask())
             for file in temporary.rglob("*"):
                 mode = 0o777 if file.is_dir() else 0o666
-                os.chmod(file, mode & ~current_umask())  # safetensors leaves 0600
+                os.chmod(file, mode & ~_current_umask())  # safetensors leaves 0600
                 synchronise(file)
-            replace_folder(temporary, path)
+            _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """
     if path.name in ("", "..") or (not found(path) and path.is_symlink()):
         raise OutputError(f"'{path}' is no name for a folder of its own: choose another name.")
-    restore(path)
+    _restore(path)
     if found(path) and not path.is_dir():
         raise OutputError(f"'{path}' is a file, not a folder: choose another name.")
     if found(path) and any(path.iterdir()):
@@ -119,7 +119,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
                 f"'{path}' holds neither a run nor an audit nor a converted checkpoint, so --overwrite won't "
                 "replace it: choose another name."
             )
-    with explained(path), partial_folder(nearest_folder(path), path.name):
+    with explained(path), _partial_folder(_nearest_folder(path), path.name):
         return
 
 
@@ -135,17 +135,17 @@ def found(path: Path) -> bool:
         return path.exists()
 
 
-def partial_folder(parent: Path, name: str) -> "tempfile.TemporaryDirectory[str]":
+def _partial_folder(parent: Path, name: str) -> "tempfile.TemporaryDirectory[str]":
     """Make a folder as whole_folder will: what the system has against it shows before the work."""
     return tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=".partial")
 
 
-def nearest_folder(path: Path) -> Path:
+def _nearest_folder(path: Path) -> Path:
     """Return the closest parent that exists: where a folder of that name would begin."""
     return next(parent for parent in path.absolute().parents if parent.exists())
 
 
-def replace_folder(fresh: Path, path: Path) -> None:
+def _replace_folder(fresh: Path, path: Path) -> None:
     """Move `fresh` to `path`; whatever was there stays until the move has succeeded."""
     if not path.exists():
         os.rename(fresh, path)
@@ -160,7 +160,7 @@ def replace_folder(fresh: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(path: Path) -> None:
+def _restore(path: Path) -> None:
     """Put back what lay at `path` where somebody was killed between the two renames that replace it."""
     with explained(path):
         for old in () if path.exists() else path.parent.glob(f".{glob.escape(path.name)}.*.old"):
@@ -175,17 +175,17 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise OutputError(cannot_write(path, problem)) from problem
+        raise OutputError(_cannot_write(path, problem)) from problem
     except Exception as problem:
         # safetensors reports the operating system's refusal in an exception of its own, as text
         named = re.search(r"os error (\d+)", str(problem))
         if named is None:
             raise
         number = int(named.group(1))
-        raise OutputError(cannot_write(path, OSError(number, os.strerror(number)))) from problem
+        raise OutputError(_cannot_write(path, OSError(number, os.strerror(number)))) from problem
 
 
-def cannot_write(path: Path, problem: OSError) -> str:
+def _cannot_write(path: Path, problem: OSError) -> str:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"cannot write '{path}': the disk is full; free some space or choose another place."
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -200,7 +200,7 @@ def synchronise(path: Path) -> None:
             os.fsync(file.fileno())
 
 
-def current_umask() -> int:
+def _current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -13,7 +13,7 @@ SWITCHES = (
     "HF_HUB_OFFLINE",
     "TRANSFORMERS_OFFLINE",
 )  # of the environment, as the hub's own clients read them
-CONSTANTS = (
+_CONSTANTS = (
     "huggingface_hub.constants",
     "datasets.config",
 )  # where those keep what they read at their import
@@ -31,7 +31,7 @@ def closed() -> Iterator[None]:
     """Let nothing be fetched inside, by us, by clients of the hub or by the processes we start."""
     switch = SWITCHES[0]
     before = os.environ.get(switch)
-    loaded = [sys.modules[name] for name in CONSTANTS if name in sys.modules]
+    loaded = [sys.modules[name] for name in _CONSTANTS if name in sys.modules]
     known = [(module, getattr(module, switch, False)) for module in loaded]
     os.environ[switch] = "1"
     for module in loaded:

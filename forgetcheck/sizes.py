@@ -4,7 +4,7 @@ import re
 
 from forgetcheck.errors import InputError
 
-UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
          "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
 
 
@@ -13,4 +13,4 @@ def read_size(option: str, text: str) -> int:
     found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
     if found is None:
         raise InputError(f"{option} {text}: expected a size such as 500MB or 4GiB.")
-    return int(float(found[1]) * UNITS[(found[2] or "").lower()])
+    return int(float(found[1]) * _UNITS[(found[2] or "").lower()])

@@ -8,7 +8,7 @@ from forgetcheck.retention.report import Report, make_report
 from forgetcheck.retention.text.wording import demand, sentence
 
 __all__ = ["Forgot", "assert_retained"]
-SHOWN = 10
+_SHOWN = 10
 
 
 class Forgot(AssertionError):
@@ -21,15 +21,15 @@ def assert_retained(audit: str | Path, policy: str | Path | Policy | None = None
     `policy` is a TOML file, or a Policy; the default limits if it is left out. Needs no model and
     no torch. Raises InputError if the audit or the policy can't be read: that is no failed policy.
     """
-    report = make_report(read_audit(Path(audit)), limits_of(policy))
+    report = make_report(read_audit(Path(audit)), _limits_of(policy))
     if not report.passed:
         failed = [demand(check) for check in report.unmet()]
-        more = [f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
-        raise Forgot("\n  ".join([sentence(report), *failed[:SHOWN], *more]))
+        more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
+        raise Forgot("\n  ".join([sentence(report), *failed[:_SHOWN], *more]))
     return report
 
 
-def limits_of(policy: str | Path | Policy | None) -> Policy:
+def _limits_of(policy: str | Path | Policy | None) -> Policy:
     if policy is None:
         return Policy()
     return policy if isinstance(policy, Policy) else read_policy(Path(policy))

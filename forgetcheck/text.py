@@ -1,7 +1,7 @@
 """Numbers and names as text, each on one line. Imports nothing: whatever prints may use it."""
 
 MINUS = "−"
-MOST = 6  # decimals
+_MOST = 6  # decimals
 JOINERS = "\u200c\u200d"  # invisible, but part of how Persian and emoji are written
 
 
@@ -28,8 +28,8 @@ def beside(fraction: float, limit: float) -> str:
 def digits(limit: float, *values: float) -> int:
     """Return how many decimals, in points, tell the values from a limit that they aren't."""
     return next(
-        (number for number in range(1, MOST) if all(told_apart(value, limit, number) for value in values)),
-        MOST,
+        (number for number in range(1, _MOST) if all(told_apart(value, limit, number) for value in values)),
+        _MOST,
     )
 
 

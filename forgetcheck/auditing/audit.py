@@ -46,7 +46,7 @@ PROBES = (  # each is put to the tasks of the battery that have the labels it ne
     "retrieval:to=image",
     "caption-choice",
 )
-TARGET_PROBE = "head"  # put to the task that a checkpoint with a head was tuned on
+_TARGET_PROBE = "head"  # put to the task that a checkpoint with a head was tuned on
 
 
 def audit(
@@ -78,14 +78,14 @@ def audit(
         place = engine.team.device(device)
         wishes = AuditOptions(battery, place, find_target(target, battery), allow_mismatch, progress, engine)
         anchor, candidates = load(base, tuned, wishes)
-        refuse_unfit(plan(candidates, battery, asked))
+        _refuse_unfit(plan(candidates, battery, asked))
         jobs = plan(doubted(base, anchor, candidates, wishes), battery, asked)
     engine.team.register([anchor, *(c.encoder for c in candidates)], [job.task for job in jobs])
     if not engine.team.leads:
         follow(engine)
-    described = describe(base, anchor, candidates, battery, probes)
-    asked_jobs, stopped = ask_all(anchor, jobs, progress, engine, keep and engine.team.size == 1)
-    every = [in_role(item, job.role) for job, of in zip(jobs, asked_jobs, strict=True) for item in of.found]
+    described = _describe(base, anchor, candidates, battery, probes)
+    asked_jobs, stopped = _ask_all(anchor, jobs, progress, engine, keep and engine.team.size == 1)
+    every = [_in_role(item, job.role) for job, of in zip(jobs, asked_jobs, strict=True) for item in of.found]
     found = without_repeats(every, asked)
     answers = tuple(item for item in found if isinstance(item, PairedPredictions))
     unasked = tuple(item for item in found if isinstance(item, SkippedQuestion))
@@ -135,7 +135,7 @@ def check(
     with engine.running(choose_device(engine.team.device(device))):
         pass
     if outlook is not None and not outlook.heads:
-        refuse_unfit([Job(name, task, (), asked) for name, task in battery.tasks.items()])
+        _refuse_unfit([_Job(name, task, (), asked) for name, task in battery.tasks.items()])
     return asked
 
 
@@ -157,17 +157,17 @@ def without_repeats(
         (item.checkpoint, item.probe)
         for item in found
         if item.probe in twins
-        and not same_answers(item, said.get((item.checkpoint, item.task, twins[item.probe])))
+        and not _same_answers(item, said.get((item.checkpoint, item.task, twins[item.probe])))
     }
     return [item for item in found if item.probe not in twins or (item.checkpoint, item.probe) in moved]
 
 
-def in_role(item: PairedPredictions | SkippedQuestion, role: Role) -> PairedPredictions | SkippedQuestion:
+def _in_role(item: PairedPredictions | SkippedQuestion, role: Role) -> PairedPredictions | SkippedQuestion:
     """Say of a question that was not asked who wanted it."""
     return replace(item, role=role) if isinstance(item, SkippedQuestion) and item.role != "stopped" else item
 
 
-def same_answers(
+def _same_answers(
     here: PairedPredictions | SkippedQuestion, there: PairedPredictions | SkippedQuestion | None
 ) -> bool:
     """Whether two questions about the same samples were answered alike; confidence is no answer."""
@@ -178,7 +178,7 @@ def same_answers(
 
 
 @dataclass(frozen=True)
-class Job:
+class _Job:
     """One task to be embedded once, for these candidates and by these probes."""
 
     name: str
@@ -235,17 +235,17 @@ class Job:
             return 0
 
 
-def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[Job]:
+def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str, Probe]) -> list[_Job]:
     """Put the battery to everybody, then each target task to those tuned on it, with their own heads."""
-    head = {TARGET_PROBE: catalog.build("probes", TARGET_PROBE)}
-    asked = battery.tasks.values() if TARGET_PROBE in probes else ()
+    head = {_TARGET_PROBE: catalog.build("probes", _TARGET_PROBE)}
+    asked = battery.tasks.values() if _TARGET_PROBE in probes else ()
     left = [
         each
         for each in candidates
         if each.head is not None and not any(is_target(each, task) for task in asked)
     ]
     jobs = [
-        Job(name, task, candidates, probes, "optional" if battery.is_optional(name) else "asked")
+        _Job(name, task, candidates, probes, "optional" if battery.is_optional(name) else "asked")
         for name, task in battery.tasks.items()
     ]
     while left:
@@ -253,23 +253,23 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
         same = [each for each in left if each.target == task]
         if task is not None:
             role: Role = "recorded" if source_of(same[0].checkpoint) else "asked"
-            jobs.append(Job(same[0].source, task, same, head, role))
+            jobs.append(_Job(same[0].source, task, same, head, role))
         left = [each for each in left if each.target != task]
     return jobs
 
 
-def refuse_unfit(jobs: Sequence[Job]) -> None:
+def _refuse_unfit(jobs: Sequence[_Job]) -> None:
     """Refuse probes that can be put to no images of the labels at hand, before any image is shown."""
     if jobs and not any(job.fit for job in jobs):
         raise InputError(f"nothing was measured: {unfit(jobs[0])}")
 
 
-def unfit(job: Job) -> str:
+def unfit(job: _Job) -> str:
     return f"it can't be put to images labelled by {job.task.labelled_by}: ask another --probe as well."
 
 
 @dataclass(frozen=True)
-class Asked:
+class _Asked:
     """What came of one job."""
 
     name: str
@@ -277,49 +277,49 @@ class Asked:
     found: list[PairedPredictions | SkippedQuestion] = field(default_factory=list)
 
 
-def ask_all(
-    base: Encoder, jobs: Sequence[Job], progress: Progress, engine: Engine, keep: bool
-) -> tuple[list[Asked], str]:
+def _ask_all(
+    base: Encoder, jobs: Sequence[_Job], progress: Progress, engine: Engine, keep: bool
+) -> tuple[list[_Asked], str]:
     """Do every job, and say what stopped it. Progress counts over all, so that the time left is the audit's.
 
     Who stops it loses nothing that was answered, if `keep` is set.
     """
     total, done = sum(job.work for job in jobs), 0
-    every = [Asked(job.name) for job in jobs]
+    every = [_Asked(job.name) for job in jobs]
     try:
         for job, asked in zip(jobs, every, strict=True):
-            do(base, job, portion(progress, job.name, done, total), engine, asked)
+            do(base, job, _portion(progress, job.name, done, total), engine, asked)
             done += job.work
     except (KeyboardInterrupt, Terminated) as leaving:
         answered = any(isinstance(item, PairedPredictions) for asked in every for item in asked.found)
-        left = [left_unasked(base, job, asked, leaving) for job, asked in zip(jobs, every, strict=True)]
-        if not keep or not answered or not any(left) or stopped_twice(leaving):
+        left = [_left_unasked(base, job, asked, leaving) for job, asked in zip(jobs, every, strict=True)]
+        if not keep or not answered or not any(left) or _stopped_twice(leaving):
             raise
         for asked, items in zip(every, left, strict=True):
             asked.found.extend(items)
-        return every, stopped_by(leaving)
+        return every, _stopped_by(leaving)
     return every, ""
 
 
-def left_unasked(base: Encoder, job: Job, asked: Asked, leaving: BaseException) -> list[SkippedQuestion]:
+def _left_unasked(base: Encoder, job: _Job, asked: _Asked, leaving: BaseException) -> list[SkippedQuestion]:
     """Return the questions of a job that nobody was asked before it was stopped."""
-    why = f"the audit was stopped before it was asked ({stopped_by(leaving)})"
+    why = f"the audit was stopped before it was asked ({_stopped_by(leaving)})"
     told = {(item.checkpoint, item.probe) for item in asked.found}
     anchor = EncodedTask(job.task, base, {})
     return [
         SkippedQuestion(candidate.name, job.name, spec, why, "stopped")
         for spec, probe in job.probes.items()
-        for candidate, seen in (with_head(c, EncodedTask(job.task, c.encoder, {})) for c in job.candidates)
+        for candidate, seen in (_with_head(c, EncodedTask(job.task, c.encoder, {})) for c in job.candidates)
         if (candidate.name, spec) not in told
         if isinstance(probe, ZeroShot) or probe.applies(seen, anchor)  # of zero-shot, it takes reading texts
     ]
 
 
-def stopped_by(leaving: BaseException) -> str:
+def _stopped_by(leaving: BaseException) -> str:
     return "SIGTERM" if isinstance(leaving, Terminated) else "Ctrl-C"
 
 
-def stopped_twice(leaving: BaseException) -> bool:
+def _stopped_twice(leaving: BaseException) -> bool:
     """Whether somebody stopped it again while it was cleaning up: now it must end at once."""
     before = leaving.__context__
     while before is not None and not isinstance(before, (KeyboardInterrupt, Terminated)):
@@ -327,7 +327,7 @@ def stopped_twice(leaving: BaseException) -> bool:
     return before is not None
 
 
-def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked) -> None:
+def do(base: Encoder, job: _Job, progress: Progress, engine: Engine, into: _Asked) -> None:
     """Embed one task for everybody and put every probe; what can't be asked is told, not fatal."""
     if not job.probes:
         into.found.extend(
@@ -342,7 +342,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
         anchor, *others = (EncodedTask(job.task, encoder, {}, engine=engine) for encoder in encoders)
         refused = str(problem)
     odd = () if refused else data_warnings.of_data(anchor)
-    seen = [with_head(warned(c, anchor), task) for c, task in zip(job.candidates, others, strict=True)]
+    seen = [_with_head(warned(c, anchor), task) for c, task in zip(job.candidates, others, strict=True)]
     for spec, probe in job.probes.items():
         able = [pair for pair in seen if probe.applies(pair[1], anchor)]
         if not able:
@@ -357,7 +357,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
                 SkippedQuestion(candidate.name, job.name, spec, str(problem)) for candidate, _ in able
             )
             continue
-        into.tests[spec] = asked_about(anchor, question)
+        into.tests[spec] = _asked_about(anchor, question)
         asked = PairedPredictions(
             checkpoint="",
             task=job.name,
@@ -366,7 +366,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
             labels=question.labels,
             base=answered,
             tuned=answered,
-            groups=tied(into.tests[spec].groups, question.places),
+            groups=_tied(into.tests[spec].groups, question.places),
             chance=question.chance,
             warnings=(*job.left, *odd, *(data_warnings.of_prompts(anchor) if probe.prompted else ())),
         )
@@ -374,7 +374,7 @@ def do(base: Encoder, job: Job, progress: Progress, engine: Engine, into: Asked)
             into.found.append(ask(asked, probe, anchor, candidate, task))
 
 
-def asked_about(seen: EncodedTask, question: Question) -> Split:
+def _asked_about(seen: EncodedTask, question: Question) -> Split:
     """Return the samples of a question, in its order: test images that could be read."""
     split, kept = replace(seen.task.split("test"), captions=None), seen.splits["test"].kept
     readable = split if kept is None else split.take(kept)
@@ -382,7 +382,7 @@ def asked_about(seen: EncodedTask, question: Question) -> Split:
     return replace(some, ids=question.samples) if question.samples else some
 
 
-def tied(
+def _tied(
     groups: NDArray[np.int64] | None, places: NDArray[np.int64]
 ) -> NDArray[np.int32] | None:  # (n,), (n,) -> (n,)
     """Number the clusters that samples come in, by their source or as they are about one image."""
@@ -390,7 +390,7 @@ def tied(
     return None if len(distinct) == len(places) else numbers.astype(np.int32)
 
 
-def portion(progress: Progress, name: str, before: int, total: int) -> Progress:
+def _portion(progress: Progress, name: str, before: int, total: int) -> Progress:
     """Report the progress of one job as part of the whole audit."""
 
     def report(stage: str, done: int, total_of_job: int, note: str = "") -> None:
@@ -431,14 +431,14 @@ def warned(candidate: Candidate, anchor: EncodedTask) -> Candidate:
     )
 
 
-def with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
+def _with_head(candidate: Candidate, seen: EncodedTask) -> tuple[Candidate, EncodedTask]:
     """Add the fine-tuned head where this is the task it was tuned on."""
     if candidate.head is None or not is_target(candidate, seen.task):
         return candidate, seen
     return candidate, replace(seen, head=candidate.head)
 
 
-def describe(
+def _describe(
     base: Checkpoint,
     encoder: Encoder,
     candidates: Sequence[Candidate],
@@ -454,7 +454,7 @@ def describe(
         "battery": {
             **summary(battery),
             "digest": provenance.digest(summary(battery)),
-            "folders": sorted({*battery.folders, *targets_read(candidates)}),
+            "folders": sorted({*battery.folders, *_targets_read(candidates)}),
         },
         "probes": list(probes),
         "device": str(encoder.device),
@@ -463,7 +463,7 @@ def describe(
     }
 
 
-def targets_read(candidates: Sequence[Candidate]) -> Iterator[str]:
+def _targets_read(candidates: Sequence[Candidate]) -> Iterator[str]:
     """Yield the folders of what checkpoints with a head were tuned on."""
     for each in candidates:
         if each.target is not None and each.head is not None:

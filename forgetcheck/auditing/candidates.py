@@ -32,8 +32,8 @@ from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Task
 
-MODEL = "--model NAME"
-NAMED = 8  # tasks of a battery that a refusal names
+_MODEL = "--model NAME"
+_NAMED = 8  # tasks of a battery that a refusal names
 LONGEST, MOST, DEEPEST = 200, 20, 3  # characters, entries and levels of what a file says of its making
 
 
@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class NamedCheckpoint:
+class _NamedCheckpoint:
     """A tuned checkpoint under its name in this audit."""
 
     name: str
@@ -55,7 +55,7 @@ class NamedCheckpoint:
 
 
 @dataclass(frozen=True)
-class Candidate(NamedCheckpoint):
+class Candidate(_NamedCheckpoint):
     """A tuned checkpoint, loaded."""
 
     encoder: Encoder = field(kw_only=True)
@@ -92,14 +92,14 @@ def load(
     if not tuned:
         raise InputError("no tuned checkpoint to audit: name at least one after the base.")
     entries = [
-        NamedCheckpoint(each.name, each, mismatch(base, each, wishes.allow_mismatch)) for each in tuned
+        _NamedCheckpoint(each.name, each, mismatch(base, each, wishes.allow_mismatch)) for each in tuned
     ]
     anchor = wishes.engine.ready(load_encoder(base, wishes.device))
-    candidates = [enter(anchor, entry, wishes) for entry in entries]
+    candidates = [_enter(anchor, entry, wishes) for entry in entries]
     heads = any(each.head is not None for each in candidates if not source_of(each.checkpoint))
-    refuse_idle_target(wishes.target, wishes.battery, heads)
+    _refuse_idle_target(wishes.target, wishes.battery, heads)
     for candidate in candidates:
-        refuse_misfit(candidate, wishes.tasks)
+        _refuse_misfit(candidate, wishes.tasks)
     return anchor, candidates
 
 
@@ -123,22 +123,22 @@ def mismatch(base: Checkpoint, tuned: Checkpoint, allowed: bool) -> tuple[str, .
     if odd and not allowed:
         raise InputError(
             f"base and '{tuned.name}' differ in more than weights ({'; '.join(odd[:3])}): a drop would not "
-            f"be forgetting; name the base this checkpoint was tuned from, pass the right {MODEL}, or "
+            f"be forgetting; name the base this checkpoint was tuned from, pass the right {_MODEL}, or "
             "--allow-mismatch to have it in the report instead."
         )
     return odd
 
 
-def enter(base: Encoder, entry: NamedCheckpoint, wishes: AuditOptions) -> Candidate:
+def _enter(base: Encoder, entry: _NamedCheckpoint, wishes: AuditOptions) -> Candidate:
     """Load a tuned checkpoint; a tower that is the base's takes no memory of its own."""
     checkpoint = entry.checkpoint
     encoder = load_encoder(checkpoint, wishes.device)
     share_towers(encoder, base)
     wishes.engine.ready(encoder)
-    source, target = source_of(checkpoint), target_of(checkpoint, wishes.battery.confine)
+    source, target = source_of(checkpoint), _target_of(checkpoint, wishes.battery.confine)
     if not source and wishes.target is not None:
         source, target = wishes.target.name, wishes.target.task
-    head = head_of(checkpoint, encoder)
+    head = _head_of(checkpoint, encoder)
     return Candidate(
         entry.name,
         checkpoint,
@@ -147,7 +147,7 @@ def enter(base: Encoder, entry: NamedCheckpoint, wishes: AuditOptions) -> Candid
         source=source,
         target=target,
         head=head,
-        warnings=tuple(warnings_for(entry, head if target is None else None)),
+        warnings=tuple(_warnings_for(entry, head if target is None else None)),
         seen=seen_by(checkpoint),
     )
 
@@ -159,17 +159,17 @@ def unsure(name: str, checkpoint: Checkpoint, encoder: Encoder, wishes: AuditOpt
         doubt_activation(checkpoint, encoder, wishes.tasks, wishes.progress, wishes.engine) if leads else ""
     )
     if doubt and not wishes.allow_mismatch:
-        raise InputError(f"{doubt} Pass {MODEL}, correct its config, or --allow-mismatch to go on as it is.")
+        raise InputError(f"{doubt} Pass {_MODEL}, correct its config, or --allow-mismatch to go on as it is.")
     if doubt:
         yield doubt
     yield from (f"{name}: {assumed}" for assumed in encoder.origin.doubts)
-    if speaks_of_others(checkpoint, encoder):
+    if _speaks_of_others(checkpoint, encoder):
         yield f"{name}: the header of its file records other weights: it is damaged, or was changed since"
     if is_guess(checkpoint):
         yield f"{name}: its preprocessing is {checkpoint.inferred[PREPROCESSED]}"
 
 
-def warnings_for(entry: NamedCheckpoint, idle: Classifier | None) -> Iterator[str]:
+def _warnings_for(entry: _NamedCheckpoint, idle: Classifier | None) -> Iterator[str]:
     """Say what is odd about a checkpoint; `idle` is a head of which nobody knows the task."""
     if entry.mismatch:
         yield f"base and tuned differ in more than weights, which was allowed: {'; '.join(entry.mismatch)}"
@@ -182,7 +182,7 @@ def warnings_for(entry: NamedCheckpoint, idle: Classifier | None) -> Iterator[st
         )
 
 
-def head_of(checkpoint: Checkpoint, encoder: Encoder) -> Classifier | None:
+def _head_of(checkpoint: Checkpoint, encoder: Encoder) -> Classifier | None:
     """Return the head of a run folder, or the one that was found in a file beside the towers."""
     if checkpoint.head is not None:
         return Classifier(read_head(checkpoint.head))
@@ -190,7 +190,7 @@ def head_of(checkpoint: Checkpoint, encoder: Encoder) -> Classifier | None:
     return None if origin.head is None else Classifier(origin.head, origin.head_bias)
 
 
-def refuse_misfit(candidate: Candidate, tasks: Sequence[Task]) -> None:
+def _refuse_misfit(candidate: Candidate, tasks: Sequence[Task]) -> None:
     """The rows of a head must be the classes of its task, wherever that is asked."""
     if candidate.head is None or candidate.target is None:
         return
@@ -221,12 +221,12 @@ def seen_by(checkpoint: Checkpoint) -> NDArray[np.uint64] | None:
     return read_images(weights if weights.is_dir() else weights.parent)
 
 
-def target_of(checkpoint: Checkpoint, confine: str) -> Task | None:
+def _target_of(checkpoint: Checkpoint, confine: str) -> Task | None:
     """Return the task a run folder was tuned on, which must have the classes that the folder names."""
     source = source_of(checkpoint)
     if not source:
         return None
-    task = recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")), confine)
+    task = _recorded_task(source, str(checkpoint.run.get("task", {}).get("folder", "")), confine)
     try:
         names = list(task.class_names)
     except InputError:  # its data isn't here, which is told when its head is asked
@@ -236,7 +236,7 @@ def target_of(checkpoint: Checkpoint, confine: str) -> Task | None:
     return task
 
 
-def recorded_task(source: str, folder: str, confine: str) -> Task:
+def _recorded_task(source: str, folder: str, confine: str) -> Task:
     """Return the task of a run, whose paths begin where it was tuned unless the data lies here as well."""
     here: Task = catalog.build("tasks", source)
     there: Task = catalog.build("tasks", source, partial(joined, source=source, folder=Path(folder)))
@@ -266,15 +266,15 @@ def find_target(text: str, battery: Battery) -> Target | None:
     return Target(text, typed(text, battery.confine))
 
 
-def refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> None:
+def _refuse_idle_target(target: Target | None, battery: Battery, heads: bool) -> None:
     """A task that nothing is asked about marks nothing; with `heads`, one of them may be asked about it."""
     if target is None or heads or any(same_data(task, target.task) for task in battery.tasks.values()):
         return
     names = list(battery.tasks)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     raise InputError(
         f"--target {target.name}: no task of the battery has its images, and no tuned file holds a head for "
-        f"them; add it to the battery, or name one of its tasks ({', '.join(names[:NAMED])}{more}), here or "
+        f"them; add it to the battery, or name one of its tasks ({', '.join(names[:_NAMED])}{more}), here or "
         'in a policy (target = "..." under [policy]).'
     )
 
@@ -296,12 +296,12 @@ class Outlook:
 def foresee(words: Sequence[str], battery: Battery, target: str) -> Outlook:
     """Find out what tuned checkpoints were tuned on, as far as their words tell. Refuses an idle --target."""
     named = find_target(target, battery)
-    refuse_idle_target(named, battery, named is not None and any(map(may_hold_head, words)))
-    recorded = {word: recorded_source(word) for word in words}
+    _refuse_idle_target(named, battery, named is not None and any(map(_may_hold_head, words)))
+    recorded = {word: _recorded_source(word) for word in words}
     known = dict.fromkeys(each for each in recorded.values() if each is not None and each[0])
     return Outlook(
         targets=(
-            *(Target(source, recorded_task(source, folder, battery.confine)) for source, folder in known),
+            *(Target(source, _recorded_task(source, folder, battery.confine)) for source, folder in known),
             *([named] if named else []),
         ),
         told=named is not None or all(each is None or each[0] for each in recorded.values()),
@@ -309,7 +309,7 @@ def foresee(words: Sequence[str], battery: Battery, target: str) -> Outlook:
     )
 
 
-def recorded_source(word: str) -> tuple[str, str] | None:
+def _recorded_source(word: str) -> tuple[str, str] | None:
     """Return the task that a run folder records and where its paths begin; None for what must be fetched.
 
     Both are empty for what is no run folder.
@@ -321,9 +321,9 @@ def recorded_source(word: str) -> tuple[str, str] | None:
     return str(task.get("source", "")), str(task.get("folder", ""))
 
 
-def may_hold_head(word: str) -> bool:
+def _may_hold_head(word: str) -> bool:
     """Whether --target may say whose classes the head of a checkpoint has; if in doubt, it may."""
-    recorded, path = recorded_source(word), Path(word.removeprefix(LOCAL))
+    recorded, path = _recorded_source(word), Path(word.removeprefix(LOCAL))
     if recorded is None or recorded[0]:
         return recorded is None
     if not _exists(path):
@@ -372,10 +372,12 @@ def distinct_names(base: Checkpoint, tuned: Sequence[Checkpoint]) -> list[str]:
     return names
 
 
-Way = tuple[tuple[str, ...], str]  # the folders on the way to a checkpoint and its name; the ending of a file
+_Way = tuple[
+    tuple[str, ...], str
+]  # the folders on the way to a checkpoint and its name; the ending of a file
 
 
-def _way(checkpoint: Checkpoint) -> Way:
+def _way(checkpoint: Checkpoint) -> _Way:
     """Return where a checkpoint lies, as its name says it; what has no path has but its name."""
     path, name = checkpoint.weights, checkpoint.name
     if path is None or path.parent == TINY_FOLDER:
@@ -387,7 +389,7 @@ def _way(checkpoint: Checkpoint) -> Way:
     return (*Path(os.path.realpath(folder)).parts[1:-1], name), ""
 
 
-def _shortest(way: Way, ways: Sequence[Way]) -> str:
+def _shortest(way: _Way, ways: Sequence[_Way]) -> str:
     """Return the shortest end of a path that no other has; its ending only where nothing else differs."""
     parts, ending = way
     others = {each for each, _ in ways if each != parts}
@@ -418,7 +420,7 @@ def model_facts(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def speaks_of_others(checkpoint: Checkpoint, encoder: Encoder) -> bool:
+def _speaks_of_others(checkpoint: Checkpoint, encoder: Encoder) -> bool:
     """Whether a file of ours says that it holds other weights than are found in it."""
     if encoder.origin.adapter:
         return False

@@ -23,10 +23,10 @@ from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Audit, PairedPredictions
 from forgetcheck.tasks.base import Task, Unreadable
 
-ASKED = tuple(probe for probe in PROBES if "text=base" not in probe)  # the texts of a copy are its own
-MOST = 50  # captions that an image is compared with
+_ASKED = tuple(probe for probe in PROBES if "text=base" not in probe)  # the texts of a copy are its own
+_MOST = 50  # captions that an image is compared with
 SAMPLES = 256  # images that are computed in several ways
-BATCH = 64
+_BATCH = 64
 HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -71,10 +71,10 @@ def examine(
     """
     # a run's own head would be compared with its prompts, and its activation is examined apart
     copy = replace(checkpoint, run={}, head=None, inferred={**checkpoint.inferred, ARCHITECTURE: BY_FUNCTION})
-    itself = examine_itself(audit(copy, [copy], battery, ASKED, device, progress))
+    itself = examine_itself(audit(copy, [copy], battery, _ASKED, device, progress))
     encoder = load_encoder(checkpoint, device)
     drawn = draw(encoder, battery, samples)
-    usual = look(encoder, drawn, progress, f"{BATCH} at a time")
+    usual = look(encoder, drawn, progress, f"{_BATCH} at a time")
     return Examination(
         checkpoint.name,
         str(encoder.device),
@@ -129,28 +129,28 @@ def drop(item: PairedPredictions) -> float:
 
 
 @dataclass(frozen=True)
-class Words:
+class _Words:
     """What the images of a task may be called: its classes in its templates, or captions as they are."""
 
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
 
     @classmethod
-    def of(cls, task: Task) -> "Words":
+    def of(cls, task: Task) -> "_Words":
         captions = task.split("test").captions
         return (
             cls(task.class_names, task.templates)
             if captions is None
-            else cls(captions.distinct[:MOST], ("{}",))
+            else cls(captions.distinct[:_MOST], ("{}",))
         )
 
 
 @dataclass(frozen=True)
-class Drawn:
+class _Drawn:
     """Some test images of every task, prepared for one model."""
 
     images: Tensor  # (n, 3, h, w), task after task
-    tasks: tuple[tuple[Words, int], ...]  # each with how many of the images are its own
+    tasks: tuple[tuple[_Words, int], ...]  # each with how many of the images are its own
 
     @property
     def prompts(self) -> list[str]:
@@ -164,22 +164,22 @@ class Drawn:
         return list(dict.fromkeys(filled))
 
 
-def draw(encoder: Encoder, battery: Battery, samples: int) -> Drawn:
+def draw(encoder: Encoder, battery: Battery, samples: int) -> _Drawn:
     """Take as many images of each task. What cannot be asked, the audit has told already."""
     images, tasks = [], []
     for number, task in enumerate(battery.tasks.values()):
         share = (samples + number) // len(battery.tasks)  # the shares add up to `samples`
         with suppress(InputError):
-            part = draw_from(task, share, encoder)
+            part = _draw_from(task, share, encoder)
             images.append(part)
-            tasks.append((Words.of(task), len(part)))
-    drawn = Drawn(torch.cat(images), tuple(tasks)) if images else None
+            tasks.append((_Words.of(task), len(part)))
+    drawn = _Drawn(torch.cat(images), tuple(tasks)) if images else None
     if drawn is None or len(drawn.images) < 2:
         raise InputError(f"battery '{battery.name}' has too few test images: two are needed to compare.")
     return drawn
 
 
-def draw_from(task: Task, count: int, encoder: Encoder) -> Tensor:  # (n, 3, h, w)
+def _draw_from(task: Task, count: int, encoder: Encoder) -> Tensor:  # (n, 3, h, w)
     """Prepare `count` test images from all over the part, which may be sorted by class."""
     split = task.split("test")
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
@@ -193,7 +193,7 @@ def draw_from(task: Task, count: int, encoder: Encoder) -> Tensor:  # (n, 3, h, 
 
 
 @dataclass(frozen=True)
-class Look:
+class _Look:
     """What a model sees in the drawn images, in one of the ways to compute it."""
 
     embeddings: Tensor  # (n, d), L2-normalised, on the CPU
@@ -202,12 +202,12 @@ class Look:
     margins: Tensor  # (n,) how much cosine lies between a prediction and the next class
 
 
-def look(encoder: Encoder, drawn: Drawn, progress: Progress, note: str) -> Look:
-    embeddings = see(encoder, drawn.images, BATCH, progress, note)
+def look(encoder: Encoder, drawn: _Drawn, progress: Progress, note: str) -> _Look:
+    embeddings = see(encoder, drawn.images, _BATCH, progress, note)
     prompts = tuple(
         class_embeddings(encoder, words.class_names, words.templates).cpu() for words, _ in drawn.tasks
     )
-    return decide(drawn, embeddings, prompts)
+    return _decide(drawn, embeddings, prompts)
 
 
 def see(encoder: Encoder, images: Tensor, batch: int, progress: Progress, note: str) -> Tensor:
@@ -220,14 +220,14 @@ def see(encoder: Encoder, images: Tensor, batch: int, progress: Progress, note: 
     return torch.cat(found)
 
 
-def decide(drawn: Drawn, embeddings: Tensor, prompts: tuple[Tensor, ...]) -> Look:
+def _decide(drawn: _Drawn, embeddings: Tensor, prompts: tuple[Tensor, ...]) -> _Look:
     """Ask zero-shot: of each image's own task, the class whose prompts lie nearest."""
     parts = embeddings.split([count for _, count in drawn.tasks])
     nearest = [
         (part @ classes.T).topk(min(2, len(classes)), dim=1)
         for part, classes in zip(parts, prompts, strict=True)
     ]
-    return Look(
+    return _Look(
         embeddings,
         prompts,
         torch.cat([found.indices[:, 0] for found in nearest]),
@@ -256,7 +256,7 @@ class Difference:
         )
 
 
-def compare(usual: Look, other: Look) -> Difference:
+def compare(usual: _Look, other: _Look) -> Difference:
     apart = usual.embeddings - other.embeddings
     flipped = usual.labels != other.labels
     return Difference(
@@ -270,27 +270,28 @@ def compare(usual: Look, other: Look) -> Difference:
     )
 
 
-def examine_batches(encoder: Encoder, drawn: Drawn, usual: Look, progress: Progress) -> Diagnosis:
+def examine_batches(encoder: Encoder, drawn: _Drawn, usual: _Look, progress: Progress) -> Diagnosis:
     """Compare images seen one at a time with the same images seen together."""
     alone = see(encoder, drawn.images, 1, progress, "one at a time")
-    found = compare(usual, decide(drawn, alone, usual.prompts))
+    found = compare(usual, _decide(drawn, alone, usual.prompts))
     passed = found.flips == 0 and found.broken == 0
     return Diagnosis(
         "batch size",
         "answers don't depend on how images are put into batches"
         if passed
         else "a drop may come from the batch size, not from forgetting",
-        f"batches of 1 and of {BATCH}: {found}",
+        f"batches of 1 and of {_BATCH}: {found}",
         passed,
     )
 
 
-def examine_neighbours(encoder: Encoder, drawn: Drawn, progress: Progress) -> Diagnosis:
+def examine_neighbours(encoder: Encoder, drawn: _Drawn, progress: Progress) -> Diagnosis:
     """Compare images among others with the same images, at the same places, among the others' negatives."""
     negatives = drawn.images.clone()
     negatives[1::2] *= -1  # shuffled neighbours would leave the mean of the batch as it was
     found = [
-        see(encoder, images, BATCH, progress, "other neighbours")[::2] for images in (drawn.images, negatives)
+        see(encoder, images, _BATCH, progress, "other neighbours")[::2]
+        for images in (drawn.images, negatives)
     ]
     largest = float((found[0] - found[1]).abs().max())
     passed = largest <= ROUNDING  # also False for NaN
@@ -306,7 +307,7 @@ def examine_neighbours(encoder: Encoder, drawn: Drawn, progress: Progress) -> Di
 
 
 def examine_half(
-    encoder: Encoder, drawn: Drawn, usual: Look, half: torch.dtype, progress: Progress
+    encoder: Encoder, drawn: _Drawn, usual: _Look, half: torch.dtype, progress: Progress
 ) -> Diagnosis:
     """Compare fp32 with half precision, both towers. It informs: forgetcheck computes in fp32."""
     name = str(half).removeprefix("torch.")
@@ -328,7 +329,7 @@ def advice(found: Difference) -> str:
     return f"usable: fewer than {most:.1f} % of answers change (95 % sure)"
 
 
-def examine_padding(encoder: Encoder, drawn: Drawn) -> Diagnosis:
+def examine_padding(encoder: Encoder, drawn: _Drawn) -> Diagnosis:
     """Compare prompts with the same prompts read without the padding after the longest."""
     prompts = drawn.prompts
     longest, context = encoder.places(prompts)

@@ -11,14 +11,14 @@ from forgetcheck.retention.answers import LostSample, PairedPredictions
 from forgetcheck.tasks.base import Split
 
 SIDE = 96  # pixels of the longer side of a thumbnail
-SMALL = 64  # pixels up to which PNG keeps every one
-QUALITY = 80  # of JPEG beyond
-PROBE = "zero-shot"  # whose answers are shown, where it was asked
+_SMALL = 64  # pixels up to which PNG keeps every one
+_QUALITY = 80  # of JPEG beyond
+_PROBE = "zero-shot"  # whose answers are shown, where it was asked
 
-Tests = Mapping[tuple[str, str], Split]  # the samples that are asked about, by task and probe
+_Tests = Mapping[tuple[str, str], Split]  # the samples that are asked about, by task and probe
 
 
-def collect(answers: Sequence[PairedPredictions], tests: Tests, count: int) -> tuple[LostSample, ...]:
+def collect(answers: Sequence[PairedPredictions], tests: _Tests, count: int) -> tuple[LostSample, ...]:
     """Return at most `count` samples per checkpoint that the base got right and the tuned model gets wrong.
 
     The concepts that lost most come first, one sample of each in turn; of a concept, those that the
@@ -26,25 +26,25 @@ def collect(answers: Sequence[PairedPredictions], tests: Tests, count: int) -> t
     """
     checkpoints = dict.fromkeys(item.checkpoint for item in answers)
     return tuple(
-        chain.from_iterable(islice(lost_by(name, answers, tests), count) for name in checkpoints if count)
+        chain.from_iterable(islice(_lost_by(name, answers, tests), count) for name in checkpoints if count)
     )
 
 
-def lost_by(checkpoint: str, answers: Sequence[PairedPredictions], tests: Tests) -> Iterator[LostSample]:
+def _lost_by(checkpoint: str, answers: Sequence[PairedPredictions], tests: _Tests) -> Iterator[LostSample]:
     shown: dict[str, PairedPredictions] = {}
     for item in answers:
-        preferred = item.probe == PROBE or item.task not in shown
+        preferred = item.probe == _PROBE or item.task not in shown
         if item.checkpoint == checkpoint and not item.target and preferred:
             shown[item.task] = item
-    queues = [(item, queue) for item in shown.values() for queue in queues_of(item)]
+    queues = [(item, queue) for item in shown.values() for queue in _queues_of(item)]
     queues.sort(key=lambda pair: -len(pair[1]))
     for turn in zip_longest(*(queue for _, queue in queues)):
         for (item, _), sample in zip(queues, turn, strict=True):
             if sample is not None:
-                yield look_at(item, tests[item.task, item.probe], int(sample))
+                yield _look_at(item, tests[item.task, item.probe], int(sample))
 
 
-def queues_of(item: PairedPredictions) -> Iterator[list[int]]:
+def _queues_of(item: PairedPredictions) -> Iterator[list[int]]:
     """Yield for each concept its lost samples, those first that the base was surest of."""
     lost = np.flatnonzero((item.base.label == item.labels) & (item.tuned.label != item.labels))
     lost = lost[np.argsort(-item.base.confidence[lost], kind="stable")]
@@ -52,7 +52,7 @@ def queues_of(item: PairedPredictions) -> Iterator[list[int]]:
         yield lost[item.labels[lost] == label].tolist()
 
 
-def look_at(item: PairedPredictions, split: Split, sample: int) -> LostSample:
+def _look_at(item: PairedPredictions, split: Split, sample: int) -> LostSample:
     return LostSample(
         checkpoint=item.checkpoint,
         task=item.task,
@@ -67,11 +67,11 @@ def look_at(item: PairedPredictions, split: Split, sample: int) -> LostSample:
 def thumbnail(image: Image.Image) -> bytes:
     """Return a small picture as a file's bytes: PNG if it was small, else JPEG."""
     small = image.convert("RGB")
-    exact = max(small.size) <= SMALL
+    exact = max(small.size) <= _SMALL
     small.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     if exact:
         small.save(file, "PNG", optimize=True)
     else:
-        small.save(file, "JPEG", quality=QUALITY)
+        small.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()

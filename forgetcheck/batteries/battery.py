@@ -21,33 +21,33 @@ from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, holds_images, is_in, reach_of, within
 
-HERE = Path(__file__).parent
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
-Text = Annotated[str, Field(min_length=1)]
-Number = Annotated[int, Field(ge=1)]
+_HERE = Path(__file__).parent
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+_Text = Annotated[str, Field(min_length=1)]
+_Number = Annotated[int, Field(ge=1)]
 
 
 class Expected(BaseModel):
     """What the data should hold; `battery check` compares."""
 
-    model_config = STRICT
+    model_config = _STRICT
 
-    classes: Number | None = None
-    train: Number | None = None
-    test: Number | None = None
+    classes: _Number | None = None
+    train: _Number | None = None
+    test: _Number | None = None
 
 
 class TaskEntry(BaseModel):
     """One `[[task]]` of the file."""
 
-    model_config = STRICT
+    model_config = _STRICT
 
-    name: Text
-    source: Text  # as on the command line: name:option=value
+    name: _Text
+    source: _Text  # as on the command line: name:option=value
     # in place of the source's: in the order of its labels, by label, or the file that has a line for each
-    class_names: list[str] | dict[str, str] | Text | None = None
+    class_names: list[str] | dict[str, str] | _Text | None = None
     templates: list[str] | None = None  # in place of the source's
-    samples: Text | None = None  # a table of those that are asked, beside the file
+    samples: _Text | None = None  # a table of those that are asked, beside the file
     optional: bool = False  # whether an audit is whole without it
     expected: Expected = Expected()
     licence: str = ""
@@ -55,7 +55,7 @@ class TaskEntry(BaseModel):
     get: str = ""  # how to get the data
 
 
-KEYS = (*TaskEntry.model_fields, *Expected.model_fields)
+_KEYS = (*TaskEntry.model_fields, *Expected.model_fields)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Battery:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class _Mistake:
     """What is wrong in the file itself."""
 
     task: str  # its name, or its place where it has none
@@ -96,12 +96,12 @@ class Mistake:
 
 def names() -> tuple[str, ...]:
     """Return the batteries that ship with the package."""
-    return tuple(sorted(path.stem for path in HERE.glob("*.toml")))
+    return tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
 
 
 def task_names(spec: str) -> tuple[str, ...]:
     """Return what the tasks of a battery are called; their sources are not looked at."""
-    entries = valid_entries(tables_of(spec, find(spec)), [])
+    entries = _valid_entries(_tables_of(spec, find(spec)), [])
     return tuple(entry.name for entry in entries)
 
 
@@ -117,33 +117,33 @@ def read_battery(spec: str, reach: Reach = ANYWHERE) -> Battery:
     return battery
 
 
-def survey(spec: str, reach: Reach = ANYWHERE) -> tuple[Battery, tuple[Mistake, ...]]:
+def survey(spec: str, reach: Reach = ANYWHERE) -> tuple[Battery, tuple[_Mistake, ...]]:
     """Read what can be read of a battery, and name all mistakes of its file.
 
     Raises InputError where there is no file, or no list of tasks in it.
     """
     path = find(spec)
-    if path.parent != HERE:
+    if path.parent != _HERE:
         reach.refuse_outside(path)
-    mistakes: list[Mistake] = []
+    mistakes: list[_Mistake] = []
     entries: dict[str, TaskEntry] = {}
     tasks: dict[str, Task] = {}
-    for entry in valid_entries(tables_of(spec, path), mistakes):
+    for entry in _valid_entries(_tables_of(spec, path), mistakes):
         if entry.name in entries:
-            mistakes.append(Mistake(entry.name, f"two tasks are named '{entry.name}': give each its own"))
+            mistakes.append(_Mistake(entry.name, f"two tasks are named '{entry.name}': give each its own"))
             continue
         entries[entry.name] = entry
-        mistakes.extend(Mistake(entry.name, text) for text in mistaken_words(entry))
+        mistakes.extend(_Mistake(entry.name, text) for text in _mistaken_words(entry))
         try:
             tasks[entry.name] = build(entry, path.parent, reach)
         except InputError as problem:
-            mistakes.append(Mistake(entry.name, str(problem)))
+            mistakes.append(_Mistake(entry.name, str(problem)))
     return Battery(path.stem, tasks, entries, path, reach.confine), tuple(mistakes)
 
 
 def find(spec: str) -> Path:
     if spec in names():
-        return HERE / f"{spec}.toml"
+        return _HERE / f"{spec}.toml"
     path = Path(spec)
     if path.exists():  # whatever it is: one that can't be read is refused, not missed
         return path
@@ -154,7 +154,7 @@ def find(spec: str) -> Path:
     raise unknown_name("battery", spec, names(), "forgetcheck list batteries")
 
 
-def tables_of(spec: str, path: Path) -> list[Any]:
+def _tables_of(spec: str, path: Path) -> list[Any]:
     """Return the `[[task]]` tables of a file as they are written."""
     try:
         document = read_toml(path)
@@ -171,26 +171,26 @@ def tables_of(spec: str, path: Path) -> list[Any]:
     return tables
 
 
-def valid_entries(tables: Sequence[Any], mistakes: list[Mistake]) -> Iterator[TaskEntry]:
+def _valid_entries(tables: Sequence[Any], mistakes: list[_Mistake]) -> Iterator[TaskEntry]:
     """Yield the tables that are tasks; what is wrong with the others is added to `mistakes`."""
     for place, table in enumerate(tables):
         try:
             yield TaskEntry.model_validate(table)
         except ValidationError as problem:
-            mistakes.extend(describe(place, error) for error in problem.errors())
+            mistakes.extend(_describe(place, error) for error in problem.errors())
 
 
-def describe(place: int, error: Any) -> Mistake:
+def _describe(place: int, error: Any) -> _Mistake:
     """Put one of pydantic's problems into half a line that names the key."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     key = f"task[{place}]{''.join(parts)}"
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][-1]), KEYS, n=1)
-        return Mistake(key, f"unknown key, did you mean '{near[0]}'?" if near else "unknown key")
-    return Mistake(key, f"{error['msg'][0].lower()}{error['msg'][1:]}")
+        near = get_close_matches(str(error["loc"][-1]), _KEYS, n=1)
+        return _Mistake(key, f"unknown key, did you mean '{near[0]}'?" if near else "unknown key")
+    return _Mistake(key, f"{error['msg'][0].lower()}{error['msg'][1:]}")
 
 
-def mistaken_words(entry: TaskEntry) -> Iterator[str]:
+def _mistaken_words(entry: TaskEntry) -> Iterator[str]:
     if entry.class_names is not None:
         listed = entry.class_names.values() if isinstance(entry.class_names, dict) else entry.class_names
         if not isinstance(entry.class_names, str):
@@ -219,25 +219,25 @@ def build(entry: TaskEntry, folder: Path, given: Reach) -> Task:
         None if entry.samples is None else folder / entry.samples,
         missing,
         entry.get,
-        names_by_label(entry, folder, source),
+        _names_by_label(entry, folder, source),
     )
 
 
-def names_by_label(entry: TaskEntry, folder: Path, source: Task) -> Mapping[str, str] | None:
+def _names_by_label(entry: TaskEntry, folder: Path, source: Task) -> Mapping[str, str] | None:
     if isinstance(entry.class_names, str):
         path = folder / entry.class_names
-        return naming.read_by_label(path, reach_of(source), own_data(source, path))
+        return naming.read_by_label(path, reach_of(source), _own_data(source, path))
     return entry.class_names if isinstance(entry.class_names, dict) else None
 
 
-def own_data(source: Task, text: Path) -> tuple[Path, ...]:
+def _own_data(source: Task, text: Path) -> tuple[Path, ...]:
     """Return the folder of a text file if that is in the data of a task: inside of it, around some images."""
     real = os.path.realpath(text)
-    inside = any(is_in(real, folder) for folder in folders_of(source))
+    inside = any(is_in(real, folder) for folder in _folders_of(source))
     return (text.parent,) if inside and holds_images(text.parent) else ()
 
 
-def folders_of(source: Task) -> list[str]:
+def _folders_of(source: Task) -> list[str]:
     options = asdict(source)
     return [os.path.realpath(options[name]) for name in ("path", "root") if options.get(name)]
 

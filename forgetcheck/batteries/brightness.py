@@ -4,13 +4,13 @@ import numpy as np
 
 from forgetcheck.tasks.base import Split, Unreadable
 
-SAMPLED = 24  # images of a part, from all over it
+_SAMPLED = 24  # images of a part, from all over it
 DARK = 32  # of 255: an eighth of the range, and 12 bits in 16 are a sixteenth
 
 
 def brightest(split: Split) -> str:
     """Say it where no pixel of some images of a part is bright, with the way out; empty if one is."""
-    places = np.unique(np.linspace(0, len(split) - 1, min(SAMPLED, len(split))).astype(int)).tolist()
+    places = np.unique(np.linspace(0, len(split) - 1, min(_SAMPLED, len(split))).astype(int)).tolist()
     most, seen = 0, 0
     for place in places:
         try:

@@ -25,11 +25,11 @@ from forgetcheck.tasks.base import Split, SplitName, Task
 from forgetcheck.tasks.reading.naming import FALLBACK
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 
-PARTS: tuple[SplitName, ...] = ("train", "test")
+_PARTS: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Found:
+class _Found:
     """What linting a battery found."""
 
     battery: Battery
@@ -42,7 +42,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Asked:
+class _Asked:
     """A task with whatever of it could be had."""
 
     name: str
@@ -58,7 +58,7 @@ def lint(
     images: bool = True,
     progress: Progress = silent,
     reach: Reach = ANYWHERE,
-) -> Found:
+) -> _Found:
     """Name everything that is wrong with a battery or its data, all at once.
 
     With a policy, too few images to show its limits are a problem; without one, the default limit
@@ -72,9 +72,9 @@ def lint(
         found, missing = ask(name, battery.entries[name], task)
         asked.append(found)
         remarks += missing
-        remarks += look_at_words(found)
-        remarks += look_at_numbers(found, policy)
-        remarks += look_at_left(found)
+        remarks += _look_at_words(found)
+        remarks += _look_at_numbers(found, policy)
+        remarks += _look_at_left(found)
     opened = 0
     if images:
         total = sum(len(split) for each in asked for split in each.splits.values())
@@ -83,10 +83,10 @@ def lint(
             opened += sum(map(len, each.splits.values()))
     order = {name: place for place, name in enumerate(battery.entries)}
     unique = dict.fromkeys(remarks)  # what the file says is also what its task says
-    return Found(battery, tuple(sorted(unique, key=lambda remark: order.get(remark.task, -1))), opened)
+    return _Found(battery, tuple(sorted(unique, key=lambda remark: order.get(remark.task, -1))), opened)
 
 
-def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Issue]]:
+def ask(name: str, entry: TaskEntry, task: Task) -> tuple[_Asked, list[Issue]]:
     """Get class names and parts of a task; what is in the way is told once."""
     class_names, splits = None, {}
     missing: list[Issue] = []
@@ -94,22 +94,22 @@ def ask(name: str, entry: TaskEntry, task: Task) -> tuple[Asked, list[Issue]]:
         class_names = task.class_names
     except InputError as problem:
         missing.append(Issue(name, str(problem)))
-    for part in PARTS if task.labelled_by == "class" else PARTS[1:]:  # nothing learns from captions
+    for part in _PARTS if task.labelled_by == "class" else _PARTS[1:]:  # nothing learns from captions
         try:
             splits[part] = task.split(part)
         except NoPart as problem:  # without train, only what learns from it can't be asked
             missing.append(Issue(name, str(problem), grave=part != "train"))
         except InputError as problem:
             missing.append(Issue(name, str(problem)))
-    return Asked(name, entry, task, class_names, splits), list(dict.fromkeys(missing))
+    return _Asked(name, entry, task, class_names, splits), list(dict.fromkeys(missing))
 
 
-def look_at_left(asked: Asked) -> Iterator[Issue]:
+def _look_at_left(asked: _Asked) -> Iterator[Issue]:
     if asked.class_names is not None and asked.splits:  # else its data is missing, which is told already
         yield from (Issue(asked.name, f"left out: {text}", grave=False) for text in asked.task.left_out)
 
 
-def look_at_words(asked: Asked) -> Iterator[Issue]:
+def _look_at_words(asked: _Asked) -> Iterator[Issue]:
     """Lint class names, their order and the templates."""
     name, entry = asked.name, asked.entry
     if asked.task.labelled_by != "class":
@@ -121,7 +121,7 @@ def look_at_words(asked: Asked) -> Iterator[Issue]:
         labels = [split.labels for split in asked.splits.values()]
         odd = (*doubtful_names(asked.class_names), *doubtful_labels(asked.class_names, labels))
         yield from (Issue(name, text, grave=False) for text in odd)
-    yield from (Issue(name, text) for text in misordered(asked))
+    yield from (Issue(name, text) for text in _misordered(asked))
     try:
         templates = asked.task.templates
     except InputError:
@@ -136,7 +136,7 @@ def look_at_words(asked: Asked) -> Iterator[Issue]:
         )
 
 
-def misordered(asked: Asked) -> Iterator[str]:
+def _misordered(asked: _Asked) -> Iterator[str]:
     """Compare stated class names with those of the source, whose order the labels follow."""
     if not isinstance(asked.entry.class_names, list) or not isinstance(asked.task, Stated):
         return
@@ -168,9 +168,9 @@ def plain(name: str) -> str:
     return "".join(mark for mark in name.casefold() if mark.isalnum())
 
 
-def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Issue]:
+def _look_at_numbers(asked: _Asked, policy: Policy | None) -> Iterator[Issue]:
     """Compare counts with what is expected, and with what the limits need."""
-    yield from (Issue(asked.name, text) for text in unexpected(asked))
+    yield from (Issue(asked.name, text) for text in _unexpected(asked))
     if asked.class_names is None or "test" not in asked.splits:
         return
     test = asked.splits["test"]
@@ -183,11 +183,11 @@ def look_at_numbers(asked: Asked, policy: Policy | None) -> Iterator[Issue]:
             asked.name,
             f"no {unit} of {some(absent)}: nothing is measured there; add some, or drop the class",
         )
-    yield from untrained(asked, sizes)
-    yield from thin(asked.name, asked.class_names, sizes, unit, policy)
+    yield from _untrained(asked, sizes)
+    yield from _thin(asked.name, asked.class_names, sizes, unit, policy)
 
 
-def unexpected(asked: Asked) -> Iterator[str]:
+def _unexpected(asked: _Asked) -> Iterator[str]:
     """Compare classes and images with the numbers that the file expects."""
     expected = asked.entry.expected
     found: dict[str, int] = {part: len(split) for part, split in asked.splits.items()}
@@ -200,7 +200,7 @@ def unexpected(asked: Asked) -> Iterator[str]:
             yield f"{here:,} {unit}, expected {number:,}: complete the data, or correct `expected`"
 
 
-def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Issue]:
+def _untrained(asked: _Asked, sizes: Sequence[int]) -> Iterator[Issue]:
     """Name classes that a linear probe can't know."""
     if "train" not in asked.splits or asked.class_names is None:
         return
@@ -214,13 +214,13 @@ def untrained(asked: Asked, sizes: Sequence[int]) -> Iterator[Issue]:
         )
 
 
-def thin(
+def _thin(
     task: str, names: Sequence[str], sizes: Sequence[int], unit: str, policy: Policy | None
 ) -> Iterator[Issue]:
     """Say where the samples are too few for the limits, and which classes are anecdotes."""
     limits = policy or Policy()
     for question in thin_questions(task, names, sizes, limits):
-        yield Issue(task, too_thin(question, unit), grave=policy is not None)
+        yield Issue(task, _too_thin(question, unit), grave=policy is not None)
     few = list(few_images(names, sizes, FEW))
     if few:
         name, n = few[0]
@@ -232,7 +232,7 @@ def thin(
         )
 
 
-def too_thin(question: Thin, unit: str) -> str:
+def _too_thin(question: Thin, unit: str) -> str:
     what = f"{question.n:,} {unit}" + (f" of {question.concept!r}" if question.concept else "")
     way_out = "accept a wider limit" if question.enough is None else f"about {question.enough:,} would do"
     return (

@@ -12,7 +12,7 @@ from forgetcheck.errors import InputError
 from forgetcheck.progress import Progress
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 
-STEP = 50  # images between two words of progress
+_STEP = 50  # images between two words of progress
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Issue:
 
 
 @dataclass(frozen=True)
-class Seen:
+class _Seen:
     """The images of one part that could be read."""
 
     ids: tuple[str, ...]
@@ -43,7 +43,7 @@ def look_through(
     total: int,
 ) -> Iterator[Issue]:
     """Lint the images of one task; `before` of `total` images were opened for others."""
-    seen: dict[SplitName, Seen] = {}
+    seen: dict[SplitName, _Seen] = {}
     for part, split in splits.items():
         seen[part] = see(name, split, progress, before, total)
         before += len(split)
@@ -51,16 +51,16 @@ def look_through(
         if told:
             yield Issue(name, f"{part}: {told}", grave=False)
         yield from unreadable(name, part, split, seen[part], task.tolerated)
-        yield from replaced(name, part, task, seen[part])
+        yield from _replaced(name, part, task, seen[part])
         if task.labelled_by == "class":
-            told = two_labels(part, keyed(seen[part]), task, "pixels")  # one is wrong, always
+            told = two_labels(part, _keyed(seen[part]), task, "pixels")  # one is wrong, always
             if told:
                 yield Issue(name, told)
     if "train" in seen and "test" in seen:
-        yield from overlap(name, seen["train"], seen["test"])
+        yield from _overlap(name, seen["train"], seen["test"])
 
 
-def see(name: str, split: Split, progress: Progress, before: int, total: int) -> Seen:
+def see(name: str, split: Split, progress: Progress, before: int, total: int) -> _Seen:
     ids, looks, labels, bad = [], [], [], []
     for i, sample in enumerate(split.ids):
         try:
@@ -69,12 +69,12 @@ def see(name: str, split: Split, progress: Progress, before: int, total: int) ->
             labels.append(int(split.labels[i]))
         except Unreadable as problem:
             bad.append(f"'{sample}' ({problem})")
-        if (i + 1) % STEP == 0 or i + 1 == len(split):
+        if (i + 1) % _STEP == 0 or i + 1 == len(split):
             progress("checking", before + i + 1, total, name)
-    return Seen(tuple(ids), tuple(looks), tuple(labels), tuple(bad))
+    return _Seen(tuple(ids), tuple(looks), tuple(labels), tuple(bad))
 
 
-def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: float) -> Iterator[Issue]:
+def unreadable(name: str, part: SplitName, split: Split, seen: _Seen, tolerated: float) -> Iterator[Issue]:
     if seen.unreadable:
         share = len(seen.unreadable) / len(split)
         yield Issue(
@@ -85,30 +85,30 @@ def unreadable(name: str, part: SplitName, split: Split, seen: Seen, tolerated: 
         )
 
 
-def keyed(seen: Seen) -> Keyed:
+def _keyed(seen: _Seen) -> Keyed:
     return Keyed(seen.ids, seen.labels, [look.pixels for look in seen.looks])
 
 
-def overlap(name: str, train: Seen, test: Seen) -> Iterator[Issue]:
+def _overlap(name: str, train: _Seen, test: _Seen) -> Iterator[Issue]:
     """Name test images that are in train as well: a linear probe has seen their answers."""
-    told = in_both_parts(keyed(test), keyed(train), "pixel by pixel")
+    told = in_both_parts(_keyed(test), _keyed(train), "pixel by pixel")
     if told:
         yield Issue(name, told)
     alike = alike_pairs(test.looks, train.looks)
     if alike:
         yield Issue(
             name,
-            f"{len(alike)} test images look like a train image: {pairs(alike, test, train)}; "
+            f"{len(alike)} test images look like a train image: {_pairs(alike, test, train)}; "
             "look at them: the same picture again, scaled or compressed, doesn't belong in both",
             grave=False,
         )
 
 
-def pairs(found: Sequence[tuple[int, int]], test: Seen, train: Seen) -> str:
+def _pairs(found: Sequence[tuple[int, int]], test: _Seen, train: _Seen) -> str:
     return some([f"'{test.ids[i]}' and '{train.ids[j]}'" for i, j in found])
 
 
-def replaced(name: str, part: SplitName, task: Task, seen: Seen) -> Iterator[Issue]:
+def _replaced(name: str, part: SplitName, task: Task, seen: _Seen) -> Iterator[Issue]:
     """Compare the images of a picked battery with what they were when they were picked."""
     if not isinstance(task, Stated) or task.samples is None:
         return

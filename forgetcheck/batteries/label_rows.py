@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forgetcheck.tasks.base import Task
 
-NONE = "(none)"
+_NONE = "(none)"
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def label_rows(
     first = {int(label): split.ids[place] for place, label in reversed(list(enumerate(split.labels)))}
     counts = np.bincount(split.labels, minlength=len(task.class_names))
     rows = []
-    for number, (raw, name) in enumerate(zip_longest(task.raw_names, task.class_names, fillvalue=NONE)):
+    for number, (raw, name) in enumerate(zip_longest(task.raw_names, task.class_names, fillvalue=_NONE)):
         images = int(counts[number]) if number < len(counts) else 0
-        row = Label(number, raw, name, first.get(number, NONE), images)
+        row = Label(number, raw, name, first.get(number, _NONE), images)
         rows.append(row if said is None else _answered(row, said[truth == number], task.class_names))
     return rows
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from forgetcheck.tasks.reading.naming import folded
 
-MISSING = {  # how tables say that a label is missing
+_MISSING = {  # how tables say that a label is missing
     "", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "undefined", "no label", "no_label", "nolabel",
     "unlabeled", "unlabelled", "?", "-", "missing",
 }  # fmt: skip
-SYNSET = re.compile(r"[nvars]\d{8}")
-SEVERAL = re.compile(r"[|;,&+]")  # what people put between the labels of one image
-SHOWN = 3  # examples of what is wrong
-HOLE = "{}"
+_SYNSET = re.compile(r"[nvars]\d{8}")
+_SEVERAL = re.compile(r"[|;,&+]")  # what people put between the labels of one image
+_SHOWN = 3  # examples of what is wrong
+_HOLE = "{}"
 
 
 def mistaken_names(class_names: Sequence[str]) -> Iterator[str]:
@@ -26,8 +26,8 @@ def mistaken_names(class_names: Sequence[str]) -> Iterator[str]:
     empty = [str(place) for place, name in enumerate(class_names) if not name.strip()]
     if empty:
         yield f"class names are missing, for label {some(empty)}: name every class"
-    seen = Counter(folded(spaced(name)) for name in class_names if name.strip())
-    twice = list(dict.fromkeys(name for name in class_names if seen[folded(spaced(name))] > 1))
+    seen = Counter(folded(_spaced(name)) for name in class_names if name.strip())
+    twice = list(dict.fromkeys(name for name in class_names if seen[folded(_spaced(name))] > 1))
     if twice:
         yield (
             f"class names are used twice: {some([repr(name) for name in twice])}; "
@@ -35,7 +35,7 @@ def mistaken_names(class_names: Sequence[str]) -> Iterator[str]:
         )
 
 
-def spaced(name: str) -> str:
+def _spaced(name: str) -> str:
     """Write a name with single spaces: tokenizers know no others."""
     return " ".join(name.split())
 
@@ -43,20 +43,20 @@ def spaced(name: str) -> str:
 def doubtful_names(class_names: Sequence[str]) -> Iterator[str]:
     """Yield what is odd about class names that may be meant all the same, each half a sentence."""
     known = {name.casefold() for name in class_names}
-    missing = [repr(name) for name in class_names if name.strip().casefold() in MISSING]
+    missing = [repr(name) for name in class_names if name.strip().casefold() in _MISSING]
     if missing:
         yield f"{some(missing)} reads like a missing label: leave such images out, or rename the class"
-    listed = [repr(name) for name in class_names if is_document(name)]
+    listed = [repr(name) for name in class_names if _is_document(name)]
     if listed:
         yield f"{some(listed)} is a list and no name: give every image one label"
     several = [
         repr(name)
         for name in class_names
-        if len(parts := SEVERAL.split(name)) > 1 and all(part.strip().casefold() in known for part in parts)
+        if len(parts := _SEVERAL.split(name)) > 1 and all(part.strip().casefold() in known for part in parts)
     ]
     if several:
         yield f"{some(several)} is several classes at once and counts as one more: give every image one label"
-    codes = [repr(name) for name in class_names if SYNSET.fullmatch(name)]
+    codes = [repr(name) for name in class_names if _SYNSET.fullmatch(name)]
     if codes:
         yield (
             f"{some(codes)} is a code of WordNet, which says nothing to a model: name the classes by label, "
@@ -64,7 +64,7 @@ def doubtful_names(class_names: Sequence[str]) -> Iterator[str]:
         )
 
 
-def is_document(name: str) -> bool:
+def _is_document(name: str) -> bool:
     if name[:1] in ("[", "{"):
         with suppress(ValueError):
             json.loads(name.replace("'", '"'))
@@ -87,7 +87,7 @@ def mistaken_templates(templates: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with prompt templates."""
     if not templates:
         yield "no templates: write at least one, such as 'a photo of a {}.'"
-    odd = [repr(template) for template in templates if template.count(HOLE) != 1]
+    odd = [repr(template) for template in templates if template.count(_HOLE) != 1]
     if odd:
         yield f"templates need one {{}} for the class name, not none and not two: {some(odd)}"
     twice = [repr(template) for template, times in Counter(templates).items() if times > 1]
@@ -97,5 +97,5 @@ def mistaken_templates(templates: Sequence[str]) -> Iterator[str]:
 
 def some(names: Sequence[str]) -> str:
     """List a few examples and say how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 8  # of the dHash, so 64 steps, and of the thumbnail
-FLAT = 4  # levels of gray: a smaller step is no slope, and would turn with the compression
-FEW_STEPS = 8  # between hashes of one picture, compressed again: a slope or none is 1, up or down is 4
-FEW_TONES = 4.0  # of 255: how far apart thumbnails of one picture may be on average ...
-MANY_TONES = 16  # ... and anywhere
+_SIDE = 8  # of the dHash, so 64 steps, and of the thumbnail
+_FLAT = 4  # levels of gray: a smaller step is no slope, and would turn with the compression
+_FEW_STEPS = 8  # between hashes of one picture, compressed again: a slope or none is 1, up or down is 4
+_FEW_TONES = 4.0  # of 255: how far apart thumbnails of one picture may be on average ...
+_MANY_TONES = 16  # ... and anywhere
 ROWS, COLUMNS = 256, 2**16  # pairs compared at once
 
 
@@ -27,10 +27,10 @@ class Look:
 
 def look_at(image: Image.Image) -> Look:
     """Describe a decoded RGB image."""
-    gray = np.asarray(image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX), dtype=np.int16)
-    tones = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("RGB"))
+    gray = np.asarray(image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BOX), dtype=np.int16)
+    tones = np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX).convert("RGB"))
     steps = np.diff(gray, axis=1).ravel()
-    return Look(digest_of(image), (np.sign(steps) * (np.abs(steps) >= FLAT)).astype(np.int8), tones)
+    return Look(digest_of(image), (np.sign(steps) * (np.abs(steps) >= _FLAT)).astype(np.int8), tones)
 
 
 def digest_of(image: Image.Image) -> str:
@@ -48,7 +48,7 @@ def alike_pairs(left: Sequence[Look], right: Sequence[Look]) -> list[tuple[int, 
     if not left or not right:
         return []
     pairs = enumerate(nearest(left, right).tolist())
-    return [(i, j) for i, j in pairs if left[i].pixels != right[j].pixels and is_alike(left[i], right[j])]
+    return [(i, j) for i, j in pairs if left[i].pixels != right[j].pixels and _is_alike(left[i], right[j])]
 
 
 def nearest(left: Sequence[Look], right: Sequence[Look]) -> NDArray[np.int64]:  # (n,)
@@ -70,17 +70,17 @@ def nearest(left: Sequence[Look], right: Sequence[Look]) -> NDArray[np.int64]:  
 
 def features(looks: Sequence[Look]) -> NDArray[np.float32]:
     """Write looks as vectors whose distance is 1 where hash or thumbnail begin to differ. (n, 256)"""
-    slopes = np.stack([look.slopes for look in looks]) / np.float32(FEW_STEPS) ** 0.5
+    slopes = np.stack([look.slopes for look in looks]) / np.float32(_FEW_STEPS) ** 0.5
     tones = np.stack([look.tones.ravel() for look in looks])
-    return np.hstack([slopes, tones / np.float32(FEW_TONES * tones.shape[1] ** 0.5)])
+    return np.hstack([slopes, tones / np.float32(_FEW_TONES * tones.shape[1] ** 0.5)])
 
 
-def is_alike(one: Look, other: Look) -> bool:
+def _is_alike(one: Look, other: Look) -> bool:
     """Hash and thumbnail must agree: pictures with little in them share hashes by chance."""
     steps = int(np.square(one.slopes - other.slopes).sum())
-    return steps <= FEW_STEPS and same_tones(one, other)
+    return steps <= _FEW_STEPS and _same_tones(one, other)
 
 
-def same_tones(one: Look, other: Look) -> bool:
+def _same_tones(one: Look, other: Look) -> bool:
     apart = np.abs(one.tones.astype(np.int16) - other.tones.astype(np.int16))
-    return bool(apart.mean() <= FEW_TONES and apart.max() <= MANY_TONES)
+    return bool(apart.mean() <= _FEW_TONES and apart.max() <= _MANY_TONES)

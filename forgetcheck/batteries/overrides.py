@@ -97,7 +97,7 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
 
     def shown(self, part: base.Split) -> base.Split:
         """Name no folder that a variable stands for where an image can't be read."""
-        return replace(part, image=partial(masked, self.reach, part.image)) if self.reach.values else part
+        return replace(part, image=partial(_masked, self.reach, part.image)) if self.reach.values else part
 
     def refuse_nameless(self, part: base.Split) -> None:
         """A label beyond the stated names would be asked under the name of another class, or none."""
@@ -130,7 +130,7 @@ class Stated(base.Task):  # not a source: the catalog goes by the plain name of 
         return f" To get the data: {self.get}" if self.get else ""
 
 
-def masked(reach: Reach, image: Callable[[int], Image.Image], i: int) -> Image.Image:
+def _masked(reach: Reach, image: Callable[[int], Image.Image], i: int) -> Image.Image:
     try:
         return image(i)
     except base.Unreadable as problem:

@@ -14,10 +14,10 @@ from forgetcheck.tasks import base
 from forgetcheck.tasks.base import Task
 from forgetcheck.tasks.reading.reach import Reach, reach_of, within
 
-PLACES = ("path", "root", "classes", "prompts")  # the options of sources that name a file or folder
-HUB = "huggingface"  # whose path may be a name on the hub instead
-VARIABLE = re.compile(r"\$\{(\w+)\}")
-START = re.compile(r"(?:\$\{(\w+)\}|~[^/\\]*)(?=[/\\]|$)")  # what a path may begin with to be found anywhere
+_PLACES = ("path", "root", "classes", "prompts")  # the options of sources that name a file or folder
+_HUB = "huggingface"  # whose path may be a name on the hub instead
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_START = re.compile(r"(?:\$\{(\w+)\}|~[^/\\]*)(?=[/\\]|$)")  # what a path may begin with to be found anywhere
 
 
 def settled(option: str, text: str, source: str, folder: Path) -> str:
@@ -27,19 +27,19 @@ def settled(option: str, text: str, source: str, folder: Path) -> str:
     would be told its value. One that isn't set stays as it is written: a battery can be read before its data
     is there.
     """
-    start = None if option not in PLACES or "://" in text else START.match(text)
-    if VARIABLE.search(text, start.end() if start else 0):
+    start = None if option not in _PLACES or "://" in text else _START.match(text)
+    if _VARIABLE.search(text, start.end() if start else 0):
         raise DataError(
             f"{option}={text}: a variable may only stand for the folder that a local path begins with, as in "
             "path=${DATA}/photos; write the rest out."
         )
     if start is None:
         return joined(option, text, source, folder)
-    value = folder_of(start)
+    value = _folder_of(start)
     return text if value is None else value + text[start.end() :]
 
 
-def folder_of(start: "re.Match[str]") -> str | None:
+def _folder_of(start: "re.Match[str]") -> str | None:
     """Return the folder that the beginning of a path stands for; None if nobody has set it."""
     value = os.path.expanduser(start[0]) if start[1] is None else os.environ.get(start[1], "")
     if "://" in value:
@@ -50,8 +50,8 @@ def folder_of(start: "re.Match[str]") -> str | None:
 def values_in(source: str) -> tuple[tuple[str, str], ...]:
     """Return the folders that the paths of a source begin with, each with what it is called there."""
     options = catalog.parse_options(source, source.partition(":")[2])
-    starts = [START.match(text) for option, text in options if option in PLACES and "://" not in text]
-    found = {start[0]: folder_of(start) for start in starts if start is not None}
+    starts = [_START.match(text) for option, text in options if option in _PLACES and "://" not in text]
+    found = {start[0]: _folder_of(start) for start in starts if start is not None}
     return tuple((value, name) for name, value in found.items() if value is not None)
 
 
@@ -65,8 +65,8 @@ def refuse_unconfined(task: Task) -> None:
     reach = reach_of(task)
     if not reach.confine:
         return
-    for text in local_or_not(task):
-        if is_remote(task, text):
+    for text in _local_or_not(task):
+        if _is_remote(task, text):
             raise DataError(
                 f"'{text}' is not on this machine, and --confine keeps everything inside of "
                 f"'{reach.confine}': download it there, or leave --confine out if you trust the battery."
@@ -76,16 +76,16 @@ def refuse_unconfined(task: Task) -> None:
         raise DataError("download=true asks the network, and --confine keeps everything on this machine.")
 
 
-def local_or_not(task: Task) -> list[str]:
+def _local_or_not(task: Task) -> list[str]:
     """Return the files, folders, addresses and names on the hub that a source names."""
-    return [str(text) for name, text in asdict(task).items() if name in PLACES and text]
+    return [str(text) for name, text in asdict(task).items() if name in _PLACES and text]
 
 
-def is_remote(task: Task, text: str) -> bool:
-    return "://" in text or (type(task).__name__.lower() == HUB and on_hub(text))
+def _is_remote(task: Task, text: str) -> bool:
+    return "://" in text or (type(task).__name__.lower() == _HUB and _on_hub(text))
 
 
-def on_hub(text: str) -> bool:
+def _on_hub(text: str) -> bool:
     """Whether a path of the source `huggingface` is a name on the hub."""
     return not os.path.isabs(text) and not Path(text).exists()
 
@@ -93,16 +93,16 @@ def on_hub(text: str) -> bool:
 def folders_read(task: Task) -> Iterator[str]:
     """Yield the folders and addresses that a task reads, as its links lead; values of variables aside."""
     reach = reach_of(task)
-    for text in local_or_not(task):
+    for text in _local_or_not(task):
         real = os.path.realpath(text)
         here = real if os.path.isdir(real) else os.path.dirname(real)
-        yield text if is_remote(task, text) or VARIABLE.match(text) else reach.masked(here)
+        yield text if _is_remote(task, text) or _VARIABLE.match(text) else reach.masked(here)
 
 
 def typed(spec: str, confine: str) -> Task:
     """Make the task of a source that the user typed: only --confine says what it may read."""
     task: Task = catalog.build("tasks", spec)
-    return confined(task, confine)
+    return _confined(task, confine)
 
 
 def recorded(task: Task, confine: str) -> Task:
@@ -111,10 +111,10 @@ def recorded(task: Task, confine: str) -> Task:
     Nothing is fetched because a file says so, and its text files are read as a battery's would be that lies
     in the working directory. A task that may not be asked still tells whether a battery asks the same.
     """
-    away = next((text for text in local_or_not(task) if is_remote(task, text)), None)
+    away = next((text for text in _local_or_not(task) if _is_remote(task, text)), None)
     if away is not None or getattr(task, "download", False):
         what = f"'{away}'" if away is not None else "data to be downloaded"
-        return Barred(
+        return _Barred(
             f"the run records {what}, and nothing is fetched because a file says so: add the task to the "
             "battery if you trust it.",
             task,
@@ -124,12 +124,12 @@ def recorded(task: Task, confine: str) -> Task:
     try:
         refuse_unconfined(task)
     except InputError as problem:
-        return Barred(str(problem), task)
+        return _Barred(str(problem), task)
     return task
 
 
 @dataclass(frozen=True)
-class Barred(base.Task):  # not a source: the catalog goes by the plain name of its base
+class _Barred(base.Task):  # not a source: the catalog goes by the plain name of its base
     """A task that may not be looked at."""
 
     why: str
@@ -151,7 +151,7 @@ class Barred(base.Task):  # not a source: the catalog goes by the plain name of 
         raise DataError(self.why)
 
 
-def confined(task: Task, confine: str) -> Task:
+def _confined(task: Task, confine: str) -> Task:
     if confine:
         refuse_unconfined(within(task, Reach(confine=confine)))
     return task
@@ -162,9 +162,9 @@ def is_relative(option: str, text: str, source: str, folder: Path) -> bool:
 
     A URL, an absolute path and one that a variable or `~` begins don't; nor does a name on the hub.
     """
-    if option not in PLACES or not text or "://" in text or text.startswith("~") or VARIABLE.match(text):
+    if option not in _PLACES or not text or "://" in text or text.startswith("~") or _VARIABLE.match(text):
         return False
-    named = source.partition(":")[0] == HUB and option == "path" and not (folder / text).exists()
+    named = source.partition(":")[0] == _HUB and option == "path" and not (folder / text).exists()
     return not named and not Path(text).is_absolute()
 
 
@@ -174,9 +174,9 @@ def same_data(one: Task, other: Task) -> bool:
     Content is compared only where classes and numbers agree, for all images are read for it.
     """
     first, second = one.origin, other.origin
-    if first == second or (type(first) is type(second) and resolved(first) == resolved(second)):
+    if first == second or (type(first) is type(second) and _resolved(first) == _resolved(second)):
         return True
-    if Barred in (type(one), type(other)):
+    if _Barred in (type(one), type(other)):
         return False
     try:
         if first.class_names != second.class_names:
@@ -189,15 +189,15 @@ def same_data(one: Task, other: Task) -> bool:
         return False
 
 
-def resolved(task: Task) -> dict[str, Any]:
+def _resolved(task: Task) -> dict[str, Any]:
     """Return the options of a source, with every path as its links lead."""
     options = asdict(task)
     local = {
-        name: text for name, text in options.items() if name in PLACES and text and "://" not in str(text)
+        name: text for name, text in options.items() if name in _PLACES and text and "://" not in str(text)
     }
     return {**options, **{name: os.path.realpath(text) for name, text in local.items()}}
 
 
 def unset(source: str) -> tuple[str, ...]:
     """Name the variables in a source that the environment doesn't set, each once."""
-    return tuple(name for name in dict.fromkeys(VARIABLE.findall(source)) if not os.environ.get(name))
+    return tuple(name for name in dict.fromkeys(_VARIABLE.findall(source)) if not os.environ.get(name))

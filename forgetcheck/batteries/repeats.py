@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from forgetcheck.batteries.names import some
 from forgetcheck.tasks.base import Task
 
-Key = Hashable | None  # equal for equal images; None: it couldn't be read, and equals nothing
+_Key = Hashable | None  # equal for equal images; None: it couldn't be read, and equals nothing
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Keyed:
 
     ids: Sequence[str]  # (n,)
     labels: Sequence[int]  # (n,)
-    keys: Sequence[Key]  # (n,)
+    keys: Sequence[_Key]  # (n,)
 
     def contradicted(self) -> list[tuple[int, int]]:
         """Return each image that is another one with another label, after the first that it equals."""
-        first: dict[Key, int] = {}
+        first: dict[_Key, int] = {}
         pairs = [
             (first.setdefault(key, place), place) for place, key in enumerate(self.keys) if key is not None
         ]

@@ -15,7 +15,7 @@ from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Split, SplitName
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 
-LARGEST = 2**30  # bytes of a table
+_LARGEST = 2**30  # bytes of a table
 TABLE = ".samples.csv"  # in place of the .toml of its battery
 
 
@@ -46,7 +46,7 @@ def read_table(path: Path, reach: Reach = ANYWHERE) -> str:
     """Return the text of a table. Raises InputError where it can't be read."""
     try:
         refuse_table(reach.allowed(path))
-        return reach.read_text(path, LARGEST)
+        return reach.read_text(path, _LARGEST)
     except (OSError, ValueError, csv.Error) as problem:
         raise DataError(f"cannot read the samples in '{path}': {reason(problem)}.") from None
 
@@ -57,7 +57,7 @@ def picks_in(path: Path, text: str, task: str, split: SplitName) -> tuple[Pick, 
         table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         if tuple(table.fieldnames or ()) != COLUMNS:
             raise ValueError(f"its first line isn't {','.join(COLUMNS)}")
-        rows = [row_of(row, table.line_num) for row in table]
+        rows = [_row_of(row, table.line_num) for row in table]
     except (ValueError, csv.Error) as problem:
         raise DataError(f"cannot read the samples in '{path}': {reason(problem)}.") from None
     found = [row for row in rows if row.task == task]
@@ -66,7 +66,7 @@ def picks_in(path: Path, text: str, task: str, split: SplitName) -> tuple[Pick, 
     return tuple(row for row in found if row.split == split) or None
 
 
-def row_of(row: Mapping[str, str | None], line: int) -> Pick:
+def _row_of(row: Mapping[str, str | None], line: int) -> Pick:
     values = {name: row[name] for name in COLUMNS}
     if None in row or None in values.values() or not str(row["label"]).isdecimal():
         raise ValueError(f"line {line} is not {','.join(COLUMNS)}")

@@ -32,10 +32,10 @@ from forgetcheck.tasks.reading.naming import LARGEST
 from forgetcheck.tasks.reading.reach import reach_of
 from forgetcheck.text import percent, points
 
-TEXTS = ("classes", "prompts")  # options of sources that name a text file
-PROBES = ("zero-shot", "linear")  # whose error is measured
-PARTS: tuple[SplitName, ...] = ("train", "test")
-Chosen = Mapping[SplitName, NDArray[np.int64]]  # places of the picked samples in each part, ascending
+_TEXTS = ("classes", "prompts")  # options of sources that name a text file
+_PROBES = ("zero-shot", "linear")  # whose error is measured
+_PARTS: tuple[SplitName, ...] = ("train", "test")
+_Chosen = Mapping[SplitName, NDArray[np.int64]]  # places of the picked samples in each part, ascending
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Cost:
+class _Cost:
     """What one probe says of one task: asked whole, and asked of the picked samples only."""
 
     task: str
@@ -83,7 +83,7 @@ class Picked:
     base: str  # whose embeddings were used
     tuned: str
     picks: tuple[Pick, ...]
-    costs: tuple[Cost, ...]
+    costs: tuple[_Cost, ...]
     left: tuple[str, ...]  # what could not be measured, or picked, and why
 
     @property
@@ -93,7 +93,7 @@ class Picked:
     @property
     def said(self) -> tuple[str, ...]:
         """The error in a line for each probe, and what is missing."""
-        return (*(line for probe in PROBES for line in errors(self.costs, probe)), *self.left)
+        return (*(line for probe in _PROBES for line in errors(self.costs, probe)), *self.left)
 
     def text(self, file: Path) -> str:
         """Return the battery as TOML, for a file of that name with the table beside it."""
@@ -117,14 +117,14 @@ class Picked:
         old = self.battery.entries[name]
         task = self.battery.tasks[name]
         picked = Counter(pick.split for pick in self.picks if pick.task == name)
-        train, test = (picked[part] or size(task, part) for part in PARTS)
+        train, test = (picked[part] or size(task, part) for part in _PARTS)
         named = old.class_names
         if isinstance(named, str) and isinstance(task, Stated) and task.names_by_label is not None:
             named = dict(task.names_by_label)  # a file of another folder isn't read
         return old.model_copy(
             update={
                 "class_names": named,
-                "source": moved(old.source, self.battery.path.parent, file.parent, copies(name, old, file)),
+                "source": moved(old.source, self.battery.path.parent, file.parent, _copies(name, old, file)),
                 "samples": file.with_suffix(picks.TABLE).name,
                 "expected": Expected(classes=len(task.class_names), train=train or None, test=test),
             }
@@ -135,8 +135,8 @@ class Picked:
         found = {}
         for name in self.names:
             task, entry = self.battery.tasks[name], self.battery.entries[name]
-            for option, copy in copies(name, entry, file).items():
-                found[file.parent / copy] = text_of(task.origin, option)
+            for option, copy in _copies(name, entry, file).items():
+                found[file.parent / copy] = _text_of(task.origin, option)
         return found
 
     def remarks(self, name: str) -> Iterator[str]:
@@ -146,19 +146,19 @@ class Picked:
                 yield f"{cost.probe}: accuracy {' -> '.join(map(percent, cost.base))}{drops}"
 
 
-def copies(name: str, entry: TaskEntry, file: Path) -> dict[str, str]:
+def _copies(name: str, entry: TaskEntry, file: Path) -> dict[str, str]:
     """Return what the text files of a source are called beside a picked battery, by their options."""
     source, _, rest = entry.source.partition(":")
     found = dict(catalog.parse_options(entry.source, rest))
     slug = re.sub(r"\W+", "-", name).strip("-")
     return {
         option: f"{file.stem}.{slug}.{option}.txt"
-        for option in TEXTS
+        for option in _TEXTS
         if is_relative(option, found.get(option, ""), source, file.parent)
     }
 
 
-def text_of(source: Task, option: str) -> str:
+def _text_of(source: Task, option: str) -> str:
     """Return a text file of a source, as it reads it."""
     path = Path(getattr(source, option))
     around: Sequence[Path] = source.around(path) if isinstance(source, Indexed) else ()
@@ -183,20 +183,20 @@ def pick(
         encoders.append(load_encoder(tuned, device))
         share_towers(encoders[1], encoders[0])
     found: list[Pick] = []
-    costs: list[Cost] = []
+    costs: list[_Cost] = []
     left: list[str] = []
     for name, task in battery.tasks.items():
         try:
             if task.labelled_by != "class":
                 raise DataError("samples are picked class by class, and it has captions.")
-            seen = encode_task(name, task, encoders, parts_of(task), progress)
+            seen = encode_task(name, task, encoders, _parts_of(task), progress)
         except (InputError, Unreadable) as problem:
             left.append(f"{name} is left out: {problem}")
             continue
         splits = seen[0].splits
-        chosen = {part: choose(splits[part], rule, part) for part in rule.per_class if part in splits}
+        chosen = {part: _choose(splits[part], rule, part) for part in rule.per_class if part in splits}
         found += rows(name, task, chosen)
-        for probe in PROBES:
+        for probe in _PROBES:
             try:
                 costs.append(cost(name, probe, seen, chosen))
             except InputError as problem:
@@ -207,25 +207,25 @@ def pick(
     return Picked(battery, rule, base.name, named, tuple(found), tuple(costs), tuple(left))
 
 
-def parts_of(task: Task) -> tuple[SplitName, ...]:
+def _parts_of(task: Task) -> tuple[SplitName, ...]:
     """Return test, and train where there is any."""
-    return PARTS if size(task, "train") else ("test",)
+    return _PARTS if size(task, "train") else ("test",)
 
 
-def choose(split: EncodedSplit, rule: Selection, part: SplitName) -> NDArray[np.int64]:
+def _choose(split: EncodedSplit, rule: Selection, part: SplitName) -> NDArray[np.int64]:
     """Pick from each class by itself, so that even the rarest is asked. (m,)"""
     features, labels = split.embeddings.double().numpy(), split.labels.numpy()
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        chosen.append(members[METHODS[rule.method](features[members], rule.per_class[part])])
+        chosen.append(members[_METHODS[rule.method](features[members], rule.per_class[part])])
     return np.sort(np.concatenate(chosen))
 
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
-def herding(features: Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m,)
+def herding(features: _Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m,)
     """Pick one by one what keeps the mean of the picked nearest to the mean of all (Welling 2009)."""
     mean, total = features.mean(axis=0), np.zeros(features.shape[1])
     free = np.ones(len(features), dtype=np.bool_)
@@ -238,7 +238,7 @@ def herding(features: Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m,
     return np.array(chosen, dtype=np.int64)
 
 
-def k_center(features: Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m,)
+def k_center(features: _Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m,)
     """Pick what lies nearest to the mean, then always what is farthest from all picked (Gonzalez 1985)."""
     nearest = np.full(len(features), np.inf)
     chosen = [int(np.square(features - features.mean(axis=0)).sum(axis=1).argmin())]
@@ -249,50 +249,50 @@ def k_center(features: Floats, count: int) -> NDArray[np.int64]:  # (n, d) -> (m
     return np.array(chosen, dtype=np.int64)
 
 
-METHODS: Mapping[str, Callable[[Floats, int], NDArray[np.int64]]] = {
+_METHODS: Mapping[str, Callable[[_Floats, int], NDArray[np.int64]]] = {
     "herding": herding,
     "k-center": k_center,
 }
 
 
-def rows(name: str, task: Task, chosen: Chosen) -> Iterator[Pick]:
+def rows(name: str, task: Task, chosen: _Chosen) -> Iterator[Pick]:
     for part, places in chosen.items():
         split = task.split(part)
         for place in places.tolist():
             label = int(split.labels[place])
             yield Pick(
-                name, part, split.ids[place], str(label), task.class_names[label], pixels(split, place)
+                name, part, split.ids[place], str(label), task.class_names[label], _pixels(split, place)
             )
 
 
-def pixels(split: Split, place: int) -> str:
+def _pixels(split: Split, place: int) -> str:
     try:
         return digest_of(split.image(place))
     except Unreadable:
         return ""
 
 
-def cost(name: str, probe: str, seen: Sequence[EncodedTask], chosen: Chosen) -> Cost:
+def cost(name: str, probe: str, seen: Sequence[EncodedTask], chosen: _Chosen) -> _Cost:
     """Put a probe to the whole task and to its picked samples, which also train it."""
     asked: Probe = catalog.build("probes", probe)
     if not set(asked.parts) <= set(seen[0].splits):
         raise DataError("no train images: it can't be asked.")
-    parts = [narrowed(each, chosen) for each in seen]
+    parts = [_narrowed(each, chosen) for each in seen]
     base = accuracy(asked, seen[0], seen[0]), accuracy(asked, parts[0], parts[0])
     tuned = None
     if len(seen) > 1:
         tuned = accuracy(asked, seen[1], seen[0]), accuracy(asked, parts[1], parts[0])
     sizes = (len(seen[0].splits["test"].labels), len(chosen["test"]))
-    return Cost(name, probe, sizes, base, tuned)
+    return _Cost(name, probe, sizes, base, tuned)
 
 
-def narrowed(seen: EncodedTask, chosen: Chosen) -> EncodedTask:
+def _narrowed(seen: EncodedTask, chosen: _Chosen) -> EncodedTask:
     """Keep the picked samples of what a model has seen."""
-    few = {part: taken(seen.splits[part], torch.from_numpy(places)) for part, places in chosen.items()}
+    few = {part: _taken(seen.splits[part], torch.from_numpy(places)) for part, places in chosen.items()}
     return replace(seen, splits={**seen.splits, **few})
 
 
-def taken(split: EncodedSplit, places: Tensor) -> EncodedSplit:
+def _taken(split: EncodedSplit, places: Tensor) -> EncodedSplit:
     return EncodedSplit(split.embeddings[places], split.labels[places])
 
 
@@ -301,7 +301,7 @@ def accuracy(probe: Probe, model: EncodedTask, base: EncodedTask) -> float:
     return float(np.mean(said.label == model.splits["test"].labels.numpy()))
 
 
-def errors(costs: Sequence[Cost], probe: str) -> Iterator[str]:
+def errors(costs: Sequence[_Cost], probe: str) -> Iterator[str]:
     """Say how far the picked samples' numbers are from those of all, for one probe."""
     rows = [cost for cost in costs if cost.probe == probe]
     if not rows:

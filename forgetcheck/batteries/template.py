@@ -11,8 +11,8 @@ from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import SplitName, Task
 from forgetcheck.tasks.reading.naming import FALLBACK
 
-FEW = 30  # test images below which a class is an anecdote
-HEADING = (
+_FEW = 30  # test images below which a class is an anecdote
+_HEADING = (
     "What a tuned model must not lose: every [[task]] is a set of images with class names and prompts.",
     "Lint it with `forgetcheck battery check`; ask it with `forgetcheck audit BASE TUNED --battery FILE`.",
 )
@@ -25,7 +25,7 @@ def start(images: Path, folder: Path) -> str:
     """
     source = source_text("folder", "path", images, folder)
     task: Task = catalog.build("tasks", source, lambda option, text: str(images))
-    counts = {part: counted(task, part) for part in ("train", "test")}
+    counts = {part: _counted(task, part) for part in ("train", "test")}
     entry = TaskEntry(
         name=images.resolve().name or "images",
         source=source,
@@ -41,12 +41,12 @@ def start(images: Path, folder: Path) -> str:
         "source": "; ".join(("as seen from this file", *task.notes)),
         "class_names": "as they fill the prompts: say what the model should recognise, and keep the order",
         "templates": "say what these pictures are: several are averaged, {} is the class name",
-        "expected": f"what was found; `battery check` tells when it changes{thin(task, counts['test'])}",
+        "expected": f"what was found; `battery check` tells when it changes{_thin(task, counts['test'])}",
     }
-    return battery_text(HEADING, [entry], {entry.name: remarks})
+    return battery_text(_HEADING, [entry], {entry.name: remarks})
 
 
-def counted(task: Task, part: SplitName) -> "Counter[int]":
+def _counted(task: Task, part: SplitName) -> "Counter[int]":
     """Count the images of each label; a part that isn't there has none."""
     try:
         return Counter(task.split(part).labels.tolist())
@@ -54,7 +54,7 @@ def counted(task: Task, part: SplitName) -> "Counter[int]":
         return Counter()
 
 
-def thin(task: Task, counts: "Counter[int]") -> str:
+def _thin(task: Task, counts: "Counter[int]") -> str:
     """Name classes with too few test images to say much of them."""
-    few = [f"{name} ({counts[label]})" for label, name in enumerate(task.class_names) if counts[label] < FEW]
-    return f". Fewer than {FEW} test images: {some(few)}" if few else ""
+    few = [f"{name} ({counts[label]})" for label, name in enumerate(task.class_names) if counts[label] < _FEW]
+    return f". Fewer than {_FEW} test images: {some(few)}" if few else ""

@@ -11,8 +11,8 @@ from forgetcheck.batteries.battery import TaskEntry
 from forgetcheck.batteries.paths import is_relative
 from forgetcheck.documents import toml_string
 
-WIDTH = 100  # of a list in one line
-KEYS = ("source", "samples", "class_names", "templates", "expected", "licence", "note", "get")
+_WIDTH = 100  # of a list in one line
+_KEYS = ("source", "samples", "class_names", "templates", "expected", "licence", "note", "get")
 
 
 def battery_text(
@@ -21,46 +21,48 @@ def battery_text(
     remarks: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return the file: comment lines first, then the tasks; `remarks` are comments by task and key."""
-    lines = [comment(line) for line in heading]
+    lines = [_comment(line) for line in heading]
     for entry in entries:
-        lines += ["", *entry_lines(entry, (remarks or {}).get(entry.name, {}))]
+        lines += ["", *_entry_lines(entry, (remarks or {}).get(entry.name, {}))]
     return "\n".join(lines) + "\n"
 
 
-def comment(text: str) -> str:
+def _comment(text: str) -> str:
     return f"# {text}".rstrip()
 
 
-def entry_lines(entry: TaskEntry, remarks: Mapping[str, str]) -> Iterator[str]:
+def _entry_lines(entry: TaskEntry, remarks: Mapping[str, str]) -> Iterator[str]:
     values = entry.model_dump(exclude_none=True, exclude_defaults=True)
     if "" in remarks:
-        yield comment(remarks[""])
+        yield _comment(remarks[""])
     yield "[[task]]"
     yield f"name = {toml_string(entry.name)}"
-    for key in KEYS:
+    for key in _KEYS:
         if key in values:
             if key in remarks:
-                yield comment(remarks[key])
-            yield f"{key} = {value_text(values[key])}"
+                yield _comment(remarks[key])
+            yield f"{key} = {_value_text(values[key])}"
 
 
-def key_text(key: str) -> str:
+def _key_text(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_string(key)
 
 
-def value_text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key_text(key)} = {value_text(inner)}" for key, inner in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_key_text(key)} = {_value_text(inner)}" for key, inner in value.items()) + "}"
+        )
     if isinstance(value, list):
-        texts = [value_text(item) for item in value]
+        texts = [_value_text(item) for item in value]
         line = f"[{', '.join(texts)}]"
-        return line if len(line) <= WIDTH else "[\n" + "".join(f"  {text},\n" for text in texts) + "]"
+        return line if len(line) <= _WIDTH else "[\n" + "".join(f"  {text},\n" for text in texts) + "]"
     return toml_string(value) if isinstance(value, str) else str(value)
 
 
 def source_text(name: str, option: str, path: Path, folder: Path) -> str:
     """Write a source that reads `path`, for a battery that lies in `folder`."""
-    return f"{name}:{option}={catalog.escaped(path_from(path, folder))}"
+    return f"{name}:{option}={catalog.escaped(_path_from(path, folder))}"
 
 
 def moved(source: str, old: Path, new: Path, copies: Mapping[str, str] | None = None) -> str:
@@ -68,19 +70,19 @@ def moved(source: str, old: Path, new: Path, copies: Mapping[str, str] | None = 
     name, colon, rest = source.partition(":")
     beside = copies or {}
     options = [
-        f"{option}={catalog.escaped(beside.get(option) or moved_text(option, text, name, old, new))}"
+        f"{option}={catalog.escaped(beside.get(option) or _moved_text(option, text, name, old, new))}"
         for option, text in catalog.parse_options(source, rest)
     ]
     return f"{name}{colon}{','.join(options)}"
 
 
-def moved_text(option: str, text: str, source: str, old: Path, new: Path) -> str:
+def _moved_text(option: str, text: str, source: str, old: Path, new: Path) -> str:
     if not is_relative(option, text, source, old):
         return text
-    return path_from(old / text, new)
+    return _path_from(old / text, new)
 
 
-def path_from(path: Path, folder: Path) -> str:
+def _path_from(path: Path, folder: Path) -> str:
     """Write a path relative to a folder, with slashes, as it stays true when both are moved together."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -48,9 +48,9 @@ if TYPE_CHECKING:  # what follows takes half a second to import, which the help 
     from forgetcheck.retention.policy import Rule
     from forgetcheck.tasks.base import Task
 
-HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
-OF_TARGET = ("min_target_accuracy", "max_target_drop")  # demands on what was tuned on
-NAMED = 8  # tasks of a battery that a refusal names
+_HEAD = "head"  # as auditing.TARGET_PROBE, which would import torch
+_OF_TARGET = ("min_target_accuracy", "max_target_drop")  # demands on what was tuned on
+_NAMED = 8  # tasks of a battery that a refusal names
 
 
 def audit(
@@ -95,7 +95,7 @@ def audit(
 
     limit_downloads(max_download)
     judging = prepare(policy, exporters or [], None, language, top, quiet)
-    refuse_homeless(judging)
+    _refuse_homeless(judging)
     refuse_inputs(judging, out)
     tasks = read_battery(battery, reach_of(confine, texts_from))
     overwrite = overwrite or to_go_on(out)
@@ -119,13 +119,13 @@ def audit(
                 # from here on images may be shown: to tell which of two activations bare weights have
                 words, shown = [base, *tuned], tuple(tasks.tasks.values())
                 before, *after = find_checkpoints(words, model, shown, progress, weights, allow_download)
-                refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
+                _refuse_unknown_checkpoint(judging, distinct_names(before, after)[1:])
             asked = (before, after, tasks, probes, device, progress, gallery)
             answers = auditing.audit(*asked, allow_mismatch, target, engine, keep=True)
         answers = replace(answers, digest=write_audit(out, answers, overwrite))
         if answers.stopped:
             leave(answers, out)
-        say_spared(engine.cache)
+        _say_spared(engine.cache)
         console.print_note(f"the answers are in {out}; judge them again with `forgetcheck report {out}`.")
         conclude(answers, judging, tabled=True)
 
@@ -141,12 +141,12 @@ def leave(stopped: "Audit", out: Path) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def refuse_homeless(judging: "Judging") -> None:
+def _refuse_homeless(judging: "Judging") -> None:
     if any(document.path is None for document in judging.documents):
         raise InputError("--as needs a file here, because the tables go to stdout: write --as NAME=FILE.")
 
 
-def refuse_unknown_checkpoint(judging: "Judging", names: Sequence[str]) -> None:
+def _refuse_unknown_checkpoint(judging: "Judging", names: Sequence[str]) -> None:
     """A document about one checkpoint, such as a model card, must name one that is there."""
     for document in judging.documents:
         asked = getattr(document.exporter, "checkpoint", "")
@@ -161,23 +161,23 @@ def refuse_blind_policy(
     from forgetcheck.retention.policy import like
 
     policy, names = judging.policy, list(battery.tasks)
-    known = f"the battery has {', '.join(names[:NAMED])}{' ...' if len(names) > NAMED else ''}"
+    known = f"the battery has {', '.join(names[:_NAMED])}{' ...' if len(names) > _NAMED else ''}"
     if policy.target is not None and not outlook.told and not any(map(policy.names_target, names)):
         raise InputError(
             f"{judging.source}: target = '{policy.target}' is no task of the battery: correct it; {known}."
         )
-    demanded = [name for name in OF_TARGET if getattr(policy, name) is not None]
+    demanded = [name for name in _OF_TARGET if getattr(policy, name) is not None]
     if demanded and policy.target is None and not outlook.told:
         raise InputError(
             f"{judging.source}: {demanded[0]} speaks of the task that was tuned on, which a checkpoint here "
             f"doesn't record: name it with --target TASK, or by target = in the policy; {known}."
         )
-    asked = list(foreseen(battery, probes, outlook))
+    asked = list(_foreseen(battery, probes, outlook))
     blind = [
         f"concepts[{number}] ({rule.match})"
         for number, rule in enumerate(policy.concepts, 1)
-        if rule.gates and not any(may_catch(rule, *each) for each in asked)
-        if outlook.sure or not like(rule.probe, HEAD)
+        if rule.gates and not any(_may_catch(rule, *each) for each in asked)
+        if outlook.sure or not like(rule.probe, _HEAD)
     ]
     if blind:
         raise InputError(
@@ -186,17 +186,17 @@ def refuse_blind_policy(
         )
 
 
-def foreseen(
+def _foreseen(
     battery: "Battery", probes: Sequence[str], outlook: "Outlook"
 ) -> Iterator[tuple[str, "Task", Sequence[str]]]:
     """Yield the tasks that will be asked about, each with the probes that may be put to it."""
     for name, task in battery.tasks.items():
         yield name, task, probes
     for target in outlook.targets:
-        yield target.name, target.task, [HEAD]
+        yield target.name, target.task, [_HEAD]
 
 
-def may_catch(rule: "Rule", name: str, task: "Task", probes: Sequence[str]) -> bool:
+def _may_catch(rule: "Rule", name: str, task: "Task", probes: Sequence[str]) -> bool:
     """Whether a rule can catch a question about a task or a class of it; if in doubt, it can."""
     from forgetcheck.retention.planning import question
     from forgetcheck.retention.policy import like
@@ -214,7 +214,7 @@ def may_catch(rule: "Rule", name: str, task: "Task", probes: Sequence[str]) -> b
         return True
 
 
-def say_spared(cache: "FeatureCache | None") -> None:
+def _say_spared(cache: "FeatureCache | None") -> None:
     if cache is not None and cache.reused:
         made = len(cache.reused) + len(cache.made)
         console.print_note(f"the cache spared {len(cache.reused)} of {made} passes of a model.")

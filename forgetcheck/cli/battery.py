@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     from forgetcheck.batteries.subset import Picked
     from forgetcheck.tasks.base import SplitName, Task
 
-SHOWN = 2  # templates
-Spec = Annotated[
+_SHOWN = 2  # templates
+_Spec = Annotated[
     str, typer.Argument(metavar="BATTERY", help="A shipped battery or a TOML file.", show_default=False)
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
-PerClass = Annotated[int, typer.Option("--per-class", metavar="K", min=1, help="Test images of each class.")]
-PickedOut = Annotated[
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
+_PerClass = Annotated[int, typer.Option("--per-class", metavar="K", min=1, help="Test images of each class.")]
+_PickedOut = Annotated[
     Path, typer.Option(metavar="DIR_OR_TOML", help="A .toml file, or a folder for battery.toml.")
 ]
-PickingBase = Annotated[
+_PickingBase = Annotated[
     str, typer.Option(metavar="CHECKPOINT", help="Whose embeddings say what is representative.")
 ]
-PickingTuned = Annotated[
+_PickingTuned = Annotated[
     str | None,
     typer.Option(
         metavar="CHECKPOINT", help="Also measure the drop of this checkpoint on both.", show_default=False
     ),
 ]
-TrainPerClass = Annotated[
+_TrainPerClass = Annotated[
     int | None,
     typer.Option(
         min=5,
@@ -59,7 +59,7 @@ TrainPerClass = Annotated[
         show_default="all",
     ),
 ]
-Asked = Annotated[
+_Asked = Annotated[
     str | None,
     typer.Option(
         "--base",
@@ -68,11 +68,11 @@ Asked = Annotated[
         show_default=False,
     ),
 ]
-Method = Annotated[
+_Method = Annotated[
     Literal["herding", "k-center"],
     typer.Option(help="Keep the mean of each class, or cover its extremes."),
 ]
-app = typer.Typer(
+_app = typer.Typer(
     name="battery",
     help="See what a battery asks, lint it, write one from a folder, pick a small one.",
     no_args_is_help=True,
@@ -80,9 +80,9 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@_app.command()
 def show(
-    battery: Spec,
+    battery: _Spec,
     labels: Annotated[
         str,
         typer.Option(
@@ -91,7 +91,7 @@ def show(
             show_default=False,
         ),
     ] = "",
-    base: Asked = None,
+    base: _Asked = None,
     model: Model = None,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -109,13 +109,13 @@ def show(
         return
     if base is not None:
         raise InputError("--base is asked about the labels of one task: add --labels TASK, or use `check`.")
-    console.show(task_table(found))
+    console.show(_task_table(found))
     console.show("")
-    for line in remarks(found):
+    for line in _remarks(found):
         console.print_line(printable(line))
 
 
-def task_table(battery: "Battery") -> Table:
+def _task_table(battery: "Battery") -> Table:
     title = Text(printable(f"battery {battery.name}"), style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("task")
@@ -123,7 +123,7 @@ def task_table(battery: "Battery") -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("templates", overflow="fold")
     for name, task in battery.tasks.items():
-        row = (name, *numbers(task, battery.entries[name]), said_templates(task, battery.entries[name]))
+        row = (name, *numbers(task, battery.entries[name]), _said_templates(task, battery.entries[name]))
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
@@ -139,32 +139,32 @@ def numbers(task: "Task", entry: "TaskEntry") -> Iterator[str]:
             yield ""
             continue
         try:
-            refuse_remote(entry)
+            _refuse_remote(entry)
             here = len(task.class_names if what == "classes" else task.split(what))  # type: ignore[arg-type]
             yield f"{here:,}"
         except InputError:
             yield "?" if expected is None else f"{expected:,}?"
 
 
-def refuse_remote(entry: "TaskEntry") -> None:
+def _refuse_remote(entry: "TaskEntry") -> None:
     """To look at what lies elsewhere is to download it."""
     if "://" in entry.source:
         raise InputError("it is looked at when it is asked, and downloaded then.")
 
 
-def said_templates(task: "Task", entry: "TaskEntry") -> str:
+def _said_templates(task: "Task", entry: "TaskEntry") -> str:
     try:
-        refuse_remote(entry)
+        _refuse_remote(entry)
         templates = task.templates
     except InputError:
         return "?"
     if task.labelled_by != "class":
         return "(captions)"
-    more = f" and {len(templates) - SHOWN} more" if len(templates) > SHOWN else ""
-    return ", ".join(templates[:SHOWN]) + more
+    more = f" and {len(templates) - _SHOWN} more" if len(templates) > _SHOWN else ""
+    return ", ".join(templates[:_SHOWN]) + more
 
 
-def remarks(battery: "Battery") -> Iterator[str]:
+def _remarks(battery: "Battery") -> Iterator[str]:
     """Yield what the file says in words, and what of the data is missing."""
     for name, task in battery.tasks.items():
         entry = battery.entries[name]
@@ -176,16 +176,16 @@ def remarks(battery: "Battery") -> Iterator[str]:
         }
         yield from (f"{name}: {what}: {text}" for what, text in said.items() if text)
         try:
-            refuse_remote(entry)
+            _refuse_remote(entry)
             yield from (f"{name}: note: {note}" for note in task.notes)
             task.split("test")
         except InputError as problem:
             yield f"{name}: not here (? is what is expected): {problem}"
 
 
-@app.command()
+@_app.command()
 def check(
-    battery: Spec,
+    battery: _Spec,
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -196,7 +196,7 @@ def check(
         ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image.")] = True,
-    base: Asked = None,
+    base: _Asked = None,
     model: Model = None,
     offline: Offline = False,
     confine: Confine = None,
@@ -227,7 +227,7 @@ def check(
     console.print_line(printable(f"battery {found.battery.name}: no problem found ({looked})."))
 
 
-@app.command()
+@_app.command()
 def init(
     folder: Annotated[
         Path,
@@ -240,7 +240,7 @@ def init(
     out: Annotated[Path, typer.Option(parser=file_path, metavar="FILE", help="The file to write.")] = Path(
         "battery.toml"
     ),
-    overwrite: Overwrite = False,
+    overwrite: _Overwrite = False,
 ) -> None:
     """Write a commented battery from a folder of images."""
     from forgetcheck.batteries.template import start
@@ -250,15 +250,15 @@ def init(
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck battery check {out}`.")
 
 
-@app.command()
+@_app.command()
 def pick(
-    battery: Spec,
-    per_class: PerClass,
-    out: PickedOut = Path("picked"),
-    base: PickingBase = "forgetcheck:tiny",
-    tuned: PickingTuned = None,
-    train_per_class: TrainPerClass = None,
-    method: Method = "herding",
+    battery: _Spec,
+    per_class: _PerClass,
+    out: _PickedOut = Path("picked"),
+    base: _PickingBase = "forgetcheck:tiny",
+    tuned: _PickingTuned = None,
+    train_per_class: _TrainPerClass = None,
+    method: _Method = "herding",
     model: Model = None,
     weights: WeightsOf = "",
     allow_download: AllowDownload = False,
@@ -266,7 +266,7 @@ def pick(
     confine: Confine = None,
     texts_from: TextsFrom = None,
     device: Device = "auto",
-    overwrite: Overwrite = False,
+    overwrite: _Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a small representative battery, with the audit error that it costs."""
@@ -277,7 +277,7 @@ def pick(
     tasks = read_battery(battery, reach)
     file = out if out.suffix == ".toml" else out / "battery.toml"
     table = file.with_suffix(TABLE)
-    refuse_source(tasks, file)
+    _refuse_source(tasks, file)
     for path in (file, table):
         reach.refuse_outside(path)
         refuse_existing_file(path, overwrite)
@@ -300,19 +300,19 @@ def pick(
     write_text(table, picked.table)
     write_text(file, picked.text(file))
     if not quiet:
-        console.show(cost_table(picked))
+        console.show(_cost_table(picked))
     for line in picked.said:
         console.print_line(printable(line))
     console.print_note(f"wrote {file} and {table}; audit with --battery {file}.")
 
 
-def refuse_source(battery: "Battery", file: Path) -> None:
+def _refuse_source(battery: "Battery", file: Path) -> None:
     """What is picked from isn't replaced by what is picked."""
     if battery.path is not None and followed(file) == followed(battery.path):
         raise InputError(f"'{file}' is the battery that is picked from: choose another name.")
 
 
-def cost_table(picked: "Picked") -> Table:
+def _cost_table(picked: "Picked") -> Table:
     """Show full against picked, in percent and points."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("task")

@@ -10,7 +10,7 @@ from forgetcheck.errors import InputError
 from forgetcheck.sizes import read_size
 from forgetcheck.text import counted
 
-app = typer.Typer(
+_app = typer.Typer(
     name="cache",
     help="What audits keep of what models saw, so that none looks twice.",
     no_args_is_help=True,
@@ -18,23 +18,23 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@_app.command()
 def info() -> None:
     """Say where the cache is and what it holds."""
-    cache = found_cache()
+    cache = _found_cache()
     stored = list(cache.entries())
     console.print_line(
         f"{cache.folder}: {counted(len(stored), 'entry', 'entries')}, {spoken(sum(e.size for e in stored))}."
     )
     if stored:
         oldest, newest = (pick(entry.used for entry in stored) for pick in (min, max))
-        console.print_line(f"last used between {day(oldest)} and {day(newest)}.")
+        console.print_line(f"last used between {_day(oldest)} and {_day(newest)}.")
 
 
-@app.command()
+@_app.command()
 def clear() -> None:
     """Empty the cache; what is needed again is computed again."""
-    cache = found_cache()
+    cache = _found_cache()
     removed = cache.clear()
     gone = counted(len(removed), "entry", "entries")
     console.print_line(f"{cache.folder}: removed {gone}, {spoken(sum(e.size for e in removed))}.")
@@ -47,7 +47,7 @@ def open_cache(size: str) -> FeatureCache | None:
     return None if folder is None else FeatureCache(folder, limit, console.print_note)
 
 
-def found_cache() -> FeatureCache:
+def _found_cache() -> FeatureCache:
     folder = cache_folder()
     if folder is None:
         raise InputError("no home folder, so there is no cache: set FORGETCHECK_CACHE to a folder.")
@@ -61,5 +61,5 @@ def spoken(size: int) -> str:
     return f"{size} bytes"
 
 
-def day(moment: float) -> str:
+def _day(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -17,12 +17,12 @@ from forgetcheck.errors import InputError
 from forgetcheck.progress import silent
 from forgetcheck.text import printable
 
-Callback = Callable[..., None]
-WIDTH = 80  # of a table that goes to a file or a pipe
-QUIET_SECONDS = 15  # between lines of progress
+_Callback = Callable[..., None]
+_WIDTH = 80  # of a table that goes to a file or a pipe
+_QUIET_SECONDS = 15  # between lines of progress
 
 
-class Log:
+class _Log:
     """A stream to the log of a GitHub runner, for which no line that passes through is a command."""
 
     def __init__(self, stream: Any) -> None:
@@ -41,12 +41,12 @@ def harmless(text: str) -> str:
     return re.sub(r"(^|\r)([^\S\r\n]*):(?=:)", r"\1\2: ", text, flags=re.MULTILINE).replace("##[", "# #[")
 
 
-def obeyed() -> bool:
+def _obeyed() -> bool:
     """Whether what is printed is read by a runner that takes some lines for commands."""
     return "GITHUB_ACTIONS" in os.environ
 
 
-class Patient(Console):
+class _Patient(Console):
     """Rich leaves the program with exit code 1 when a reader goes away; here 1 means something else."""
 
     def on_broken_pipe(self) -> None:
@@ -67,22 +67,22 @@ def hush_followers() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
 
 
-def make_console(stderr: bool = False) -> Console:
+def _make_console(stderr: bool = False) -> Console:
     """A console that never breaks on names: no markup, no emoji, no highlighting."""
     stream = sys.stderr if stderr else sys.stdout
     with suppress(AttributeError, ValueError):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
-    log = cast(IO[str], Log(stream)) if obeyed() else stream
-    console = Patient(file=log, markup=False, emoji=False, highlight=False, width=width)
-    console.width = console.width or WIDTH  # COLUMNS=0 would print nothing at all
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH
+    log = cast(IO[str], _Log(stream)) if _obeyed() else stream
+    console = _Patient(file=log, markup=False, emoji=False, highlight=False, width=width)
+    console.width = console.width or _WIDTH  # COLUMNS=0 would print nothing at all
     return console
 
 
 def show(*parts: object) -> None:
     """Print to stdout; a reader that went away (`| head`) is no error and changes no exit code."""
     try:
-        make_console().print(*parts, soft_wrap=all(isinstance(part, str) for part in parts))
+        _make_console().print(*parts, soft_wrap=all(isinstance(part, str) for part in parts))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,7 +97,7 @@ def print_document(text: str, commands: bool = False) -> None:
 
     On a GitHub runner only `commands` are commands; what goes to a file (`> report.json`) stays as it is.
     """
-    if obeyed() and not commands and not to_file():
+    if _obeyed() and not commands and not _to_file():
         text = harmless(text)
     with suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -111,7 +111,7 @@ def print_document(text: str, commands: bool = False) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def to_file() -> bool:
+def _to_file() -> bool:
     """Whether stdout is a plain file, which a runner doesn't read."""
     try:
         return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
@@ -124,11 +124,11 @@ def print_error(text: str) -> None:
 
 
 @contextmanager
-def progress_shown(quiet: bool = False) -> Iterator[Callback]:
+def progress_shown(quiet: bool = False) -> Iterator[_Callback]:
     """Yield a progress callback: bars on a terminal, a line now and then elsewhere."""
     if quiet:
         yield silent
-    elif make_console(stderr=True).is_terminal:
+    elif _make_console(stderr=True).is_terminal:
         with bars() as callback:
             yield callback
     else:
@@ -136,7 +136,7 @@ def progress_shown(quiet: bool = False) -> Iterator[Callback]:
 
 
 @contextmanager
-def bars() -> Iterator[Callback]:
+def bars() -> Iterator[_Callback]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -144,7 +144,7 @@ def bars() -> Iterator[Callback]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=_make_console(stderr=True), transient=True) as progress:
         stages: dict[str, TaskID] = {}
 
         def callback(stage: str, done: int, total: int, note: str = "") -> None:
@@ -163,14 +163,14 @@ def bars() -> Iterator[Callback]:
 def quiet_seconds() -> float:
     text = os.environ.get("FORGETCHECK_QUIET_SECONDS", "")
     try:
-        return float(text or QUIET_SECONDS)
+        return float(text or _QUIET_SECONDS)
     except ValueError:
         raise InputError(
             f"FORGETCHECK_QUIET_SECONDS={text}: expected seconds; correct it or unset it."
         ) from None
 
 
-def lines() -> Callback:
+def lines() -> _Callback:
     """Return a callback that prints one line per finished stage and one every so often within it."""
     said, pause = time.monotonic(), quiet_seconds()
 
@@ -187,4 +187,4 @@ def lines() -> Callback:
 def print_note(text: str) -> None:
     """Print to stderr; one that is full or gone may not change the exit code."""
     with suppress(OSError):
-        make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)
+        _make_console(stderr=True).print(Text(printable(text)), soft_wrap=True)

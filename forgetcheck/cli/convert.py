@@ -10,7 +10,7 @@ from forgetcheck.cli.options import AllowDownload, Model, Offline, WeightsOf
 from forgetcheck.cli.weights_out import kind_of, refuse_overlap, refuse_target
 from forgetcheck.text import printable
 
-LOADING = {  # how to load what was written
+_LOADING = {  # how to load what was written
     "local-dir": 'load it with open_clip.create_model_and_transforms("local-dir:{out}")',
     "safetensors": "forgetcheck finds the architecture in its header; for open_clip name it: "
     'open_clip.create_model_and_transforms(NAME, pretrained="{out}")',
@@ -71,12 +71,12 @@ def convert(
     write_clip(out, found.clip, kind, overwrite)
     for note in found.notes:
         console.print_note(note)
-    said = f"read {source} ({found.family}, {found.precision}), wrote {out} ({kind}, {size(out)})"
+    said = f"read {source} ({found.family}, {found.precision}), wrote {out} ({kind}, {_size(out)})"
     console.print_line(printable(said))
-    console.print_note(LOADING[kind].format(out=out))
+    console.print_note(_LOADING[kind].format(out=out))
 
 
-def size(path: Path) -> str:
+def _size(path: Path) -> str:
     """Return how large a file is, or all files of a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     total = sum(file.stat().st_size for file in files if file.is_file())

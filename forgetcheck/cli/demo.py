@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 BASE = "forgetcheck:tiny"
 TARGET = "digits"
 NEAR_TARGET = "digit"  # drawn digits: near the target, so not asked about as "other" concepts
-AUDIT = "audit"
-REPORT = "report.html"
-LOST = 24  # samples of each method for the gallery
-METHODS = ("cross-entropy", "ldifs")  # each its own name and spec
+_AUDIT = "audit"
+_REPORT = "report.html"
+_LOST = 24  # samples of each method for the gallery
+_METHODS = ("cross-entropy", "ldifs")  # each its own name and spec
 
 
 def demo(
@@ -37,21 +37,21 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Tune a tiny CLIP on real scans of digits, twice, and see what it forgets."""
-    for name in (*METHODS, AUDIT):
+    for name in (*_METHODS, _AUDIT):
         refuse_existing(out / name, overwrite)
-    console.print_note(f"tuning {BASE} on {TARGET} with {' and '.join(METHODS)}, then auditing both ...")
+    console.print_note(f"tuning {BASE} on {TARGET} with {' and '.join(_METHODS)}, then auditing both ...")
     report = run(out, seed, overwrite, quiet)
-    console.show(method_table(report))
+    console.show(_method_table(report))
     console.show("")
     for checkpoint in report.checkpoints:
-        lost = lost_concepts(report, checkpoint)
+        lost = _lost_concepts(report, checkpoint)
         listed = ", ".join(f"{f.retention.task} / {f.retention.concept}" for f in lost[:8])
         more = f" and {len(lost) - 8} more" if len(lost) > 8 else ""
         console.print_line(f"{checkpoint} forgot {len(lost)} concepts{': ' if lost else ''}{listed}{more}.")
     console.show("")
-    console.print_line(conclusion(report))
-    console.print_line(f"The report to look at: {(out / REPORT).absolute()}")
-    console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / AUDIT}`.")
+    console.print_line(_conclusion(report))
+    console.print_line(f"The report to look at: {(out / _REPORT).absolute()}")
+    console.print_note(f"everything is in {out}; look closer with `forgetcheck report {out / _AUDIT}`.")
 
 
 def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
@@ -68,14 +68,14 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
     task = tuning.Named(TARGET, catalog.build("tasks", TARGET))
     schedule = tuning.schedule_for(base, seed=seed)
     with console.progress_shown(quiet) as progress:
-        for name in METHODS:
+        for name in _METHODS:
             method = tuning.Named(name, catalog.build("regularizers", name))
             write_run(out / name, tuning.tune(base, task, method, schedule, progress=progress), overwrite)
-        tuned = [find_checkpoint(str(out / name)) for name in METHODS]
-        answers = auditing.audit(base, tuned, others(), progress=progress, pictures=LOST)
-    write_audit(out / AUDIT, answers, overwrite)
+        tuned = [find_checkpoint(str(out / name)) for name in _METHODS]
+        answers = auditing.audit(base, tuned, others(), progress=progress, pictures=_LOST)
+    write_audit(out / _AUDIT, answers, overwrite)
     report = make_report(answers, Policy(), gated=False)
-    write_text(out / REPORT, catalog.build("exporters", "html").render(report))
+    write_text(out / _REPORT, catalog.build("exporters", "html").render(report))
     return report
 
 
@@ -96,7 +96,7 @@ def facts(report: "Report", checkpoint: str) -> dict[str, Any]:
     return {"before": head.base, "after": head.tuned, **drops}
 
 
-def method_table(report: "Report") -> Table:
+def _method_table(report: "Report") -> Table:
     families = next(mean.tasks for mean in report.means if not mean.of_target)
     table = Table(
         title=f"accuracy on {TARGET} before and after tuning on it; mean drop over {families} families\n"
@@ -114,12 +114,12 @@ def method_table(report: "Report") -> Table:
             f"{100 * found['after']:.1f} %",
             points(found["zero-shot"]),
             points(found["linear"]),
-            str(len(lost_concepts(report, checkpoint))),
+            str(len(_lost_concepts(report, checkpoint))),
         )
     return table
 
 
-def lost_concepts(report: "Report", checkpoint: str) -> list["Finding"]:
+def _lost_concepts(report: "Report", checkpoint: str) -> list["Finding"]:
     """Return the concepts that zero-shot shows to be forgotten, worst first."""
     from forgetcheck.retention.verdict import Verdict
 
@@ -130,9 +130,9 @@ def lost_concepts(report: "Report", checkpoint: str) -> list["Finding"]:
     ]
 
 
-def conclusion(report: "Report") -> str:
+def _conclusion(report: "Report") -> str:
     """Say in two sentences what was seen, from the numbers alone."""
-    plain, kept = (facts(report, name) for name in METHODS)
+    plain, kept = (facts(report, name) for name in _METHODS)
     first = (
         f"Fine-tuning with cross-entropy alone raised {TARGET} from {100 * plain['before']:.1f} % to "
         f"{100 * plain['after']:.1f} % and cost {100 * plain['zero-shot']:.1f} points of zero-shot accuracy "

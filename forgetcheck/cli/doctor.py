@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forgetcheck.auditing.doctor import Diagnosis, Examination
 
 SAMPLES = 256  # as examining.SAMPLES, which would import torch
-RESULTS = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("note", "dim")}
+_RESULTS = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("note", "dim")}
 
 
 def doctor(
@@ -62,12 +62,12 @@ def doctor(
     with console.progress_shown(quiet) as progress:
         examined = examine(found, tasks, samples, device, progress)
     if not quiet:
-        console.show(diagnosis_table(examined))
+        console.show(_diagnosis_table(examined))
         console.show("")
-    conclude(examined)
+    _conclude(examined)
 
 
-def conclude(examined: "Examination") -> None:
+def _conclude(examined: "Examination") -> None:
     """Say the outcome in a line; raise InputError, naming every check that failed."""
     failed, total = examined.failed, len(examined.checked)
     if failed:
@@ -82,7 +82,7 @@ def conclude(examined: "Examination") -> None:
     )
 
 
-def diagnosis_table(examined: "Examination") -> Table:
+def _diagnosis_table(examined: "Examination") -> Table:
     from forgetcheck.cli.tables import titled
 
     title = f"{examined.checkpoint} on {examined.device}: can what forgetcheck measures be trusted here?"
@@ -91,7 +91,7 @@ def diagnosis_table(examined: "Examination") -> Table:
     table.add_column("result", no_wrap=True)
     table.add_column("what it means, and what was measured", overflow="fold")
     for diagnosis in examined.diagnoses:
-        word, style = RESULTS[diagnosis.passed]
+        word, style = _RESULTS[diagnosis.passed]
         table.add_row(diagnosis.name, Text(word, style=style), findings(diagnosis))
     return table
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from forgetcheck.tasks.base import Task
 
 BAR = 24  # characters of the longest bar
-EIGHTHS = " ▏▎▍▌▋▊▉█"
-COMPARED = ("activation", "image size", "mean", "std", "resizing", "tokenizer", "context length")
-SIDES = {"visual": "image", "text": "text"}
-SHORT = 12  # characters of a digest that is shown
-TOWERS = {"visual": "image tower", "text": "text tower", "scale": "logit scale and bias"}
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_COMPARED = ("activation", "image size", "mean", "std", "resizing", "tokenizer", "context length")
+_SIDES = {"visual": "image", "text": "text"}
+_SHORT = 12  # characters of a digest that is shown
+_TOWERS = {"visual": "image tower", "text": "text tower", "scale": "logit scale and bias"}
 
 
 def inspect(
@@ -58,12 +58,12 @@ def inspect(
 ) -> None:
     """Say what a checkpoint is and how that is known; for a pair, which layers differ and by how much."""
     with closed():  # looking at a stranger's file asks nobody
-        look(
+        _look(
             [checkpoint, *([] if other is None else [other])], model, weights, battery, labels, as_json, quiet
         )
 
 
-def look(
+def _look(
     words: Sequence[str],
     model: str | None,
     weights: str,
@@ -81,7 +81,7 @@ def look(
     task = named_task(battery, labels) if labels else None
     adapter = adapter_named(words[0]) if len(words) == 1 else None
     if adapter is not None:
-        show_adapter(words[0], adapter, as_json)
+        _show_adapter(words[0], adapter, as_json)
         return
     encoders = []
     with console.progress_shown(quiet) as progress:
@@ -89,7 +89,7 @@ def look(
         for number, each in enumerate(found):
             progress("reading", number, len(found), each.name)
             encoders.append(load_encoder(each, "cpu", finite=False, words=task is not None))
-        said = None if task is None else opinion_of(labels, task, found[0], encoders[0], progress)
+        said = None if task is None else _opinion_of(labels, task, found[0], encoders[0], progress)
     passports = [issue(each, encoder) for each, encoder in zip(found, encoders, strict=True)]
     odd: tuple[str, ...] = ()
     change = None
@@ -98,17 +98,17 @@ def look(
         change = compare(encoders[0].weights, encoders[1].weights)
     if as_json:
         told = None if task is None or said is None else label_record(labels, task, said)
-        console.print_document(as_document(passports, odd, change, told))
+        console.print_document(_as_document(passports, odd, change, told))
         return
-    console.show(passport_table(passports))
+    console.show(_passport_table(passports))
     if change is not None:
-        show_change(odd, change)
+        _show_change(odd, change)
     if task is not None:
         console.show("")
         show_labels(labels, task, said, found[0].name)
 
 
-def opinion_of(
+def _opinion_of(
     name: str, task: "Task", checkpoint: "Checkpoint", encoder: "Encoder", progress: Progress
 ) -> "Opinion":
     """Ask for the class of every test image. Raises InputError while it is open which model this is."""
@@ -119,7 +119,7 @@ def opinion_of(
     return opinion(name, task, encoder, progress)
 
 
-def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
+def _show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
     """Say what an adapter is, as far as that shows without its base."""
     record = adapter.record()
     if as_json:
@@ -133,7 +133,7 @@ def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
         "holds whole": ", ".join(adapter.settings.saved),
         "numbers": f"{count:,} in {len(adapter.tensors)} tensors of {adapter.path.name}",
         "trained on": f"{record['trained_on']}, as it says" if record["trained_on"] else "it doesn't say",
-        "digest": record["digest"][:SHORT],
+        "digest": record["digest"][:_SHORT],
         "notes": " ".join(adapter.notes),
         "to audit": f"forgetcheck audit BASE {name}",
         "to merge": f"forgetcheck convert {name} OUT --base BASE",
@@ -145,7 +145,7 @@ def show_adapter(name: str, adapter: "Adapter", as_json: bool) -> None:
     console.show(table)
 
 
-def as_document(
+def _as_document(
     passports: Sequence["ModelInfo"],
     odd: Sequence[str],
     change: "Comparison | None",
@@ -159,26 +159,26 @@ def as_document(
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
-def passport_table(passports: Sequence["ModelInfo"]) -> Table:
+def _passport_table(passports: Sequence["ModelInfo"]) -> Table:
     """One column per checkpoint, one row per fact."""
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     table.add_column("")
     for passport in passports:
         table.add_column(printable(passport.name), overflow="fold")
-    columns = [facts(passport) for passport in passports]
+    columns = [_facts(passport) for passport in passports]
     for row in columns[0]:
         cells = [column[row] for column in columns]
         if any(cells):
-            style = "yellow" if len(set(cells)) > 1 and row in COMPARED else ""
-            table.add_row(Text(row, style="dim"), *(cell_of(lines, style) for lines in cells))
+            style = "yellow" if len(set(cells)) > 1 and row in _COMPARED else ""
+            table.add_row(Text(row, style="dim"), *(_cell_of(lines, style) for lines in cells))
     return table
 
 
-def cell_of(lines: Sequence[str], style: str) -> Text:
+def _cell_of(lines: Sequence[str], style: str) -> Text:
     return Text("\n".join(map(printable, lines)), style=style)
 
 
-def facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
+def _facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
     """Return what the rows say, each in lines."""
     way = passport.preprocessing
     return {
@@ -186,17 +186,17 @@ def facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
         "read as": (passport.family,),
         "parameters": (parameters(passport),),
         "activation": (passport.activation,),
-        "image size": (listed(passport.image_size),),
-        "mean": (listed(way["mean"]),),
-        "std": (listed(way["std"]),),
+        "image size": (_listed(passport.image_size),),
+        "mean": (_listed(way["mean"]),),
+        "std": (_listed(way["std"]),),
         "resizing": (f"{way['interpolation']}, {way['resize_mode']}",),
         "tokenizer": (passport.tokenizer,),
         "context length": (str(passport.context_length),),
         "precision": (", ".join(dict.fromkeys(k for c in passport.census.values() for k in c.precisions)),),
         "numbers": numbers(passport),
-        "image digest": (passport.digests["visual"][:SHORT],),
-        "text digest": (passport.digests["text"][:SHORT],),
-        "adapter": merged_from(passport.adapter),
+        "image digest": (passport.digests["visual"][:_SHORT],),
+        "text digest": (passport.digests["text"][:_SHORT],),
+        "adapter": _merged_from(passport.adapter),
         "head": () if passport.head is None else (f"{passport.head[0]} classes, width {passport.head[1]}",),
         "known from": tuple(f"{what}: {why}" for what, why in passport.inferred.items()),
         "open": (passport.undecided,) if passport.undecided else (),
@@ -204,21 +204,21 @@ def facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
     }
 
 
-def merged_from(adapter: Mapping[str, Any]) -> tuple[str, ...]:
+def _merged_from(adapter: Mapping[str, Any]) -> tuple[str, ...]:
     """Say what an adapter was merged from: its own digest, and its base's."""
     if not adapter:
         return ()
     base = adapter["base"]
-    digests = ", ".join(f"{SIDES[part]} {found[:SHORT]}" for part, found in base["digest"].items())
-    return f"{adapter['kind']}, digest {adapter['digest'][:SHORT]}", f"into '{base['name']}' ({digests})"
+    digests = ", ".join(f"{_SIDES[part]} {found[:_SHORT]}" for part, found in base["digest"].items())
+    return f"{adapter['kind']}, digest {adapter['digest'][:_SHORT]}", f"into '{base['name']}' ({digests})"
 
 
 def parameters(passport: "ModelInfo") -> str:
-    parts = [f"{name} {passport.census[part].parameters / 1e6:,.2f} M" for part, name in SIDES.items()]
+    parts = [f"{name} {passport.census[part].parameters / 1e6:,.2f} M" for part, name in _SIDES.items()]
     return f"{passport.parameters / 1e6:,.2f} M ({', '.join(parts)})"
 
 
-def listed(value: Any) -> str:
+def _listed(value: Any) -> str:
     if not isinstance(value, (list, tuple)):
         return str(value)
     return ", ".join(f"{item:.4g}" for item in value)
@@ -236,14 +236,14 @@ def numbers(passport: "ModelInfo") -> tuple[str, ...]:
     return (said, f"not finite in {', '.join(where)}") if where else (said,)
 
 
-def show_change(odd: Sequence[str], change: "Comparison") -> None:
+def _show_change(odd: Sequence[str], change: "Comparison") -> None:
     console.show("")
     if odd:
         console.print_line(f"They differ in more than weights: {'; '.join(map(printable, odd))}.")
     if change.equal:
         console.print_line("All weights are equal, bit for bit.")
         return
-    console.show(change_table(change))
+    console.show(_change_table(change))
     others: Mapping[str, Sequence[str]] = {
         "only in the first": change.only_base,
         "only in the second": change.only_tuned,
@@ -255,7 +255,7 @@ def show_change(odd: Sequence[str], change: "Comparison") -> None:
             console.print_line(f"{words}: {', '.join(map(printable, names[:3]))}{more}")
 
 
-def change_table(change: "Comparison") -> Table:
+def _change_table(change: "Comparison") -> Table:
     table = Table(
         title="relative change of the weights: |b - a| / |a|",
         title_justify="left", box=None, pad_edge=False, show_header=False,
@@ -265,16 +265,16 @@ def change_table(change: "Comparison") -> Table:
     table.add_column(no_wrap=True)
     largest = max((finite(block.relative) for block in change.blocks), default=0.0)
     for tower in change.towers:
-        table.add_row(Text(TOWERS[tower.name], style="bold"), *measured(tower, largest))
+        table.add_row(Text(_TOWERS[tower.name], style="bold"), *_measured(tower, largest))
         blocks = [block for block in change.blocks if block.tower == tower.name]
         if tower.equal or tower.name not in ("visual", "text"):
             continue
         for block in blocks:
-            table.add_row(f"  {block.name.partition('.')[2].replace('.', ' ')}", *measured(block, largest))
+            table.add_row(f"  {block.name.partition('.')[2].replace('.', ' ')}", *_measured(block, largest))
     return table
 
 
-def measured(change: "Change", largest: float) -> tuple[str, Text]:
+def _measured(change: "Change", largest: float) -> tuple[str, Text]:
     if change.equal:
         return "equal", Text("")
     size = finite(change.relative)
@@ -290,4 +290,4 @@ def bar(value: float, largest: float) -> str:
     if largest <= 0 or value <= 0:
         return ""
     eighths = max(1, min(round(8 * BAR * value / largest), 8 * BAR))
-    return EIGHTHS[-1] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    return _EIGHTHS[-1] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -40,23 +40,23 @@ def show_labels(name: str, task: "Task", found: "Opinion | None" = None, asked: 
 
     With the opinion of a checkpoint, which is called `asked`, also what that says most often.
     """
-    console.show(label_table(name, rows_of(task, found), asked))
+    console.show(_label_table(name, _rows_of(task, found), asked))
     if found is not None and found.doubt:
         console.print_line(printable(f"{name}: {found.doubt}: check names and labels."))
 
 
 def label_record(name: str, task: "Task", found: "Opinion") -> dict[str, Any]:
     """Return the same for machines."""
-    return {"task": name, "labels": [asdict(row) for row in rows_of(task, found)], "doubt": found.doubt}
+    return {"task": name, "labels": [asdict(row) for row in _rows_of(task, found)], "doubt": found.doubt}
 
 
-def rows_of(task: "Task", found: "Opinion | None") -> "list[Label]":
+def _rows_of(task: "Task", found: "Opinion | None") -> "list[Label]":
     from forgetcheck.batteries.label_rows import label_rows
 
     return label_rows(task) if found is None else label_rows(task, found.said, found.labels)
 
 
-def label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
+def _label_table(name: str, labels: "Sequence[Label]", asked: str = "") -> Table:
     table = Table(title=Text(printable(name), style="bold"), title_justify="left", box=None, pad_edge=False)
     table.add_column("label", justify="right", no_wrap=True)
     for column in (*COLUMNS, *([f"{printable(asked)} says most often"] if asked else [])):

@@ -10,23 +10,23 @@ from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.errors import unknown_name
 
-KINDS = (*catalog.BASES, "batteries")
+_KINDS = (*catalog.BASES, "batteries")
 
 
-def listing(
+def _listing(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help=f"One of: {', '.join(KINDS)}.", show_default=False)
+        str | None, typer.Argument(metavar="KIND", help=f"One of: {', '.join(_KINDS)}.", show_default=False)
     ] = None,
 ) -> None:
     """List regularizers, probes, tasks, exporters and batteries, with their options."""
-    if kind is not None and kind not in KINDS:
-        raise unknown_name("kind", kind, KINDS, "forgetcheck list")
-    for each in KINDS if kind is None else (kind,):
-        console.show(battery_table() if each == "batteries" else extension_table(each))
+    if kind is not None and kind not in _KINDS:
+        raise unknown_name("kind", kind, _KINDS, "forgetcheck list")
+    for each in _KINDS if kind is None else (kind,):
+        console.show(_battery_table() if each == "batteries" else _extension_table(each))
         console.show("")
 
 
-def extension_table(kind: str) -> Table:
+def _extension_table(kind: str) -> Table:
     table = Table(
         title=kind, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
     )
@@ -39,7 +39,7 @@ def extension_table(kind: str) -> Table:
     return table
 
 
-def battery_table() -> Table:
+def _battery_table() -> Table:
     from forgetcheck.batteries.battery import names, task_names
 
     table = Table(

@@ -19,8 +19,8 @@ from forgetcheck.retention.text.policy_draft import draft, needed
 from forgetcheck.text import printable
 
 DEFAULT, PYPROJECT = FILES
-SHOWN = 8  # names of what a rule catches
-app = typer.Typer(
+_SHOWN = 8  # names of what a rule catches
+_app = typer.Typer(
     name="policy",
     help="Write a policy to start from, and see what one says.",
     no_args_is_help=True,
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 
-class Pinned(StrEnum):
+class _Pinned(StrEnum):
     """What can be pinned, as the keys of Pins."""
 
     BASE = "base"
@@ -37,7 +37,7 @@ class Pinned(StrEnum):
     AUDIT = "audit"
 
 
-@app.command()
+@_app.command()
 def init(
     audit: Annotated[
         Path, typer.Argument(metavar="AUDIT", help="A folder written by `forgetcheck audit`.")
@@ -46,7 +46,7 @@ def init(
         DEFAULT
     ),
     pin: Annotated[
-        list[Pinned] | None,
+        list[_Pinned] | None,
         typer.Option(help="Demand this very one from now on; repeatable.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
@@ -74,7 +74,7 @@ def init(
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck policy check {out} {audit}`.")
 
 
-@app.command()
+@_app.command()
 def check(
     file: Annotated[
         Path | None,
@@ -93,39 +93,39 @@ def check(
         )
     policy = read_policy(path)
     console.print_line(f"{path}: a valid policy.")
-    for line in settings(policy):
+    for line in _settings(policy):
         console.print_line(line)
     if audit is None:
         return
     report = make_report(read_audit(audit), policy)
     for number, rule in enumerate(policy.concepts, 1):
-        console.print_line(printable(f"rule {number} ({said(rule)}) catches {caught(rule, report)}"))
-    for line in too_thin(report):
+        console.print_line(printable(f"rule {number} ({_said(rule)}) catches {_caught(rule, report)}"))
+    for line in _too_thin(report):
         console.print_line(printable(line))
-    refuse_blind_rules(path, policy, report)
+    _refuse_blind_rules(path, policy, report)
 
 
-def settings(policy: Policy) -> Iterator[str]:
+def _settings(policy: Policy) -> Iterator[str]:
     values = policy.model_dump(exclude_none=True, exclude={"concepts"})
     yield "  " + ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def said(rule: Rule) -> str:
+def _said(rule: Rule) -> str:
     values = rule.model_dump(exclude_none=True, exclude_defaults=True)
     return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def caught(rule: Rule, report: Report) -> str:
+def _caught(rule: Rule, report: Report) -> str:
     every = (finding.retention for finding in report.findings)
     rows = [row for row in every if rule.catches(row) or rule.through_task(row)]
     names = list(dict.fromkeys(row.subject for row in rows))
     if not names:
         return "nothing in this audit"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)}: {', '.join(names[:SHOWN])}{more}"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}{more}"
 
 
-def too_thin(report: Report) -> Iterator[str]:
+def _too_thin(report: Report) -> Iterator[str]:
     """Name the limits that these samples can hardly show to be kept."""
     seen = set()
     for finding in report.findings:
@@ -140,7 +140,7 @@ def too_thin(report: Report) -> Iterator[str]:
                 )
 
 
-def refuse_blind_rules(path: Path, policy: Policy, report: Report) -> None:
+def _refuse_blind_rules(path: Path, policy: Policy, report: Report) -> None:
     """A limit on nothing fails the gate, so it is a mistake of the file."""
     rows = [finding.retention for finding in report.findings]
     caught_none = list(catches_nothing(rows, policy))

@@ -14,7 +14,7 @@ from forgetcheck.retention.text.wording import advised, demand, opened
 from forgetcheck.retention.verdict import Finding, Verdict
 from forgetcheck.text import percent, points, printable
 
-STYLES = {
+_STYLES = {
     Verdict.FORGOT: "bold red",
     Verdict.STILL_KNOWN: "bold red",
     Verdict.UNSURE: "yellow",
@@ -23,11 +23,11 @@ STYLES = {
     Verdict.UNLEARNED: "green",
     Verdict.NEVER_KNEW: "dim",
 }
-BAR = 6  # cells of a bar; the largest drop or gain of the report fills it
-SMALLEST = 0.0005
-WIDER = 1.05  # times as wide: less isn't worth a line
-NARROW = 14  # columns for a probe, such as caption-choice
-EIGHTHS = " ▏▎▍▌▋▊▉█"
+_BAR = 6  # cells of a bar; the largest drop or gain of the report fills it
+_SMALLEST = 0.0005
+_WIDER = 1.05  # times as wide: less isn't worth a line
+_NARROW = 14  # columns for a probe, such as caption-choice
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show_report(report: Report, top: int) -> None:
@@ -36,18 +36,18 @@ def show_report(report: Report, top: int) -> None:
     for checkpoint in report.checkpoints:
         for mean in report.means_of(checkpoint):
             findings = report.tasks(checkpoint, mean.probe)
-            show(task_table(f"{checkpoint} · {mean.probe}", findings, report.policy.confidence, scale))
+            show(_task_table(f"{checkpoint} · {mean.probe}", findings, report.policy.confidence, scale))
             for line in captions(findings, mean):
                 show(Text(f"  {line}", style="dim"))
             show("")
         concepts = report.worst_concepts(checkpoint, top)
         if concepts:
             title = f"{checkpoint} · concepts that dropped most, of {tried(report, checkpoint)}"
-            show(concept_table(title, concepts, report.policy.confidence, scale))
+            show(_concept_table(title, concepts, report.policy.confidence, scale))
             show("")
         for warning in dict.fromkeys(w for f in report.tasks(checkpoint) for w in f.retention.warnings):
             show(printable(f"warning: {warning}"))
-    for line in unmet(report, top):
+    for line in _unmet(report, top):
         show(printable(line))
     for item in report.unasked:
         if item.role == "optional":
@@ -69,7 +69,7 @@ def tried(report: Report, checkpoint: str) -> int:
     return sum(row.concept is not None and row.checkpoint == checkpoint for row in rows)
 
 
-def unmet(report: Report, top: int) -> Iterator[str]:
+def _unmet(report: Report, top: int) -> Iterator[str]:
     """Name the demands that failed, worst first, and those that are neither shown nor refuted."""
     for outcome in (Outcome.FAILED, Outcome.UNSURE):
         checks = report.failures(outcome)
@@ -93,7 +93,7 @@ def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
     if spread:
         widest = max(high - low for low, high in spread)
         yield f"single prompt templates: drops up to {100 * widest:.1f} points apart on a task"
-    wider = [f.retention.widened for f in findings if f.retention.widened > WIDER]
+    wider = [f.retention.widened for f in findings if f.retention.widened > _WIDER]
     if wider:
         wide = f"{min(wider):.1f} to {max(wider):.1f}" if len(wider) > 1 else f"{wider[0]:.1f}"
         yield f"intervals count the probe's training images: {wide} times as wide"
@@ -102,7 +102,7 @@ def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
     able = [drop for drop in found if drop is not None]
     if limits:
         said = " or ".join(f"{100 * limit:g}" for limit in limits)
-        yield f"limit {said}; found 4 times in 5: {detectable(able, len(found))}"
+        yield f"limit {said}; found 4 times in 5: {_detectable(able, len(found))}"
     rows = [f.retention for f in findings if f.retention.calibration is not None]
     errors = [row.calibration for row in rows if row.calibration is not None]
     if errors:
@@ -110,7 +110,7 @@ def captions(findings: Sequence[Finding], mean: Mean) -> Iterator[str]:
         yield f"calibration error (ECE): {percent(base)} before, {percent(tuned)} after"
 
 
-def detectable(drops: Sequence[float], asked: int) -> str:
+def _detectable(drops: Sequence[float], asked: int) -> str:
     """Say how large a drop must be to be found, over the questions of a table."""
     if not drops:
         return "no drop, there are too few samples"
@@ -119,28 +119,30 @@ def detectable(drops: Sequence[float], asked: int) -> str:
     return f"a drop of {low if low == high else f'{low} to {high}'} points{blind}"
 
 
-def task_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
-    table = empty_table(title, "task", level, probe=False)
+def _task_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
+    table = _empty_table(title, "task", level, probe=False)
     for finding in findings:
-        table.add_row(Text(printable(finding.retention.task)), *cells(finding, scale))
+        table.add_row(Text(printable(finding.retention.task)), *_cells(finding, scale))
     return table
 
 
-def concept_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
-    table = empty_table(title, "concept", level, probe=True)
+def _concept_table(title: str, findings: Sequence[Finding], level: float, scale: float) -> Table:
+    table = _empty_table(title, "concept", level, probe=True)
     for finding in findings:
         row = finding.retention
-        names = (Text(printable(row.subject)), Text(broken(printable(row.probe))))
-        table.add_row(*names, *cells(finding, scale))
+        names = (Text(printable(row.subject)), Text(_broken(printable(row.probe))))
+        table.add_row(*names, *_cells(finding, scale))
     return table
 
 
-def broken(probe: str) -> str:
+def _broken(probe: str) -> str:
     """Write a probe in narrow lines, its options on lines of their own."""
-    if len(probe) <= NARROW:
+    if len(probe) <= _NARROW:
         return probe
     lines = probe.replace(":", ":\n", 1).split("\n")
-    return "\n".join(line[start : start + NARROW] for line in lines for start in range(0, len(line), NARROW))
+    return "\n".join(
+        line[start : start + _NARROW] for line in lines for start in range(0, len(line), _NARROW)
+    )
 
 
 def titled(title: str) -> Table:
@@ -154,14 +156,14 @@ def titled(title: str) -> Table:
     )
 
 
-def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
+def _empty_table(title: str, first: str, level: float, probe: bool) -> Table:
     table = titled(title)
     table.add_column(first, overflow="fold", min_width=8)
     if probe:
         table.add_column("probe", no_wrap=True)
     for name in ("base", "tuned", "drop"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, width=BAR)
+    table.add_column("", no_wrap=True, width=_BAR)
     table.add_column(f"{100 * level:g} % interval", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
@@ -169,9 +171,9 @@ def empty_table(title: str, first: str, level: float, probe: bool) -> Table:
     return table
 
 
-def cells(finding: Finding, scale: float) -> list[Text]:
+def _cells(finding: Finding, scale: float) -> list[Text]:
     row = finding.retention
-    style = STYLES[finding.verdict]
+    style = _STYLES[finding.verdict]
     return [
         Text(f"{100 * row.base:.1f}"),
         Text(f"{100 * row.tuned:.1f}"),
@@ -179,24 +181,24 @@ def cells(finding: Finding, scale: float) -> list[Text]:
         Text(bar(row.drop, scale), style=style),
         Text(f"[{points(row.low)}, {points(row.high)}]"),
         Text(str(row.n)),
-        Text(probability(finding.p_adjusted)),
+        Text(_probability(finding.p_adjusted)),
         Text(finding.verdict.value, style=style),
     ]
 
 
-def probability(p: float) -> str:
+def _probability(p: float) -> str:
     """Write a p-value in five characters; what is small is said to be."""
-    if p < SMALLEST:
+    if p < _SMALLEST:
         return "<.001"
     return f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
 
 
 def bar(drop: float, scale: float) -> str:
     """Draw a drop as a solid bar and a gain as a shaded one; in ASCII where there is nothing else."""
-    length = min(abs(drop) / scale, 1.0) * BAR if scale > 0 else 0.0
+    length = min(abs(drop) / scale, 1.0) * _BAR if scale > 0 else 0.0
     if "utf" not in (sys.stdout.encoding or "").lower():
         return ("#" if drop > 0 else "+") * round(length)
     if drop < 0:
         return "░" * round(length)
     whole, rest = divmod(round(8 * length), 8)
-    return "█" * whole + EIGHTHS[rest].strip()
+    return "█" * whole + _EIGHTHS[rest].strip()

@@ -26,14 +26,14 @@ class Judging:
 
     policy: Policy
     source: Path | None  # the file the policy is from; None: the default informs and doesn't gate
-    documents: "tuple[Document, ...]"
+    documents: "tuple[_Document, ...]"
     language: Language | None
     top: int
     quiet: bool
 
 
 @dataclass(frozen=True)
-class Document:
+class _Document:
     """An exporter and where its text goes; None is stdout."""
 
     exporter: Any
@@ -49,16 +49,16 @@ def prepare(
     quiet: bool,
 ) -> Judging:
     """Read and check everything before any work is done."""
-    source = policy or policy_here()
+    source = policy or _policy_here()
     limits = Policy() if source is None else read_policy(source)
-    documents = documents_of(specs, out, language)
+    documents = _documents_of(specs, out, language)
     for document in documents:
         if document.path is not None:
             refuse_unwritable(document.path)
     return Judging(limits, source, documents, language, top, quiet)
 
 
-def documents_of(specs: Sequence[str], out: Path | None, language: Language | None) -> tuple[Document, ...]:
+def _documents_of(specs: Sequence[str], out: Path | None, language: Language | None) -> tuple[_Document, ...]:
     """Read `--as NAME[:options][=PATH]`; --out is the path of the one that has none."""
     parsed = [(spec, *split_path(spec)) for spec in specs]
     bare = [spec for spec, _, path in parsed if path is None]
@@ -71,7 +71,8 @@ def documents_of(specs: Sequence[str], out: Path | None, language: Language | No
         hint = "add --as json, csv, markdown, html ..." if not specs else "every --as has a file already"
         raise InputError(f"--out {out} needs an --as without a file: {hint}.")
     found = tuple(
-        Document(spoken(catalog.build("exporters", name), language), path or out) for _, name, path in parsed
+        _Document(_spoken(catalog.build("exporters", name), language), path or out)
+        for _, name, path in parsed
     )
     places = Counter(document.path and followed(document.path) for document in found)
     twice = [path for path in (d.path for d in found) if path is not None and places[followed(path)] > 1]
@@ -95,20 +96,20 @@ def split_path(spec: str) -> tuple[str, Path | None]:
     name, colon, options = spec.partition(":")
     if "=" in name or not colon:
         name, equals, path = spec.partition("=")
-        return name, checked_path(spec, path) if equals else None
+        return name, _checked_path(spec, path) if equals else None
     head, equals, path = options.rpartition("=")
     if "=" not in head.rpartition(",")[2]:  # the last option has but its own equals sign
         return spec, None
-    return f"{name}:{head}", checked_path(spec, path)
+    return f"{name}:{head}", _checked_path(spec, path)
 
 
-def checked_path(spec: str, path: str) -> Path:
+def _checked_path(spec: str, path: str) -> Path:
     if not path or path.endswith("/") or Path(path).is_dir():
         raise InputError(f"--as {spec}: expected a file after the equals sign, found '{path}'.")
     return Path(path)
 
 
-def spoken(exporter: Any, language: Language | None) -> Any:
+def _spoken(exporter: Any, language: Language | None) -> Any:
     """Set the language where an exporter has one."""
     if language is None or "language" not in {field.name for field in fields(exporter)}:
         return exporter
@@ -137,7 +138,7 @@ def conclude(audit: Audit, judging: Judging, tabled: bool) -> None:
     gate(report, judging.source)
 
 
-def policy_here() -> Path | None:
+def _policy_here() -> Path | None:
     """Return the policy of the working directory; none where that was deleted."""
     try:
         return find_policy(Path.cwd())
@@ -155,12 +156,12 @@ def gate(report: Report, source: Path | None) -> None:
     if source is None:
         console.print_note("no policy given or found: the default limit informs, the exit code won't judge.")
     if report.missing:
-        raise InputError(missing(report))
+        raise InputError(_missing(report))
     if source is not None:
         console.print_note(f"the policy {source} is met.")
 
 
-def missing(report: Report) -> str:
+def _missing(report: Report) -> str:
     """Say in one line what could not be asked; the rest is measured, written and shown."""
     if any(item.role == "stopped" for item in report.missing):
         return "the audit was stopped before all was asked: run the same `forgetcheck audit`, which goes on."

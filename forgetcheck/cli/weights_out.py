@@ -5,7 +5,7 @@ from pathlib import Path
 from forgetcheck.errors import OutputError, unknown_name
 from forgetcheck.files import KINDS, LOCAL_DIR, followed, refuse_existing, refuse_existing_file
 
-FILES = {suffix: kind for kind, suffix in KINDS.items() if suffix}
+_FILES = {suffix: kind for kind, suffix in KINDS.items() if suffix}
 
 
 def known_kind(name: str) -> str:
@@ -17,14 +17,14 @@ def known_kind(name: str) -> str:
 def kind_of(out: Path, told: str | None) -> str:
     """Decide the format by what was told, else by the suffix; both must be in accord, for others go by it."""
     if told is None:
-        if out.suffix and out.suffix not in FILES:
+        if out.suffix and out.suffix not in _FILES:
             raise OutputError(
                 f"the suffix of '{out}' tells no format: end it in .safetensors or .pt, or add "
                 "--save-as local-dir for a folder of that name."
             )
-        return FILES.get(out.suffix, LOCAL_DIR)
+        return _FILES.get(out.suffix, LOCAL_DIR)
     kind = known_kind(told)
-    if FILES.get(out.suffix, kind) != kind or (kind == "safetensors" and out.suffix != KINDS[kind]):
+    if _FILES.get(out.suffix, kind) != kind or (kind == "safetensors" and out.suffix != KINDS[kind]):
         wanted = f"end in {KINDS[kind]}" if KINDS[kind] else "have another name, without that suffix"
         raise OutputError(
             f"'{out}' can't be written as {kind}: programs go by the suffix, so it must {wanted}."

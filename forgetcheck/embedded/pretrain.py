@@ -25,20 +25,20 @@ from torch import Tensor, nn
 
 from forgetcheck.tasks.drawn import FAMILIES, sketch
 
-HERE = Path(__file__).parent / "tiny"
-CONFIG = "open_clip_config.json"
+_HERE = Path(__file__).parent / "tiny"
+_CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 
 
 # Pictures per pass of each family, in shares: more where there is more to tell apart.
-SHARES = {
+_SHARES = {
     "shape": 2, "colour": 1, "count": 2, "texture": 1, "letter": 6, "digit": 3,
     "position": 1, "size": 2, "orientation": 2, "relation": 4, "binding": 1,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Recipe:
+class _Recipe:
     """Everything that decides the weights, beside the drawings and the config."""
 
     samples: int = 60_000  # pictures
@@ -53,7 +53,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class _Corpus:
     """Drawn pictures with everything that may be said of them, tokenised."""
 
     images: Tensor  # (n, 3, h, w) uint8
@@ -61,29 +61,29 @@ class Corpus:
     true_of: Tensor  # (n, k) int64, rows of `captions`; families with fewer repeat one
 
 
-def draw_corpus(samples: int, tokenizer: Any) -> Corpus:
-    unit = samples // sum(SHARES.values())
-    sketches = [sketch(name, "pretrain", i) for name, share in SHARES.items() for i in range(unit * share)]
+def _draw_corpus(samples: int, tokenizer: Any) -> _Corpus:
+    unit = samples // sum(_SHARES.values())
+    sketches = [sketch(name, "pretrain", i) for name, share in _SHARES.items() for i in range(unit * share)]
     texts = sorted({text for item in sketches for text in item.captions})
     row = {text: number for number, text in enumerate(texts)}
     widest = max(len(item.captions) for item in sketches)
     padded = [(item.captions + item.captions[:1] * widest)[:widest] for item in sketches]
     pixels = np.stack([np.asarray(item.image) for item in sketches])
-    return Corpus(
+    return _Corpus(
         images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         captions=tokenizer(texts),
         true_of=torch.tensor([[row[text] for text in captions] for captions in padded]),
     )
 
 
-def normalised(images: Tensor, preprocess: dict[str, Any]) -> Tensor:
+def _normalised(images: Tensor, preprocess: dict[str, Any]) -> Tensor:
     """Scale uint8 pictures (n, 3, h, w) as the shipped preprocessing does."""
     mean = torch.tensor(preprocess["mean"]).view(1, 3, 1, 1)
     std = torch.tensor(preprocess["std"]).view(1, 3, 1, 1)
     return (images.float() / 255 - mean) / std
 
 
-def contrastive_loss(model: nn.Module, images: Tensor, texts: Tensor, belongs: Tensor) -> Tensor:
+def _contrastive_loss(model: nn.Module, images: Tensor, texts: Tensor, belongs: Tensor) -> Tensor:
     """Symmetric InfoNCE in which every caption that is true of a picture is its positive.
 
     `images` (n, 3, h, w), `texts` (u, t), `belongs` (n, u) of 0 and 1.
@@ -97,7 +97,7 @@ def contrastive_loss(model: nn.Module, images: Tensor, texts: Tensor, belongs: T
     return loss
 
 
-def draw_batch(corpus: Corpus, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw_batch(corpus: _Corpus, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Say one of its captions of each chosen picture (n,); return them and who they are true of."""
     true_of = corpus.true_of[chosen]
     pick = torch.randint(true_of.shape[1], (len(chosen), 1), generator=generator)
@@ -106,7 +106,7 @@ def draw_batch(corpus: Corpus, chosen: Tensor, generator: torch.Generator) -> tu
     return corpus.captions[rows], belongs
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices only, as open_clip's own training does."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
@@ -116,10 +116,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def train(model: nn.Module, corpus: Corpus, recipe: Recipe, preprocess: dict[str, Any]) -> None:
+def train(model: nn.Module, corpus: _Corpus, recipe: _Recipe, preprocess: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, recipe.weight_decay),
+        _parameter_groups(model, recipe.weight_decay),
         lr=recipe.learning_rate,
         betas=(0.9, 0.98),
         eps=1e-6,
@@ -132,8 +132,8 @@ def train(model: nn.Module, corpus: Corpus, recipe: Recipe, preprocess: dict[str
         if step % per_pass == 0:
             order = torch.randperm(len(corpus.images), generator=generator)
         chosen = order[(step % per_pass) * recipe.batch :][: recipe.batch]
-        texts, belongs = draw_batch(corpus, chosen, generator)
-        loss = contrastive_loss(model, normalised(corpus.images[chosen], preprocess), texts, belongs)
+        texts, belongs = _draw_batch(corpus, chosen, generator)
+        loss = _contrastive_loss(model, _normalised(corpus.images[chosen], preprocess), texts, belongs)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
@@ -152,7 +152,7 @@ def train(model: nn.Module, corpus: Corpus, recipe: Recipe, preprocess: dict[str
             )
 
 
-def learning_rate(step: int, total: int, recipe: Recipe) -> float:
+def learning_rate(step: int, total: int, recipe: _Recipe) -> float:
     """Linear warm-up, then cosine to zero."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
@@ -160,7 +160,7 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def shipped_weights(model: nn.Module, used_tokens: Tensor) -> dict[str, Tensor]:
+def _shipped_weights(model: nn.Module, used_tokens: Tensor) -> dict[str, Tensor]:
     """Return fp16 weights with the embedding rows of tokens that no prompt uses set to zero."""
     weights = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     unused = torch.ones(len(weights["token_embedding.weight"]), dtype=torch.bool)
@@ -170,7 +170,7 @@ def shipped_weights(model: nn.Module, used_tokens: Tensor) -> dict[str, Tensor]:
     return weights
 
 
-def zero_shot(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], stream: str) -> dict[str, float]:
+def _zero_shot(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], stream: str) -> dict[str, float]:
     """Measure zero-shot accuracy per family on 600 pictures of a stream."""
     accuracies = {}
     for name, family in FAMILIES.items():
@@ -178,7 +178,7 @@ def zero_shot(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], stre
         pixels = torch.from_numpy(np.stack([np.asarray(item.image) for item in drawn])).permute(0, 3, 1, 2)
         labels = torch.tensor([item.label for item in drawn])
         with torch.no_grad():
-            seen = model.encode_image(normalised(pixels, preprocess), normalize=True)  # type: ignore[operator]
+            seen = model.encode_image(_normalised(pixels, preprocess), normalize=True)  # type: ignore[operator]
             prompts = [t.format(c) for c in family.concepts for t in family.templates]
             read = model.encode_text(tokenizer(prompts), normalize=True)  # type: ignore[operator]
             heads = F.normalize(read.view(len(family.concepts), len(family.templates), -1).mean(1), dim=-1)
@@ -186,7 +186,7 @@ def zero_shot(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], stre
     return accuracies
 
 
-def render_card(card: dict[str, Any]) -> str:
+def _render_card(card: dict[str, Any]) -> str:
     """Write down for people what card.json says for programs."""
     recipe = ", ".join(f"{name} {value}" for name, value in card["recipe"].items())
     versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
@@ -217,31 +217,31 @@ def render_card(card: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
+def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE)
-    for field, value in asdict(Recipe()).items():
+    parser.add_argument("--out", type=Path, default=_HERE)
+    for field, value in asdict(_Recipe()).items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
     options = vars(parser.parse_args())
     out: Path = options.pop("out")
-    recipe = Recipe(**options)
+    recipe = _Recipe(**options)
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
 
     started = time.monotonic()
-    config = json.loads((HERE / CONFIG).read_text())
-    source = f"local-dir:{HERE}"
+    config = json.loads((_HERE / _CONFIG).read_text())
+    source = f"local-dir:{_HERE}"
     model = open_clip.create_model(source, load_weights=False)
     tokenizer = open_clip.get_tokenizer(source)
-    corpus = draw_corpus(recipe.samples, tokenizer)
+    corpus = _draw_corpus(recipe.samples, tokenizer)
     train(model.train(), corpus, recipe, config["preprocess_cfg"])
 
     prompts = [t.format(c) for f in FAMILIES.values() for c in f.concepts for t in f.templates]
     used = torch.cat([corpus.captions.flatten(), tokenizer(prompts).flatten()]).unique()
-    weights = shipped_weights(model, used)
+    weights = _shipped_weights(model, used)
     model.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
-    accuracies = zero_shot(model.eval(), tokenizer, config["preprocess_cfg"], "test")
+    accuracies = _zero_shot(model.eval(), tokenizer, config["preprocess_cfg"], "test")
     out.mkdir(parents=True, exist_ok=True)
     save_file(weights, out / WEIGHTS, {"format": "pt"})
     os.chmod(out / WEIGHTS, 0o644)  # safetensors leaves 0600
@@ -258,9 +258,9 @@ def main() -> None:
         },
     }
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    (out / "CARD.md").write_text(render_card(card))
-    print(render_card(card))
+    (out / "CARD.md").write_text(_render_card(card))
+    print(_render_card(card))
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -9,11 +9,11 @@ from forgetcheck.catalog import Digits
 from forgetcheck.exporters.base import Exporter
 from forgetcheck.retention.report import Report, finding_record
 
-POINTS = ("base", "tuned", "drop", "low", "high", "limit", "detectable", "base_ece", "tuned_ece")
-NAMES = ("checkpoint", "task", "concept", "probe", "reason")
-CHANCES = ("p", "p_adjusted")
-DIGITS = 6  # of a p-value: beyond them, machines differ
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\n")  # Excel reads wide ones too
+_POINTS = ("base", "tuned", "drop", "low", "high", "limit", "detectable", "base_ece", "tuned_ece")
+_NAMES = ("checkpoint", "task", "concept", "probe", "reason")
+_CHANCES = ("p", "p_adjusted")
+_DIGITS = 6  # of a p-value: beyond them, machines differ
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\n")  # Excel reads wide ones too
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Csv(Exporter):
         return {
             "level": "task" if record["concept"] is None else "concept",
             **record,
-            **{key: self.points(record[key]) for key in POINTS},
-            **{key: float(f"{record[key]:.{DIGITS}g}") for key in CHANCES},
-            **{key: harmless(record[key] or "") for key in NAMES},
-            "confused": harmless("; ".join(f"{times} {name}" for name, times in record["confused"])),
-            "warnings": harmless("; ".join(record["warnings"])),
+            **{key: self.points(record[key]) for key in _POINTS},
+            **{key: float(f"{record[key]:.{_DIGITS}g}") for key in _CHANCES},
+            **{key: _harmless(record[key] or "") for key in _NAMES},
+            "confused": _harmless("; ".join(f"{times} {name}" for name, times in record["confused"])),
+            "warnings": _harmless("; ".join(record["warnings"])),
             "delta": self.points(-record["drop"]),
         }
 
@@ -50,7 +50,7 @@ class Csv(Exporter):
         return None if fraction is None else round(100 * fraction, self.decimals) + 0.0  # no -0.0
 
 
-def harmless(text: str) -> str:
+def _harmless(text: str) -> str:
     """Keep a spreadsheet from running a name that looks like a formula, and a reader from a false row end."""
     text = text.replace("\r", " ")  # Python before 3.13 leaves a lone one unquoted
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -11,13 +11,13 @@ from forgetcheck.retention.report import Report
 from forgetcheck.retention.text.wording import demand, opened, sentence
 from forgetcheck.text import printable
 
-SHOWN = 10  # annotations of one kind that GitHub shows of a step
-LONGEST = 1_000_000  # bytes; GitHub drops a summary of more than 1 MiB
-LONG = 4000  # characters of a message
-TOP = 50  # concepts per checkpoint on the page
-MESSAGE = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
-PROPERTY = MESSAGE | str.maketrans({":": "%3A", ",": "%2C"})
-Note = tuple[str, str]  # title and message
+_SHOWN = 10  # annotations of one kind that GitHub shows of a step
+_LONGEST = 1_000_000  # bytes; GitHub drops a summary of more than 1 MiB
+_LONG = 4000  # characters of a message
+_TOP = 50  # concepts per checkpoint on the page
+_MESSAGE = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY = _MESSAGE | str.maketrans({":": "%3A", ",": "%2C"})
+_Note = tuple[str, str]  # title and message
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class Github(Exporter):
 
 def annotations(report: Report) -> str:
     """Write one command a line: an error per failed demand, warnings, and a notice of having passed."""
-    kinds = {"error": errors(report), "warning": doubts(report), "notice": notices(report)}
-    lines = (command(kind, *note) for kind, notes in kinds.items() for note in shown(list(notes)))
+    kinds = {"error": _errors(report), "warning": _doubts(report), "notice": _notices(report)}
+    lines = (_command(kind, *note) for kind, notes in kinds.items() for note in shown(list(notes)))
     return "\n".join(lines) + "\n"
 
 
-def command(kind: str, title: str, message: str) -> str:
+def _command(kind: str, title: str, message: str) -> str:
     """Write a workflow command; as it is one line and starts with its kind, no name can start another."""
-    title = printable(markup.cut(title, LONG))
-    message = "\n".join(map(printable, markup.cut(message, LONG).split("\n")))
-    return f"::{kind} title={title.translate(PROPERTY)}::{message.translate(MESSAGE)}"
+    title = printable(markup.cut(title, _LONG))
+    message = "\n".join(map(printable, markup.cut(message, _LONG).split("\n")))
+    return f"::{kind} title={title.translate(_PROPERTY)}::{message.translate(_MESSAGE)}"
 
 
-def shown(notes: list[Note]) -> list[Note]:
+def shown(notes: list[_Note]) -> list[_Note]:
     """Keep as many as GitHub shows; the last then says how many there are beyond them."""
-    if len(notes) <= SHOWN:
+    if len(notes) <= _SHOWN:
         return notes
-    left = len(notes) - SHOWN + 1
-    return [*notes[: SHOWN - 1], ("forgetcheck", f"and {left:,} more like these: see the whole report")]
+    left = len(notes) - _SHOWN + 1
+    return [*notes[: _SHOWN - 1], ("forgetcheck", f"and {left:,} more like these: see the whole report")]
 
 
-def errors(report: Report) -> Iterator[Note]:
+def _errors(report: Report) -> Iterator[_Note]:
     unmet = report.unmet()
     yield from map(note, unmet)
     if not (report.passed or unmet):
         yield "forgetcheck", sentence(report)
 
 
-def doubts(report: Report) -> Iterator[Note]:
+def _doubts(report: Report) -> Iterator[_Note]:
     yield from (("forgetcheck: before you rely on it", opened(remark)) for remark in report.remarks)
     if report.policy.when_unsure == "warn":
         yield from map(note, report.failures(Outcome.UNSURE))
@@ -73,12 +73,12 @@ def doubts(report: Report) -> Iterator[Note]:
         yield "forgetcheck: warning", f"{warning}: {'; '.join([*names, *more])}"
 
 
-def notices(report: Report) -> Iterator[Note]:
+def _notices(report: Report) -> Iterator[_Note]:
     if report.passed:
         yield "forgetcheck", sentence(report)
 
 
-def note(check: Check) -> Note:
+def note(check: Check) -> _Note:
     unsure = "unsure: " if check.outcome is Outcome.UNSURE else ""
     message = unsure + "\n".join([demand(check), *markup.basis(check)])
     return f"forgetcheck: {check.demand} ({check.checkpoint})", message
@@ -94,7 +94,7 @@ def page(report: Report) -> str:
         markup.demands(report, "Unsure demands", Outcome.UNSURE),
         markup.unasked(report),
         markup.tasks(report),
-        markup.worst_concepts(report, TOP),
+        markup.worst_concepts(report, _TOP),
         markup.warnings(report, folded=True),
     ]
-    return markup.document(opening, sections, [markup.how_to_read(report)], LONGEST)
+    return markup.document(opening, sections, [markup.how_to_read(report)], _LONGEST)

@@ -12,7 +12,7 @@ from forgetcheck.retention.text.wording import opened
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.text import MINUS, points, printable
 
-SPECIAL = str.maketrans(
+_SPECIAL = str.maketrans(
     {
         **{mark: f"\\{mark}" for mark in "{}$&#%_"},
         **{mark: f"{{{mark}}}" for mark in "[]*"},  # after \\ they would be its argument
@@ -27,9 +27,9 @@ SPECIAL = str.maketrans(
         "�": "?",  # no font of pdfTeX has it
     }
 )
-LIGATURE = re.compile(r"([-,'])(?=\1)")
-NOTHING = "--"
-HEAD = r"""% Made by forgetcheck. In the preamble: \usepackage{booktabs}
+_LIGATURE = re.compile(r"([-,'])(?=\1)")
+_NOTHING = "--"
+_HEAD = r"""% Made by forgetcheck. In the preamble: \usepackage{booktabs}
 % Names beyond ASCII need XeLaTeX or LuaLaTeX."""
 
 
@@ -45,7 +45,7 @@ class Latex(Exporter):
             tasks.setdefault(finding.retention.task, []).append(finding)
         tables = [self.overview(report)]
         tables += [self.task(number, report, found) for number, found in enumerate(tasks.values(), start=1)]
-        return HEAD + "\n\n" + "\n\n".join(tables) + "\n"
+        return _HEAD + "\n\n" + "\n\n".join(tables) + "\n"
 
     def overview(self, report: Report) -> str:
         """Write the table that papers print: the target accuracy, and the mean Delta of each probe."""
@@ -61,33 +61,33 @@ class Latex(Exporter):
         )
         caption = (
             r"Accuracy (\%) on the task each checkpoint was tuned on, and the mean change of accuracy on "
-            rf"the other tasks: $\Delta$ = tuned $-$ base, in points. {intervals(report)} "
+            rf"the other tasks: $\Delta$ = tuned $-$ base, in points. {_intervals(report)} "
             "Parentheses: how many tasks."
         )
         head = ["Checkpoint", r"Target (\%)", *(rf"$\Delta$ {tex(probe)}" for probe in probes)]
         notes = [tex(opened(remark)) for remark in report.remarks]
-        return table(caption, "retention", "l" + "r" * (1 + len(probes)), head, rows, notes)
+        return _table(caption, "retention", "l" + "r" * (1 + len(probes)), head, rows, notes)
 
     def target(self, report: Report, checkpoint: str) -> str:
         target = report.target(checkpoint)
         if target is None:
-            return NOTHING
+            return _NOTHING
         row = target.retention
         low, high = row.tuned_interval(report.policy.confidence)
         return f"{self.percent(row.tuned)} [{self.percent(low)}, {self.percent(high)}]"
 
     def mean(self, mean: Mean | None) -> str:
         if mean is None:
-            return NOTHING
+            return _NOTHING
         return f"{self.change(mean.drop)} {self.between(mean.low, mean.high)} ({mean.tasks})"
 
     def task(self, number: int, report: Report, findings: Sequence[Finding]) -> str:
         name = tex(findings[0].retention.task)
         adjusted = "$p$: of the limit being kept, adjusted among as many questions as in parentheses."
-        caption = rf"{name}: accuracy (\%) and its change in points. {intervals(report)} {adjusted}"
+        caption = rf"{name}: accuracy (\%) and its change in points. {_intervals(report)} {adjusted}"
         head = ["Checkpoint", "Probe", "Base", "Tuned", r"$\Delta$", "Interval", "$n$", "$p$", "Verdict"]
         rows = (self.cells(finding) for finding in findings)
-        return table(caption, f"task-{number}", "llrrrlrrl", head, rows, notes_on(findings))
+        return _table(caption, f"task-{number}", "llrrrlrrl", head, rows, _notes_on(findings))
 
     def cells(self, finding: Finding) -> list[str]:
         row = finding.retention
@@ -113,18 +113,18 @@ class Latex(Exporter):
         return f"[{self.change(high)}, {self.change(low)}]"
 
 
-def intervals(report: Report) -> str:
+def _intervals(report: Report) -> str:
     return rf"Brackets: {100 * report.policy.confidence:g}\,\% intervals."
 
 
-def notes_on(findings: Sequence[Finding]) -> Iterator[str]:
+def _notes_on(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield the warnings about whole tasks, for below their table."""
     for row in (finding.retention for finding in findings):
         if row.warnings:
             yield f"{tex(row.checkpoint)}, {tex(row.probe)}: {tex('; '.join(row.warnings))}."
 
 
-def table(
+def _table(
     caption: str,
     label: str,
     columns: str,
@@ -153,4 +153,4 @@ def table(
 def tex(name: str) -> str:
     """Write a name as text in which TeX sees no command; a surrogate as what a file shows of it."""
     text = printable(name).encode("utf-8", "backslashreplace").decode("utf-8")
-    return LIGATURE.sub(r"\1{}", text.translate(SPECIAL))
+    return _LIGATURE.sub(r"\1{}", text.translate(_SPECIAL))

@@ -11,7 +11,7 @@ from forgetcheck.retention.text.phrases import Language
 from forgetcheck.retention.text.summary import executive_summary
 from forgetcheck.retention.text.wording import sentence
 
-LONGEST = 64_000  # bytes; GitHub refuses a comment of more than 65,536 characters
+_LONGEST = 64_000  # bytes; GitHub refuses a comment of more than 65,536 characters
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,4 @@ class Markdown(Exporter):
             markup.unasked(report),
             markup.warnings(report, folded=True),
         ]
-        return markup.document(opening, sections, [markup.how_to_read(report)], LONGEST)
+        return markup.document(opening, sections, [markup.how_to_read(report)], _LONGEST)

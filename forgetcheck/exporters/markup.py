@@ -14,13 +14,13 @@ from forgetcheck.text import beside, points, printable, unsigned
 
 NAME, SENTENCE = 120, 600  # characters; a longer one is cut, so that no document is one long name
 NAMED = 5  # questions named with a warning; the others are counted
-GAPS = re.compile(r"([\s、。（）〜]+)")
-PLAIN = re.compile(r"(?:[^\W_]|[’'\"(),.;:!?%=+/…−–\[\]-])*")
-LINKED = re.compile(  # a link, an address, an emoji, an issue or a commit, where GitHub or others see one
+_GAPS = re.compile(r"([\s、。（）〜]+)")
+_PLAIN = re.compile(r"(?:[^\W_]|[’'\"(),.;:!?%=+/…−–\[\]-])*")
+_LINKED = re.compile(  # a link, an address, an emoji, an issue or a commit, where GitHub or others see one
     r"\]\(|//|www\.|[^\W\d_]\.[^\W\d_]|:[^\s:]+:|\bgh-\d|\b[0-9a-f]{7,40}\b", re.IGNORECASE
 )
-BLOCK = re.compile(r"[-+=]+|\d{1,9}[.)]|\[.*")  # as the first word: a list, a rule, a box to tick
-NOT_ALL = "{count} more; all are in `forgetcheck report AUDIT --as csv`."
+_BLOCK = re.compile(r"[-+=]+|\d{1,9}[.)]|\[.*")  # as the first word: a list, a rule, a box to tick
+_NOT_ALL = "{count} more; all are in `forgetcheck report AUDIT --as csv`."
 
 
 def cut(text: str, length: int) -> str:
@@ -42,12 +42,12 @@ def code(name: str) -> str:
 
 def prose(sentence: str) -> str:
     """Write a sentence that holds names: every word that could mean more than itself becomes code."""
-    words = GAPS.split(printable(cut(sentence.strip(), SENTENCE)))
-    return "".join(word if number % 2 else spoken(word, number == 0) for number, word in enumerate(words))
+    words = _GAPS.split(printable(cut(sentence.strip(), SENTENCE)))
+    return "".join(word if number % 2 else _spoken(word, number == 0) for number, word in enumerate(words))
 
 
-def spoken(word: str, first: bool) -> str:
-    odd = not PLAIN.fullmatch(word) or LINKED.search(word) or (first and BLOCK.fullmatch(word))
+def _spoken(word: str, first: bool) -> str:
+    odd = not _PLAIN.fullmatch(word) or _LINKED.search(word) or (first and _BLOCK.fullmatch(word))
     name = word.lstrip("('\"").rstrip(")'\".,;:!?")
     if not (odd and name):
         return word
@@ -81,13 +81,13 @@ def table(title: str, columns: str, rows: Iterable[Sequence[str]], folded: bool 
 def document(opening: Sequence[str], sections: Iterable[Section], closing: Sequence[str], limit: int) -> str:
     """Join paragraphs and sections; where they'd take more bytes than `limit`, cut the longest sections."""
     kept = [section for section in sections if section.rows]
-    frame = [*opening, *closing, *(written(section, 0) for section in kept)]
-    shares = shared_out([size(section.rows) for section in kept], limit - size(frame))
-    parts = (written(section, fitting(section, share)) for section, share in zip(kept, shares, strict=True))
+    frame = [*opening, *closing, *(_written(section, 0) for section in kept)]
+    shares = shared_out([_size(section.rows) for section in kept], limit - _size(frame))
+    parts = (_written(section, _fitting(section, share)) for section, share in zip(kept, shares, strict=True))
     return "\n\n".join([*opening, *parts, *closing]) + "\n"
 
 
-def size(parts: Iterable[str]) -> int:
+def _size(parts: Iterable[str]) -> int:
     """Return how many bytes a file of these takes, with room for what joins them."""
     return sum(len(part.encode("utf-8", "backslashreplace")) + 2 for part in parts)
 
@@ -102,23 +102,23 @@ def shared_out(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def fitting(section: Section, share: int) -> int:
+def _fitting(section: Section, share: int) -> int:
     """Return how many rows of a section fit into its share of bytes."""
     for number, row in enumerate(section.rows):
-        share -= size([row])
+        share -= _size([row])
         if share < 0:
             return number
     return len(section.rows)
 
 
-def written(section: Section, rows: int) -> str:
+def _written(section: Section, rows: int) -> str:
     """Write the first rows of a section, and how many there are beyond them."""
     left = len(section.rows) - rows
     body = "\n".join([*section.head, *section.rows[:rows]])
     title = f"### {section.title}"
     if section.folded:
         title = f"<details><summary>{section.title} ({len(section.rows)})</summary>"
-    more = NOT_ALL.format(count=f"{left:,}") if left else ""
+    more = _NOT_ALL.format(count=f"{left:,}") if left else ""
     end = "</details>" if section.folded else ""
     return "\n\n".join(filter(None, [title, body, more, end]))
 
@@ -131,7 +131,7 @@ def gained(report: Report) -> Section:
             *(code(name) for name in (row.checkpoint, row.task, row.probe)),
             *(f"{100 * share:.1f}" for share in (row.base, row.tuned)),
             points(-row.drop),
-            between(-row.high, -row.low),
+            _between(-row.high, -row.low),
             str(row.n),
         ]
         for row in (target.retention for target in found)
@@ -149,7 +149,7 @@ def lost_on_average(report: Report) -> Section:
             code(mean.probe),
             f"{mean.tasks} of {mean.every}" if mean.unknown else str(mean.tasks),
             unsigned(mean.drop) if limit is None else beside(mean.drop, limit),
-            between(mean.low, mean.high),
+            _between(mean.low, mean.high),
             "none" if limit is None else f"{100 * limit:g}",
             f"{code(mean.worst.task)} {unsigned(mean.worst.drop)}",
             unsigned(mean.every_drop) if mean.unknown else "the same",
@@ -186,13 +186,13 @@ def basis(check: Check) -> Iterator[str]:
         yield f"reason: {check.reason}"
 
 
-TASKS = "checkpoint|{what}|probe|>base %|>tuned %|>drop|interval|by template|>n|limit|>found from|"
-TASKS += ">p (among)|verdict"
+_TASKS = "checkpoint|{what}|probe|>base %|>tuned %|>drop|interval|by template|>n|limit|>found from|"
+_TASKS += ">p (among)|verdict"
 
 
 def tasks(report: Report, folded: bool = False) -> Section:
     rows = (cells(finding) for finding in report.tasks())
-    return table("Tasks", TASKS.format(what="task"), rows, folded)
+    return table("Tasks", _TASKS.format(what="task"), rows, folded)
 
 
 def worst_concepts(report: Report, count: int) -> Section:
@@ -202,7 +202,7 @@ def worst_concepts(report: Report, count: int) -> Section:
         for checkpoint in report.checkpoints
         for finding in report.worst_concepts(checkpoint, count)
     ]
-    columns = TASKS.format(what="concept") + "|now taken for"
+    columns = _TASKS.format(what="concept") + "|now taken for"
     return table("Concepts that dropped most", columns, rows, folded=True)
 
 
@@ -214,30 +214,30 @@ def cells(finding: Finding) -> list[str]:
         f"{100 * row.base:.1f}",
         beside(row.tuned, limit) if finding.must_forget else f"{100 * row.tuned:.1f}",
         unsigned(row.drop) if finding.must_forget else beside(row.drop, limit),
-        between(row.low, row.high),
+        _between(row.low, row.high),
         "" if row.by_template is None else " to ".join(map(points, row.by_template)),
         str(row.n),
         f"at most {held} % right" if finding.must_forget else held,
-        found_from(finding),
+        _found_from(finding),
         f"{finding.p_adjusted:.2g} ({finding.tried:,})",
-        judged(finding),
+        _judged(finding),
     ]
 
 
-def found_from(finding: Finding) -> str:
+def _found_from(finding: Finding) -> str:
     """Write the smallest drop that would be found, of what the gate goes by."""
     if finding.detectable is not None:
         return beside(finding.detectable, finding.limit)
     return "none" if finding.gated and not finding.must_forget else ""
 
 
-def judged(finding: Finding) -> str:
+def _judged(finding: Finding) -> str:
     """Say the verdict, that the weights are the same, and whether the gate goes by it."""
     same = ", same weights" if finding.retention.identical else ""
     return finding.verdict.value + same + ("" if finding.gated or finding.watched else ", not gated")
 
 
-def between(low: float, high: float) -> str:
+def _between(low: float, high: float) -> str:
     return f"[{points(low)}, {points(high)}]"
 
 

@@ -16,7 +16,7 @@ from forgetcheck.errors import InputError
 from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import SplitName, Task
 
-LONGEST = 300  # characters of a caption that are shown
+_LONGEST = 300  # characters of a caption that are shown
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def captions_of(model: EncodedTask) -> EncodedCaptions:
 
 def quoted(text: str) -> str:
     """Write a caption as the name of a sample: its beginning, where it is longer than a reader looks at."""
-    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
 
 
 def refuse_unusable(values: Tensor) -> None:

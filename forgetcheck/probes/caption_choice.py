@@ -10,7 +10,7 @@ from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse
 from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import Task
 
-SWAP = "(the swap)"  # what is said where the wrong caption lies as near, or nearer
+_SWAP = "(the swap)"  # what is said where the wrong caption lies as near, or nearer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CaptionChoice(Probe):
         return task.labelled_by == "swap"
 
     def question(self, base: EncodedTask) -> Question:
-        captions, names = captions_of(base).said, (*base.task.class_names, SWAP)
+        captions, names = captions_of(base).said, (*base.task.class_names, _SWAP)
         pairs = zip(captions.texts, captions.swaps, strict=True)
         samples = tuple(f"{quoted(text)}, not {quoted(swap)}" for text, swap in pairs)
         half = np.full(1 + len(names), 0.5)

@@ -17,9 +17,9 @@ from forgetcheck.retention.answers import Predictions, Variants, variants_of
 from forgetcheck.tasks.base import SplitName
 
 TEMPERATURE = 0.07  # of the votes, as in arXiv:2104.14294 (DINO), section 4.1
-SPARE = 3  # times as many neighbours as vote are looked up, for those that will be left out
-FARTHEST = -2.0  # below any cosine
-ROWS = 1024  # test images compared with all of train at a time: bounds the memory
+_SPARE = 3  # times as many neighbours as vote are looked up, for those that will be left out
+_FARTHEST = -2.0  # below any cosine
+_ROWS = 1024  # test images compared with all of train at a time: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Knn(Probe):
         classes = len(model.task.class_names)
         votes = [
             vote(rows @ train.embeddings.T, train.labels, classes, self.k)
-            for rows in test.embeddings.split(ROWS)
+            for rows in test.embeddings.split(_ROWS)
         ]
         answer = said(torch.cat(votes).log(), {"k": self.k})
         return replace(answer, variants=self.among_parts(model))
@@ -56,14 +56,14 @@ class Knn(Probe):
             return None
         classes, gone = len(model.task.class_names), torch.from_numpy(parts)
         found: list[NDArray[np.bool_]] = []
-        for rows, labels in zip(test.embeddings.split(ROWS), test.labels.split(ROWS), strict=True):
+        for rows, labels in zip(test.embeddings.split(_ROWS), test.labels.split(_ROWS), strict=True):
             cosines = rows @ train.embeddings.T
-            near, who = cosines.topk(min(SPARE * self.k + SPARE, len(train.labels)), dim=1)
+            near, who = cosines.topk(min(_SPARE * self.k + _SPARE, len(train.labels)), dim=1)
             right = []
             for part in gone:
-                left = near.masked_fill(part[who], FARTHEST)
-                if bool((left.topk(self.k, dim=1).values == FARTHEST).any()):  # more of them are gone
-                    votes = vote(cosines.masked_fill(part, FARTHEST), train.labels, classes, self.k)
+                left = near.masked_fill(part[who], _FARTHEST)
+                if bool((left.topk(self.k, dim=1).values == _FARTHEST).any()):  # more of them are gone
+                    votes = vote(cosines.masked_fill(part, _FARTHEST), train.labels, classes, self.k)
                 else:
                     votes = vote(left, train.labels[who], classes, self.k)
                 right.append((votes.argmax(dim=1) == labels).numpy())

@@ -28,7 +28,7 @@ from forgetcheck.tasks.base import SplitName
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # strong to weak
 PATIENCE = 2  # weaker strengths in a row that are no better, after which weaker ones aren't tried
-ROWS = 4096  # test images that are answered at once: bounds the memory
+_ROWS = 4096  # test images that are answered at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Linear(Probe):
         if rounds is None:  # one image of each class: C = 1, as scikit-learn has it unasked
             fit = fit_logistic(data, 1 / len(train.labels))
             return said(fit.logits(test.embeddings), notes(fit, {}))
-        trial = cross_validate(data, rounds[0])
+        trial = _cross_validate(data, rounds[0])
         chosen = trial.best
         every = fit_path(data, trial.strengths)
         fit = fit_logistic(data, trial.strengths[chosen], every[chosen])
         answer = said(fit.logits(test.embeddings), notes(fit, trial.scores))
-        right = [hits(test.embeddings, table, test.labels) for table in every]
+        right = [_hits(test.embeddings, table, test.labels) for table in every]
         choice = Choice(np.stack(right), choices(model, trial.right))
         variants = trained_on_parts(model, data, fit, rounds, [each[chosen] for each in trial.tables], choice)
         return replace(answer, variants=variants)
@@ -73,7 +73,7 @@ class Linear(Probe):
 
 
 @dataclass(frozen=True)
-class Trial:
+class _Trial:
     """How each strength does on training images that were left out."""
 
     strengths: tuple[float, ...]  # (s,) those that were tried
@@ -92,7 +92,7 @@ class Trial:
         return dict(zip(self.strengths, shares.tolist(), strict=True))
 
 
-def cross_validate(data: TrainingData, folds: NDArray[np.bool_]) -> Trial:  # (v, n)
+def _cross_validate(data: TrainingData, folds: NDArray[np.bool_]) -> _Trial:  # (v, n)
     """Try strengths from strong to weak on every fold, until weaker ones are no better."""
     kept = [(data.part(~held), data.part(held)) for held in map(torch.from_numpy, folds)]
     tables: list[list[Tensor]] = [[] for _ in folds]
@@ -106,7 +106,7 @@ def cross_validate(data: TrainingData, folds: NDArray[np.bool_]) -> Trial:  # (v
         sums = [each.sum() for each in right]
         if len(sums) - 1 - int(np.argmax(sums)) >= PATIENCE:
             break
-    return Trial(STRENGTHS[: len(right)], tables, np.stack(right), int(folds.any(axis=0).sum()))
+    return _Trial(STRENGTHS[: len(right)], tables, np.stack(right), int(folds.any(axis=0).sum()))
 
 
 def trained_on_parts(
@@ -126,13 +126,13 @@ def trained_on_parts(
         fit_nearly(data.part(torch.from_numpy(~part)), fit.strength, fit.table)
         for part in parts[len(first) :]
     )
-    right = [hits(test.embeddings, table, test.labels) for table in (*first, *others)]
+    right = [_hits(test.embeddings, table, test.labels) for table in (*first, *others)]
     return variants_of("train", np.stack(right), float(parts.mean()), choice.right, choice.chosen)
 
 
-def hits(embeddings: Tensor, table: Tensor, labels: Tensor) -> NDArray[np.bool_]:  # (n, d), (c, d + 1), (n,)
+def _hits(embeddings: Tensor, table: Tensor, labels: Tensor) -> NDArray[np.bool_]:  # (n, d), (c, d + 1), (n,)
     """Say which labels a table makes the most probable."""
-    rows = zip(embeddings.split(ROWS), labels.split(ROWS), strict=True)
+    rows = zip(embeddings.split(_ROWS), labels.split(_ROWS), strict=True)
     found = [(each @ table[:, :-1].T + table[:, -1]).argmax(dim=1) == known for each, known in rows]
     return np.asarray(torch.cat(found).numpy())
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 GRADIENT_TOLERANCE = 1e-5  # of the mean loss, largest entry: where a fit has converged
-LOSS_TOLERANCE = 1e-6  # of the mean loss, nats, as estimated: where a fit that is only compared may end
+_LOSS_TOLERANCE = 1e-6  # of the mean loss, nats, as estimated: where a fit that is only compared may end
 MAX_ITERATIONS = 1_000  # in each precision
-MEMORY = 5  # steps that a direction learns from
-TRIALS = 40  # steps that are tried along one direction
+_MEMORY = 5  # steps that a direction learns from
+_TRIALS = 40  # steps that are tried along one direction
 FLAT, STEEP = 0.5, 0.9  # a step may end where the slope rises, or still falls, by these shares of its start
 SAMPLED = 8  # rows per dimension: enough to know how embeddings are spread
 BLOCK = 2**22  # entries of a table of classes and rows that are held at once: bounds the memory
@@ -78,12 +78,12 @@ class Step:
 def prepare(features: Tensor, labels: Tensor, classes: int) -> TrainingData:
     """Find the axes along which embeddings (n, d) with labels (n,) are spread, from evenly taken rows."""
     rows = torch.cat([features.float(), torch.ones(len(features), 1)], dim=1)
-    sample = evenly(rows)
+    sample = _evenly(rows)
     spread, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
     return TrainingData(rows, labels, classes, spread.clamp(min=0), axes)
 
 
-def evenly(rows: Tensor) -> Tensor:
+def _evenly(rows: Tensor) -> Tensor:
     """Take at most twice `SAMPLED` rows per dimension, in even steps."""
     return rows[:: max(1, len(rows) // (SAMPLED * rows.shape[1]))]
 
@@ -94,8 +94,8 @@ def fit_logistic(data: TrainingData, strength: float, start: Tensor | None = Non
     float32 goes most of the way, float64 the rest, so that the answer and its gradient are those of
     float64. The same lesson and start give the same bits, whatever the seed.
     """
-    near, _, before = descend(data, strength, zeros(data) if start is None else start.float(), 0.0)
-    table, gradient, after = descend(data, strength, near.double(), 0.0)
+    near, _, before = _descend(data, strength, zeros(data) if start is None else start.float(), 0.0)
+    table, gradient, after = _descend(data, strength, near.double(), 0.0)
     largest = gradient.abs().max().item()
     return Fit(
         weight=table[:, :-1].clone(),
@@ -124,7 +124,7 @@ def fit_nearly(data: TrainingData, strength: float, start: Tensor) -> Tensor:
     The estimate is low where the strength is: at 1e-6 with few images, 2e-4 nats can be left.
     GRADIENT_TOLERANCE alone would leave as much.
     """
-    return descend(data, strength, start, LOSS_TOLERANCE)[0]
+    return _descend(data, strength, start, _LOSS_TOLERANCE)[0]
 
 
 def accuracy(data: TrainingData, table: Tensor) -> float:
@@ -139,41 +139,41 @@ def zeros(data: TrainingData) -> Tensor:
     return torch.zeros(data.classes, data.rows.shape[1])
 
 
-def descend(data: TrainingData, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
+def _descend(data: TrainingData, strength: float, table: Tensor, enough: float) -> tuple[Tensor, Tensor, int]:
     """Go from `table` towards the minimum, in its precision; return table, gradient and number of steps.
 
-    L-BFGS, whose first guess of the curvature is close (see `precondition`), so that few passes over the rows
-    do. Ends where the gradient is within its tolerance, or where the loss, as the curvature has it, is within
-    `enough` of its minimum.
+    L-BFGS, whose first guess of the curvature is close (see `_precondition`), so that few passes over the
+    rows do. Ends where the gradient is within its tolerance, or where the loss, as the curvature has it,
+    is within `enough` of its minimum.
     """
     penalty = torch.full_like(table[0], strength)
     penalty[-1] = 0  # the bias is free
-    chances = probabilities(evenly(data.rows), table)
+    chances = probabilities(_evenly(data.rows), table)
     variance = (chances * (1 - chances)).mean(dim=1, keepdim=True)
-    invert = precondition(data, variance, strength)
-    gradient = gradient_of(data, table, penalty)
-    steps: deque[Step] = deque(maxlen=MEMORY)
+    invert = _precondition(data, variance, strength)
+    gradient = _gradient_of(data, table, penalty)
+    steps: deque[Step] = deque(maxlen=_MEMORY)
     taken = 0
     while gradient.abs().max() > GRADIENT_TOLERANCE and taken < MAX_ITERATIONS:
-        way = -lbfgs_direction(gradient, steps, invert)
+        way = -_lbfgs_direction(gradient, steps, invert)
         left = -(gradient * way).sum().item() / 2  # of the loss: exact where it is quadratic
         if left <= enough:
             break
-        found = line_search(lambda place: gradient_of(data, place, penalty), table, way, -2 * left)
+        found = line_search(lambda place: _gradient_of(data, place, penalty), table, way, -2 * left)
         if found is None:
             break
         step = Step(found[0] - table, found[1] - gradient)
         if step.product <= 0:  # nothing but rounding is left
             break
         if taken == 0:
-            invert = precondition(data, variance * curvature_ratio(step, invert), strength)
+            invert = _precondition(data, variance * curvature_ratio(step, invert), strength)
         steps.append(step)
         table, gradient = found
         taken += 1
     return table, gradient, taken
 
 
-def precondition(data: TrainingData, variance: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
+def _precondition(data: TrainingData, variance: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
     """Return a product with a first guess of the inverse Hessian: (c, d + 1) -> (c, d + 1).
 
     A class's part of the Hessian is taken for variance * mean outer product of the rows + strength. That is
@@ -199,7 +199,7 @@ def probabilities(rows: Tensor, table: Tensor) -> Tensor:  # (n, d + 1), (c, d +
     return (table @ rows.to(table.dtype).T).softmax(dim=0)
 
 
-def gradient_of(data: TrainingData, table: Tensor, penalty: Tensor) -> Tensor:
+def _gradient_of(data: TrainingData, table: Tensor, penalty: Tensor) -> Tensor:
     """Return the gradient (c, d + 1) of the objective."""
     total = torch.zeros_like(table)
     for rows, labels in data.blocks():
@@ -209,7 +209,7 @@ def gradient_of(data: TrainingData, table: Tensor, penalty: Tensor) -> Tensor:
     return total / len(data.rows) + penalty * table
 
 
-def lbfgs_direction(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:
+def _lbfgs_direction(gradient: Tensor, steps: Sequence[Step], invert: Callable[[Tensor], Tensor]) -> Tensor:
     """Multiply by the inverse Hessian that the last steps suggest (Nocedal and Wright, algorithm 7.4)."""
     left, shares = gradient, []
     for step in reversed(steps):
@@ -231,7 +231,7 @@ def line_search(
     rounding.
     """
     near, far, length = 0.0, float("inf"), 1.0
-    for _ in range(TRIALS):
+    for _ in range(_TRIALS):
         place = table + length * way
         gradient = slope_at(place)
         found = (gradient * way).sum().item()

@@ -11,7 +11,7 @@ from forgetcheck.clip.features.encoded_task import EncodedTask
 PARTS = 5  # of train; each is left out once in every round
 ROUNDS = 4
 CHOICES = 100  # times that a setting is chosen anew
-SEED = 0  # the same parts for every model and in every audit: base and tuned are compared on equal terms
+_SEED = 0  # the same parts for every model and in every audit: base and tuned are compared on equal terms
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def rounds_left_out(model: EncodedTask) -> list[NDArray[np.bool_]] | None:  # (v
     would leave a class without any image is never left out.
     """
     labels, groups = model.splits["train"].labels.numpy(), _groups(model)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(_SEED)
     rounds = []
     for _ in range(ROUNDS):
         part = _by_class(labels, rng) if groups is None else _by_group(labels, groups, rng)
@@ -48,7 +48,7 @@ def choices(model: EncodedTask, right: NDArray[np.bool_]) -> NDArray[np.uint8]: 
     if groups is not None:
         numbers = np.unique(groups, return_inverse=True)[1]
         scores = np.stack([np.bincount(numbers, row) for row in scores])
-    rng, count = np.random.default_rng(SEED), scores.shape[1]
+    rng, count = np.random.default_rng(_SEED), scores.shape[1]
     times = rng.multinomial(count, np.full(count, 1 / count), size=CHOICES)
     return np.asarray((times @ scores.T).argmax(axis=1).astype(np.uint8))
 

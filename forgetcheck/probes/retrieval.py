@@ -16,8 +16,8 @@ from forgetcheck.probes.base import Probe, Question, captions_of, quoted, refuse
 from forgetcheck.retention.answers import Predictions
 from forgetcheck.tasks.base import Task
 
-ROWS = 512  # queries compared with all candidates at a time: bounds the memory
-MISSED = "(not found)"  # what is said where the right one isn't among the first k
+_ROWS = 512  # queries compared with all candidates at a time: bounds the memory
+_MISSED = "(not found)"  # what is said where the right one isn't among the first k
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Retrieval(Probe):
             raise InputError(
                 f"the first {self.k} of {candidates} candidates are all of them: ask a smaller k."
             )
-        names = (*base.task.class_names, MISSED)
+        names = (*base.task.class_names, _MISSED)
         if self.to == "text":
             own = np.bincount(captions.places, minlength=len(kinds))
-            chance = rates(kinds, by_chance(own, candidates, self.k), names)
+            chance = _rates(kinds, by_chance(own, candidates, self.k), names)
             first = dict(zip(captions.places[::-1].tolist(), captions.texts[::-1], strict=True))
             samples = tuple(quoted(first[place]) for place in range(len(kinds)))
             return Question(names, kinds.astype(np.int32), np.arange(len(kinds)), samples, chance)
-        chance = rates(captions.kinds, np.full(len(captions), self.k / candidates), names)
+        chance = _rates(captions.kinds, np.full(len(captions), self.k / candidates), names)
         samples = tuple(map(quoted, captions.texts))
         return Question(names, captions.kinds.astype(np.int32), captions.places, samples, chance)
 
@@ -83,7 +83,7 @@ def find(queries: Side, candidates: Side, scale: float, k: int) -> tuple[Tensor,
     # one product for what occurs twice: two could differ in the last bit, by where they stand in the matrix
     distinct, places = candidates.embeddings.unique(dim=0, return_inverse=True)
     right, sure = [], []
-    for rows, owners in zip(queries.embeddings.split(ROWS), queries.owners.split(ROWS), strict=True):
+    for rows, owners in zip(queries.embeddings.split(_ROWS), queries.owners.split(_ROWS), strict=True):
         cosines = (rows @ distinct.T)[:, places]
         refuse_unusable(scale * cosines)
         own = owners[:, None] == candidates.owners
@@ -102,7 +102,7 @@ def by_chance(own: NDArray[np.int64], candidates: int, k: int) -> NDArray[np.flo
     return np.where(rest < k, 1.0, 1.0 - none)
 
 
-def rates(
+def _rates(
     labels: NDArray[np.int64], guessed: NDArray[np.float64], names: tuple[str, ...]
 ) -> NDArray[np.float64]:  # (n,), (n,) -> (1 + c,)
     """Return the mean of what is guessed over all samples and those of each class; 0 where there is none."""

@@ -16,7 +16,7 @@ from forgetcheck.errors import InputError
 from forgetcheck.probes.base import Probe, Question, said
 from forgetcheck.retention.answers import Predictions, Variants, variants_of
 
-ROWS = 4096  # test images that one template answers at once: bounds the memory
+_ROWS = 4096  # test images that one template answers at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ZeroShot(Probe):
         logits = reader.encoder.scale * test.embeddings @ reader.prompts.T  # (n, c)
         answer = said(logits)
         if self.top > 1:
-            answer = among(logits, test.labels, self.top, answer)
+            answer = _among(logits, test.labels, self.top, answer)
         return replace(answer, variants=by_template(reader.each_prompt, test, self.top))
 
     def reader(self, model: EncodedTask, base: EncodedTask) -> EncodedTask:
@@ -76,7 +76,7 @@ def _reads_otherwise(tuned: EncodedTask, base: EncodedTask) -> bool:
     return not float((own - lent).abs().max()) <= ROUNDING  # also where it is NaN
 
 
-def among(logits: Tensor, labels: Tensor, top: int, answer: Predictions) -> Predictions:
+def _among(logits: Tensor, labels: Tensor, top: int, answer: Predictions) -> Predictions:
     """Say the truth where it is among the first `top`, else what was said; sure of them all together."""
     first = logits.softmax(dim=1).topk(top, dim=1)
     right = (first.indices == labels[:, None]).any(dim=1)
@@ -93,17 +93,17 @@ def by_template(prompts: Tensor, test: EncodedSplit, top: int) -> Variants | Non
     if prompts.shape[1] < 2:
         return None
     right = [
-        torch.cat([in_first(rows @ each.T, labels, top) for rows, labels in blocks(test)])
+        torch.cat([_in_first(rows @ each.T, labels, top) for rows, labels in _blocks(test)])
         for each in F.normalize(prompts, dim=-1).unbind(dim=1)
     ]
     return variants_of("template", np.stack([each.numpy() for each in right]))
 
 
-def blocks(test: EncodedSplit) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(test.embeddings.split(ROWS), test.labels.split(ROWS), strict=True)
+def _blocks(test: EncodedSplit) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(test.embeddings.split(_ROWS), test.labels.split(_ROWS), strict=True)
 
 
-def in_first(cosines: Tensor, labels: Tensor, top: int) -> Tensor:  # (n, c), (n,) -> (n,)
+def _in_first(cosines: Tensor, labels: Tensor, top: int) -> Tensor:  # (n, c), (n,) -> (n,)
     if top == 1:
         return cosines.argmax(dim=1) == labels
     return (cosines.topk(top, dim=1).indices == labels[:, None]).any(dim=1)

@@ -51,10 +51,10 @@ def token_distance(tuned: Tensor, base: Tensor) -> Tensor:
 
 def published_distance(tuned: Tensor, base: Tensor) -> Tensor:
     """The authors' code: unit norm over dimension 1, which holds tokens here; (n, t, d) -> ()."""
-    apart: Tensor = over_tokens(tuned) - over_tokens(base)
+    apart: Tensor = _over_tokens(tuned) - _over_tokens(base)
     return apart.square().mean()
 
 
-def over_tokens(features: Tensor) -> Tensor:
+def _over_tokens(features: Tensor) -> Tensor:
     scaled: Tensor = features / (features.norm(dim=1, keepdim=True) + 1e-10)
     return scaled

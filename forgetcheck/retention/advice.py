@@ -14,13 +14,13 @@ from forgetcheck.retention.statistics.clusters import design_effect_of
 from forgetcheck.retention.statistics.paired import Floats, at_least, likely_gain
 from forgetcheck.retention.statistics.power import POWER, kept_power, lost_power
 
-SIZES = np.unique(np.geomspace(5, 1e8, 1000).round())  # numbers of samples that a share is tried with
-MOST = 100  # times as many samples as there are: advice that nobody can follow is none
-DIGITS = 2  # of a number that rests on what was seen
-NORMAL_END = NormalDist().inv_cdf(POWER)
-EXACT = 40  # questions of which the number is found by the tests themselves; of more, by the normal curve
+_SIZES = np.unique(np.geomspace(5, 1e8, 1000).round())  # numbers of samples that a share is tried with
+_MOST = 100  # times as many samples as there are: advice that nobody can follow is none
+_DIGITS = 2  # of a number that rests on what was seen
+_NORMAL_END = NormalDist().inv_cdf(POWER)
+_EXACT = 40  # questions of which the number is found by the tests themselves; of more, by the normal curve
 STEPS, STEP = 4, 1.02  # at most so many corrections, and what a number that isn't enough yet grows by
-FAR = 3.0  # standard deviations: beyond them a power says nothing of how far off a number is
+_FAR = 3.0  # standard deviations: beyond them a power says nothing of how far off a number is
 Reason = Literal["", "at the limit", "near the limit", "training images"]
 
 
@@ -50,7 +50,7 @@ def advice_on_drops(
         level=np.where((lost - gained) / n > limits, levels, (1 - confidence) / 2),
     )
     needed = asked.by_curve
-    exact = np.flatnonzero(needed <= 2 * MOST * n)[:EXACT]
+    exact = np.flatnonzero(needed <= 2 * _MOST * n)[:_EXACT]
     needed[exact] = _enough(asked.take(exact), needed[exact])
     return [
         _advice(row, float(limit), size, float(drop))
@@ -84,7 +84,7 @@ class _Asked:
         """How many samples are enough by the normal curve; infinite where none are."""
         gain = likely_gain(self.lose, self.gain, np.ones_like(self.lose), self.limit)
         supposed = np.sqrt(np.maximum(2 * gain + self.limit * (1 - self.limit), 0))
-        wide = NORMAL_END * self.spread - special.ndtri(self.level) * supposed
+        wide = _NORMAL_END * self.spread - special.ndtri(self.level) * supposed
         distance = np.abs(self.drop - self.limit)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.where(distance > 0, np.maximum((wide / distance) ** 2, 1.0), np.inf)
@@ -104,7 +104,7 @@ def _enough(asked: _Asked, start: Floats) -> Floats:
     growth = np.abs(asked.drop - asked.limit) / np.maximum(asked.spread, np.sqrt(asked.limit) / 2 + 1e-3)
     n = np.ceil(start)
     for _ in range(STEPS):
-        short = NORMAL_END - np.clip(special.ndtri(asked.power(n)), -FAR, FAR)
+        short = _NORMAL_END - np.clip(special.ndtri(asked.power(n)), -_FAR, _FAR)
         n = np.ceil(np.maximum(np.sqrt(n) + short / growth, np.sqrt(n) / 2) ** 2)
     for _ in range(STEPS):
         n = np.where(asked.power(n) < POWER, np.ceil(STEP * n), n)
@@ -132,13 +132,13 @@ def advice_on_accuracy(share: float, n: int, limit: float, level: float, confide
     if share == limit or n == 0:
         return Advice(None, "at the limit")
     if share > limit:
-        few = _critical(SIZES, limit, level)
-        power = at_least(few, SIZES, share)
+        few = _critical(_SIZES, limit, level)
+        power = at_least(few, _SIZES, share)
     else:  # the interval's upper end is within the limit where so few are improbable at it
-        few = _critical(SIZES, 1 - limit, (1 - confidence) / 2)
-        power = at_least(few, SIZES, 1 - share)
+        few = _critical(_SIZES, 1 - limit, (1 - confidence) / 2)
+        power = at_least(few, _SIZES, 1 - share)
     enough = np.flatnonzero(power >= POWER)
-    return _rounded(float(SIZES[enough[0]]) if len(enough) else np.inf, n)
+    return _rounded(float(_SIZES[enough[0]]) if len(enough) else np.inf, n)
 
 
 def _critical(sizes: Floats, share: float, level: float) -> Floats:
@@ -166,8 +166,8 @@ def advice_on_mean(value: float, error: float, n: int, limit: float, level: floa
 
 def _rounded(samples: float, n: int) -> Advice:
     """Write a number as one would say it; beyond what anybody has there is none."""
-    if not samples <= MOST * n:
+    if not samples <= _MOST * n:
         return Advice(None, "near the limit")
     exact = max(int(np.ceil(samples)), n + 1)
-    unit = 10 ** max(len(str(exact)) - DIGITS, 0)
+    unit = 10 ** max(len(str(exact)) - _DIGITS, 0)
     return Advice(-(-exact // unit) * unit)

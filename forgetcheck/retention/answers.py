@@ -19,20 +19,20 @@ from forgetcheck.errors import InputError
 from forgetcheck.files import AUDIT_MANIFEST as MANIFEST
 from forgetcheck.files import whole_folder
 
-SCHEMA = "forgetcheck/audit@2"
+_SCHEMA = "forgetcheck/audit@2"
 OLDER = "forgetcheck/audit@1"  # without variants, and chance where an answer names several classes
 ARRAYS = "answers.safetensors"
-GALLERY = "gallery"
-PARTS = (MANIFEST, ARRAYS, GALLERY)  # all that lies in the folder of an audit
+_GALLERY = "gallery"
+_PARTS = (MANIFEST, ARRAYS, _GALLERY)  # all that lies in the folder of an audit
 # of a task: wanted, if it is there, by the record of a run; or nobody came to it before the audit was stopped
 Role = Literal["asked", "optional", "recorded", "stopped"]
-LARGEST = 2**27  # bytes of a manifest; 50 tasks of 100 classes and 5 candidates have 1.2 MB
-MEMORY = 400 * 2**20  # bytes of what is read from it
-LARGEST_ARRAYS = 2**32  # bytes; 50 tasks of 10,000 samples and 5 candidates have 0.1 GB
-LARGEST_PICTURE = 2**20  # bytes; a thumbnail has some thousand
-DIGEST = re.compile(rb'("digest": "sha256:)([0-9a-f]{64})(")')
-HEAD = 4096  # bytes at the start of a manifest that hold its digest
-BLANK = b"0" * 64  # stands where the digest goes while it is computed
+_LARGEST = 2**27  # bytes of a manifest; 50 tasks of 100 classes and 5 candidates have 1.2 MB
+_MEMORY = 400 * 2**20  # bytes of what is read from it
+_LARGEST_ARRAYS = 2**32  # bytes; 50 tasks of 10,000 samples and 5 candidates have 0.1 GB
+_LARGEST_PICTURE = 2**20  # bytes; a thumbnail has some thousand
+_DIGEST = re.compile(rb'("digest": "sha256:)([0-9a-f]{64})(")')
+_HEAD = 4096  # bytes at the start of a manifest that hold its digest
+_BLANK = b"0" * 64  # stands where the digest goes while it is computed
 PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
@@ -136,7 +136,7 @@ class Audit:
     stopped: str = ""  # what ended it before all was asked: "Ctrl-C", "SIGTERM"; empty: it is complete
 
 
-class VariantsRecord(BaseModel):
+class _VariantsRecord(BaseModel):
     """What the manifest holds of variants."""
 
     model_config = ConfigDict(strict=True)
@@ -148,7 +148,7 @@ class VariantsRecord(BaseModel):
     chosen: str | None = None
 
 
-class PredictionsRecord(BaseModel):
+class _PredictionsRecord(BaseModel):
     """What the manifest holds of a Said: the keys of its arrays."""
 
     model_config = ConfigDict(strict=True)
@@ -157,10 +157,10 @@ class PredictionsRecord(BaseModel):
     confidence: str
     notes: dict[str, Any]
     named: str | None = None
-    variants: VariantsRecord | None = None
+    variants: _VariantsRecord | None = None
 
 
-class QuestionRecord(BaseModel):
+class _QuestionRecord(BaseModel):
     """What the manifest holds of one question."""
 
     model_config = ConfigDict(strict=True)
@@ -173,13 +173,13 @@ class QuestionRecord(BaseModel):
     target: bool
     warnings: list[str]
     labels: str
-    base: PredictionsRecord
-    tuned: PredictionsRecord
+    base: _PredictionsRecord
+    tuned: _PredictionsRecord
     groups: str | None = None
     chance: str | None = None
 
 
-class SkippedRecord(BaseModel):
+class _SkippedRecord(BaseModel):
     """What the manifest holds of a question that could not be asked."""
 
     model_config = ConfigDict(strict=True)
@@ -191,7 +191,7 @@ class SkippedRecord(BaseModel):
     role: Role = "asked"
 
 
-class LostSampleRecord(BaseModel):
+class _LostSampleRecord(BaseModel):
     """What the manifest holds of a sample of the gallery: all but its picture, which is a file."""
 
     model_config = ConfigDict(strict=True)
@@ -205,42 +205,42 @@ class LostSampleRecord(BaseModel):
     image: str
 
 
-class AuditRecord(BaseModel):
+class _AuditRecord(BaseModel):
     """The manifest. Whoever wrote it, nothing of another type gets past here."""
 
     model_config = ConfigDict(strict=True)
 
-    questions: list[QuestionRecord]
+    questions: list[_QuestionRecord]
     provenance: dict[str, Any]
-    unasked: list[SkippedRecord] = []
-    gallery: list[LostSampleRecord] = []
+    unasked: list[_SkippedRecord] = []
+    gallery: list[_LostSampleRecord] = []
     stopped: str = ""
 
 
 def write_audit(folder: Path, audit: Audit, overwrite: bool = False) -> str:
     """Write the manifest and the arrays; the folder appears whole or not at all. Returns its digest."""
     arrays: dict[str, NDArray[Any]] = {}
-    questions = [pack(item, arrays) for item in audit.answers]
+    questions = [_pack(item, arrays) for item in audit.answers]
     manifest = {
-        "schema": SCHEMA,
-        "digest": f"sha256:{BLANK.decode()}",
+        "schema": _SCHEMA,
+        "digest": f"sha256:{_BLANK.decode()}",
         "complete": not audit.stopped,
         **({"stopped": audit.stopped} if audit.stopped else {}),
         "questions": questions,
         "unasked": [asdict(item) for item in audit.unasked],
-        "gallery": [{**asdict(item), "image": picture_name(item.image)} for item in audit.gallery],
+        "gallery": [{**asdict(item), "image": _picture_name(item.image)} for item in audit.gallery],
         "provenance": audit.provenance,
     }
     with whole_folder(folder, overwrite) as temporary:
         save_file(arrays, temporary / ARRAYS)
         for item in audit.gallery:
-            (temporary / GALLERY).mkdir(exist_ok=True)
-            (temporary / GALLERY / picture_name(item.image)).write_bytes(item.image)
+            (temporary / _GALLERY).mkdir(exist_ok=True)
+            (temporary / _GALLERY / _picture_name(item.image)).write_bytes(item.image)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         # a file name that isn't UTF-8 holds surrogates; escaped with a backslash they are JSON again
         blank = text.encode("utf-8", errors="backslashreplace")
         digest = seal(blank, arrays, audit.gallery)
-        (temporary / MANIFEST).write_bytes(DIGEST.sub(rb"\g<1>" + digest.encode() + rb"\3", blank, count=1))
+        (temporary / MANIFEST).write_bytes(_DIGEST.sub(rb"\g<1>" + digest.encode() + rb"\3", blank, count=1))
     return f"sha256:{digest}"
 
 
@@ -251,13 +251,13 @@ def seal(blank: bytes, arrays: Mapping[str, NDArray[Any]], gallery: Sequence[Los
     """
     whole = hashlib.sha256(blank)
     for key in sorted(arrays):
-        whole.update(key.encode() + content_digest(arrays[key]))
+        whole.update(key.encode() + _content_digest(arrays[key]))
     for picture in sorted({item.image for item in gallery}):
         whole.update(hashlib.sha256(picture).digest())
     return whole.hexdigest()
 
 
-def picture_name(image: bytes) -> str:
+def _picture_name(image: bytes) -> str:
     """Name a picture by its content; raises KeyError for what isn't a PNG or a JPEG."""
     ending = next((ending for start, ending in PICTURES.items() if image.startswith(start)), None)
     if ending is None:
@@ -265,7 +265,7 @@ def picture_name(image: bytes) -> str:
     return f"{hashlib.sha256(image).hexdigest()[:32]}.{ending}"
 
 
-def pack(item: PairedPredictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _pack(item: PairedPredictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Put the arrays of a question under the digest of their content and describe the rest.
 
     Equal arrays (the base's answers, the labels) are stored once, and a damaged one is found out.
@@ -278,45 +278,45 @@ def pack(item: PairedPredictions, arrays: dict[str, NDArray[Any]]) -> dict[str, 
         "identical": item.identical,
         "target": item.target,
         "warnings": list(item.warnings),
-        "labels": store(item.labels, arrays),
-        "base": pack_said(item.base, arrays),
-        "tuned": pack_said(item.tuned, arrays),
+        "labels": _store(item.labels, arrays),
+        "base": _pack_said(item.base, arrays),
+        "tuned": _pack_said(item.tuned, arrays),
         **{
-            name: store(array, arrays)
+            name: _store(array, arrays)
             for name, array in (("groups", item.groups), ("chance", item.chance))
             if array is not None
         },
     }
 
 
-def pack_said(said: Predictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _pack_said(said: Predictions, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     packed = {
-        "label": store(said.label, arrays),
-        "confidence": store(said.confidence, arrays),
+        "label": _store(said.label, arrays),
+        "confidence": _store(said.confidence, arrays),
         "notes": dict(said.notes),
     }
     if said.named is not None:
-        packed["named"] = store(said.named, arrays)
+        packed["named"] = _store(said.named, arrays)
     if said.variants is not None:
         packed["variants"] = {
-            name: store(value, arrays) if isinstance(value, np.ndarray) else value
+            name: _store(value, arrays) if isinstance(value, np.ndarray) else value
             for name, value in vars(said.variants).items()
             if value is not None
         }
     return packed
 
 
-def store(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
+def _store(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
     key = content_key(array)
     arrays[key] = np.ascontiguousarray(array)
     return key
 
 
 def content_key(array: NDArray[Any]) -> str:
-    return content_digest(array).hex()[:32]
+    return _content_digest(array).hex()[:32]
 
 
-def content_digest(array: NDArray[Any]) -> bytes:
+def _content_digest(array: NDArray[Any]) -> bytes:
     whole = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
     whole.update(np.ascontiguousarray(array).data)
     return whole.digest()
@@ -327,12 +327,12 @@ def read_audit(folder: Path) -> Audit:
 
     Raises InputError if it is missing, incomplete, damaged, changed since or of another schema.
     """
-    data, manifest = read_manifest(folder)
-    arrays = read_arrays(folder)
+    data, manifest = _read_manifest(folder)
+    arrays = _read_arrays(folder)
     try:
-        record = AuditRecord.model_validate(manifest)
-        answers = tuple(unpack(item, arrays) for item in record.questions)
-        gallery = tuple(unpack_lost(item, folder / GALLERY) for item in record.gallery)
+        record = _AuditRecord.model_validate(manifest)
+        answers = tuple(_unpack(item, arrays) for item in record.questions)
+        gallery = tuple(_unpack_lost(item, folder / _GALLERY) for item in record.gallery)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -344,7 +344,7 @@ def read_audit(folder: Path) -> Audit:
         raise InputError(
             f"audit '{folder}' is incomplete: {problem} is missing; run the audit again."
         ) from None
-    misfit = next((item for item in answers if not fits(item)), None) or repeated(answers)
+    misfit = next((item for item in answers if not _fits(item)), None) or repeated(answers)
     if misfit is not None:
         raise InputError(
             f"audit '{folder}' is damaged at {misfit.task} / {misfit.probe}; run the audit again."
@@ -373,8 +373,8 @@ def verified(
     """
     if "digest" not in manifest:
         return ""
-    head = data[:HEAD]
-    blank = DIGEST.sub(rb"\g<1>" + BLANK + rb"\3", head, count=1) + data[HEAD:]
+    head = data[:_HEAD]
+    blank = _DIGEST.sub(rb"\g<1>" + _BLANK + rb"\3", head, count=1) + data[_HEAD:]
     found = f"sha256:{seal(blank, arrays, gallery)}"
     if manifest["digest"] != found:
         raise InputError(
@@ -384,7 +384,7 @@ def verified(
     return found
 
 
-def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
+def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
     """Return the manifest as it is written, and what it says."""
     path = folder / MANIFEST
     if not folder.exists():
@@ -396,24 +396,24 @@ def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
             f"'{folder}' is not a complete audit: it has no {MANIFEST}; run `forgetcheck audit` again."
         )
     try:
-        data = read_bytes(path, LARGEST)
-        manifest = parse_within(MEMORY, data)
+        data = read_bytes(path, _LARGEST)
+        manifest = parse_within(_MEMORY, data)
         if not isinstance(manifest, dict):
             raise ValueError(f"expected a JSON object, found {type(manifest).__name__}")
     except (OSError, ValueError) as problem:
         raise InputError(f"cannot read '{path}': {reason(problem)}; run `forgetcheck audit` again.") from None
     found = manifest.get("schema")
-    if found not in (SCHEMA, OLDER):
+    if found not in (_SCHEMA, OLDER):
         raise InputError(
-            f"'{path}' has schema {found!r}, this forgetcheck reads {SCHEMA!r} and {OLDER!r}; "
+            f"'{path}' has schema {found!r}, this forgetcheck reads {_SCHEMA!r} and {OLDER!r}; "
             "run the audit again."
         )
-    if manifest.get("complete") is not True and not says_stopped(manifest):
+    if manifest.get("complete") is not True and not _says_stopped(manifest):
         raise InputError(f"audit '{folder}' is incomplete; run `forgetcheck audit` again.")
     return data, manifest
 
 
-def says_stopped(manifest: Mapping[str, Any]) -> bool:
+def _says_stopped(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest is of an audit that somebody stopped: what it holds is whole, and isn't all."""
     stopped = manifest.get("stopped")
     return manifest.get("complete") is False and isinstance(stopped, str) and bool(stopped)
@@ -422,13 +422,13 @@ def says_stopped(manifest: Mapping[str, Any]) -> bool:
 def to_go_on(folder: Path) -> bool:
     """Whether an audit that was stopped, and nothing else, lies here: the next one may take its place."""
     try:
-        _, manifest = read_manifest(folder)
-        return says_stopped(manifest) and {file.name for file in folder.iterdir()} <= {*PARTS}
+        _, manifest = _read_manifest(folder)
+        return _says_stopped(manifest) and {file.name for file in folder.iterdir()} <= {*_PARTS}
     except (InputError, OSError):
         return False
 
 
-def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     path = folder / ARRAYS
     if not path.is_file():
         raise InputError(
@@ -436,8 +436,8 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         )
     try:
         path.open("rb").close()  # safetensors calls a file missing that may not be read
-        if path.stat().st_size > LARGEST_ARRAYS:
-            raise ValueError(f"it has more than {LARGEST_ARRAYS >> 20:,} MiB")
+        if path.stat().st_size > _LARGEST_ARRAYS:
+            raise ValueError(f"it has more than {_LARGEST_ARRAYS >> 20:,} MiB")
         arrays = load_file(path)
     except (
         OSError,
@@ -453,7 +453,7 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def fits(item: PairedPredictions) -> bool:
+def _fits(item: PairedPredictions) -> bool:
     """Whether every model answered every sample, with a class that exists."""
     arrays = (item.labels, item.base.label, item.tuned.label)
     others = (item.base.confidence, item.tuned.confidence)
@@ -461,7 +461,7 @@ def fits(item: PairedPredictions) -> bool:
     kinds = [array.dtype.kind for array in (*arrays, *others)]
     if item.groups is not None and (item.groups.dtype.kind, item.groups.shape) != ("i", item.labels.shape):
         return False
-    if item.chance is not None and not fits_chance(item.chance, len(item.class_names)):
+    if item.chance is not None and not _fits_chance(item.chance, len(item.class_names)):
         return False
     if kinds != ["i", "i", "i", "f", "f"] or shapes != {(item.labels.size,)}:
         return False
@@ -469,12 +469,12 @@ def fits(item: PairedPredictions) -> bool:
         return False
     if item.identical and (item.base.label != item.tuned.label).any():
         return False
-    if not all(fits_variants(said, item) for said in (item.base, item.tuned)):
+    if not all(_fits_variants(said, item) for said in (item.base, item.tuned)):
         return False
     return all(((array >= 0) & (array < len(item.class_names))).all() for array in arrays)
 
 
-def fits_variants(said: Predictions, item: PairedPredictions) -> bool:
+def _fits_variants(said: Predictions, item: PairedPredictions) -> bool:
     """Whether variants and named classes are about these samples and classes."""
     n = len(item.labels)
     if said.named is not None:
@@ -500,7 +500,7 @@ def fits_variants(said: Predictions, item: PairedPredictions) -> bool:
     return 0 < variants.left_out < 1 if variants.of == "train" else variants.left_out == 0
 
 
-def fits_chance(chance: NDArray[Any], classes: int) -> bool:
+def _fits_chance(chance: NDArray[Any], classes: int) -> bool:
     shaped = chance.dtype.kind == "f" and chance.shape == (1 + classes,)
     return shaped and bool(((chance >= 0) & (chance <= 1)).all())  # nor NaN
 
@@ -516,15 +516,15 @@ def repeated(answers: Sequence[PairedPredictions]) -> PairedPredictions | None:
     return None
 
 
-def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> PairedPredictions:
+def _unpack(item: _QuestionRecord, arrays: dict[str, NDArray[Any]]) -> PairedPredictions:
     return PairedPredictions(
         checkpoint=item.checkpoint,
         task=item.task,
         probe=item.probe,
         class_names=tuple(item.class_names),
         labels=arrays[item.labels],
-        base=unpack_said(item.base, arrays),
-        tuned=unpack_said(item.tuned, arrays),
+        base=_unpack_said(item.base, arrays),
+        tuned=_unpack_said(item.tuned, arrays),
         identical=item.identical,
         target=item.target,
         warnings=tuple(item.warnings),
@@ -533,33 +533,33 @@ def unpack(item: QuestionRecord, arrays: dict[str, NDArray[Any]]) -> PairedPredi
     )
 
 
-def unpack_lost(item: LostSampleRecord, folder: Path) -> LostSample:
+def _unpack_lost(item: _LostSampleRecord, folder: Path) -> LostSample:
     """Read the picture; raises KeyError if it is missing, or another than was written."""
     path = folder / Path(item.image).name
     try:
-        image = read_bytes(path, LARGEST_PICTURE) if path.is_file() else b""
+        image = read_bytes(path, _LARGEST_PICTURE) if path.is_file() else b""
     except PermissionError as problem:
         raise InputError(f"cannot read '{path}': {reason(problem)}; check its permissions.") from None
     except (OSError, ValueError):  # a name that no file can have
         image = b""
     if not image:
-        raise KeyError(f"{GALLERY}/{item.image}")
-    if picture_name(image) != item.image:
-        raise KeyError(f"{GALLERY}/{item.image} as it was written")
+        raise KeyError(f"{_GALLERY}/{item.image}")
+    if _picture_name(image) != item.image:
+        raise KeyError(f"{_GALLERY}/{item.image} as it was written")
     return LostSample(**{**item.model_dump(), "image": image})
 
 
-def unpack_said(said: PredictionsRecord, arrays: dict[str, NDArray[Any]]) -> Predictions:
+def _unpack_said(said: _PredictionsRecord, arrays: dict[str, NDArray[Any]]) -> Predictions:
     other = said.variants
     return Predictions(
         arrays[said.label],
         arrays[said.confidence],
         said.notes,
         named=None if said.named is None else arrays[said.named],
-        variants=None if other is None else unpack_variants(other, arrays),
+        variants=None if other is None else _unpack_variants(other, arrays),
     )
 
 
-def unpack_variants(found: VariantsRecord, arrays: dict[str, NDArray[Any]]) -> Variants:
+def _unpack_variants(found: _VariantsRecord, arrays: dict[str, NDArray[Any]]) -> Variants:
     settings, chosen = (None if key is None else arrays[key] for key in (found.settings, found.chosen))
     return Variants(found.of, arrays[found.bits], found.left_out, settings, chosen)

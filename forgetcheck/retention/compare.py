@@ -35,9 +35,9 @@ from forgetcheck.retention.variants import template_counts, training_variance
 UNTAUGHT = "its interval is too narrow: it leaves out the choice of the probe's training images"
 FEW = 30  # below this many samples only a large drop can be shown, and the row says so
 FEW_CLUSTERS = 10  # so it is below this many clusters
-CONFUSIONS = 3  # of the new wrong answers of a concept, this many are named
+_CONFUSIONS = 3  # of the new wrong answers of a concept, this many are named
 TRAINED = ("linear", "knn")  # probes that learn from a task's training images
-DIGITS = 12  # of a calibration error: beyond them, the order of the samples shows
+_DIGITS = 12  # of a calibration error: beyond them, the order of the samples shows
 
 
 class Calibration(NamedTuple):
@@ -141,28 +141,28 @@ class Retention:
     @property
     def effective(self) -> int:
         """How many independent samples tell as much about the drop."""
-        return max(int(worth(self.n, self.design_effect)), 1)
+        return max(int(_worth(self.n, self.design_effect)), 1)
 
     def counts(self, drop: float) -> tuple[float, float, float]:
         """Return lost, gained and n of as many independent samples, to test `drop` by."""
         if self.clustering is None:
             return self.lost, self.gained, self.n
         effect = design_effect_of(self.clustering.changed, drop)
-        return worth(self.lost, effect), worth(self.gained, effect), worth(self.n, effect)
+        return _worth(self.lost, effect), _worth(self.gained, effect), _worth(self.n, effect)
 
     def right(self, accuracy: float) -> tuple[float, float]:
         """Return tuned_right and n of as many independent samples, to test `accuracy` by."""
         if self.clustering is None:
             return self.tuned_right, self.n
         effect = design_effect_of(self.clustering.tuned, accuracy)
-        return worth(self.tuned_right, effect), worth(self.n, effect)
+        return _worth(self.tuned_right, effect), _worth(self.n, effect)
 
     def flips(self, share: float) -> tuple[float, float]:
         """Return lost and base_right of as many independent samples, to test a share of lost answers by."""
         if self.clustering is None:
             return self.lost, self.base_right
         effect = design_effect_of(self.clustering.lost, share)
-        return worth(self.lost, effect), worth(self.base_right, effect)
+        return _worth(self.lost, effect), _worth(self.base_right, effect)
 
     def tuned_interval(self, confidence: float) -> tuple[float, float]:
         """Return the exact interval of the tuned accuracy."""
@@ -179,7 +179,7 @@ class Retention:
         return float(low), float(high)
 
 
-def worth(count: int, effect: float) -> float:
+def _worth(count: int, effect: float) -> float:
     """Divide a count; what should be a whole number is one."""
     return round(count / effect, 9)
 
@@ -363,7 +363,7 @@ def _calibration(answers: PairedPredictions) -> Calibration:
         calibration_error(*tuned),
         *calibration_change(base, tuned, answers.groups),
     )
-    return Calibration(*(round(number, DIGITS) for number in numbers))
+    return Calibration(*(round(number, _DIGITS) for number in numbers))
 
 
 def _confusions(answers: PairedPredictions) -> dict[int, tuple[tuple[str, int], ...]]:
@@ -376,7 +376,7 @@ def _confusions(answers: PairedPredictions) -> dict[int, tuple[tuple[str, int], 
     found: dict[int, Counter[str]] = {}
     for pair, number in zip(pairs.tolist(), times.tolist(), strict=True):
         found.setdefault(pair // classes, Counter())[answers.class_names[pair % classes]] += number
-    return {label: tuple(counter.most_common(CONFUSIONS)) for label, counter in found.items()}
+    return {label: tuple(counter.most_common(_CONFUSIONS)) for label, counter in found.items()}
 
 
 def _count(answers: PairedPredictions) -> _Tally:

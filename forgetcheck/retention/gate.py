@@ -34,7 +34,7 @@ IDENTICAL = "identical"  # that a checkpoint not be the base itself
 UNMEASURED = (ASKED, CONCEPTS, IDENTICAL)  # demands without a value and an interval
 CALIBRATION = "max_calibration_error_increase"
 OF_ACCURACY = ("min_target_accuracy", "must_forget")  # demands whose value is an accuracy, not a drop
-TARGET_PROBES = ("head", "zero-shot", "linear")  # the target accuracy is that of the first one asked
+_TARGET_PROBES = ("head", "zero-shot", "linear")  # the target accuracy is that of the first one asked
 
 
 class Outcome(StrEnum):
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
     NEVER_KNEW = "never knew"  # nothing to forget: neither met nor failed
 
 
-OUTCOMES = {
+_OUTCOMES = {
     Verdict.RETAINED: Outcome.MET,
     Verdict.GAINED: Outcome.MET,
     Verdict.UNLEARNED: Outcome.MET,
@@ -121,7 +121,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class _Judgement:
     """What judge() returns."""
 
     findings: tuple[Finding, ...]
@@ -134,50 +134,54 @@ def judge(
     policy: Policy,
     unasked: Sequence[SkippedQuestion] = (),
     same: Sequence[str] = (),
-) -> Judgement:
+) -> _Judgement:
     """Give the verdict on every row, in the order given, and on every demand of the policy.
 
     What a policy gates about one pair of checkpoints is one family: a pair that lost nothing is
     failed no more often than `policy.level` says, however many questions are asked. `same` are the
     checkpoints that are the base itself.
     """
-    limits = as_their_tasks(rows, spare_the_forgotten(rows, limits_of(rows, policy)))
+    limits = _as_their_tasks(rows, _spare_the_forgotten(rows, limits_of(rows, policy)))
     p = p_values(rows, limits)
-    means = list(mean_drops(rows, limits, policy))
+    means = list(_mean_drops(rows, limits, policy))
     limited = [mean for mean in means if policy.max_mean_drop is not None and not mean.of_target]
-    targets = list(target_rows(rows, policy))
+    targets = list(_target_rows(rows, policy))
     flips = [(r, limit.max_lost) for r, limit in zip(rows, limits, strict=True) if limit.max_lost is not None]
-    calibrated = list(calibrated_rows(rows, limits, policy))
+    calibrated = list(_calibrated_rows(rows, limits, policy))
     claims: dict[tuple[str, int], Claim] = {
         **{("row", place): claim for place, claim in claims_of(rows, limits, p, policy.level).items()},
-        **numbered("mean", (Claim(mean.checkpoint, mean.p) for mean in limited)),
-        **numbered("target", (Claim(row.checkpoint, p_below(row, policy)) for row in targets)),
-        **numbered("lost", (Claim(row.checkpoint, p_lost(row, limit)) for row, limit in flips)),
-        **numbered("calibration", (Claim(row.checkpoint, p_uncalibrated(row, policy)) for row in calibrated)),
+        **_numbered("mean", (Claim(mean.checkpoint, mean.p) for mean in limited)),
+        **_numbered("target", (Claim(row.checkpoint, _p_below(row, policy)) for row in targets)),
+        **_numbered("lost", (Claim(row.checkpoint, _p_lost(row, limit)) for row, limit in flips)),
+        **_numbered(
+            "calibration", (Claim(row.checkpoint, _p_uncalibrated(row, policy)) for row in calibrated)
+        ),
     }
     adjusted = in_families(claims)
     gated = {place: adjusted["row", place] for kind, place in claims if kind == "row"}
     findings = find(rows, limits, p, gated, policy)
     checks = [
-        *finding_checks(findings, {place: each.level(policy.level) for place, each in gated.items()}, policy),
-        *(lost_check(*each, adjusted["lost", k], policy) for k, each in enumerate(flips)),
-        *(mean_check(mean, adjusted["mean", k], policy) for k, mean in enumerate(limited)),
-        *(target_check(row, adjusted["target", k], policy) for k, row in enumerate(targets)),
-        *(calibration_check(row, adjusted["calibration", k], policy) for k, row in enumerate(calibrated)),
-        *concept_checks(findings),
-        *target_unknown(rows, policy),
-        *mean_unknown(rows, limited, policy),
-        *not_asked(rows, policy, unasked),
-        *(the_base_itself(name) for name in same if not policy.allow_identical),
+        *_finding_checks(
+            findings, {place: each.level(policy.level) for place, each in gated.items()}, policy
+        ),
+        *(_lost_check(*each, adjusted["lost", k], policy) for k, each in enumerate(flips)),
+        *(_mean_check(mean, adjusted["mean", k], policy) for k, mean in enumerate(limited)),
+        *(_target_check(row, adjusted["target", k], policy) for k, row in enumerate(targets)),
+        *(_calibration_check(row, adjusted["calibration", k], policy) for k, row in enumerate(calibrated)),
+        *_concept_checks(findings),
+        *_target_unknown(rows, policy),
+        *_mean_unknown(rows, limited, policy),
+        *_not_asked(rows, policy, unasked),
+        *(_the_base_itself(name) for name in same if not policy.allow_identical),
     ]
-    return Judgement(tuple(findings), tuple(means), tuple(checks))
+    return _Judgement(tuple(findings), tuple(means), tuple(checks))
 
 
-def numbered(kind: str, claims: Iterable[Claim]) -> dict[tuple[str, int], Claim]:
+def _numbered(kind: str, claims: Iterable[Claim]) -> dict[tuple[str, int], Claim]:
     return {(kind, number): claim for number, claim in enumerate(claims)}
 
 
-def spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
+def _spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
     """A task of which every concept is ignored or must be forgotten can't be held to a drop as well."""
     kept: dict[tuple[str, str, str], bool] = defaultdict(bool)
     for row, limit in zip(rows, limits, strict=True):
@@ -192,7 +196,7 @@ def spare_the_forgotten(rows: Sequence[Retention], limits: Sequence[Limit]) -> l
     ]
 
 
-def as_their_tasks(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
+def _as_their_tasks(rows: Sequence[Retention], limits: Sequence[Limit]) -> list[Limit]:
     """Hold concepts that nobody named to the limit of their task; where it has none, to none."""
     tasks = {
         (row.checkpoint, row.probe, row.task): limit
@@ -218,7 +222,7 @@ def passed(checks: Iterable[Check], policy: Policy) -> bool:
     return bool(outcomes - {Outcome.NEVER_KNEW}) and not outcomes & refused
 
 
-def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Policy) -> Iterator[Mean]:
+def _mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Policy) -> Iterator[Mean]:
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     concepts: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for place, (row, limit) in enumerate(zip(rows, limits, strict=True)):
@@ -231,12 +235,12 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
         # a task that the base never knew can't be forgotten: it would only dilute what was
         tasks = [place for place in every if not never_knew(rows[place], policy)] or every
         parts, all_parts = (
-            {place: parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in some}
+            {place: _parts_of(place, concepts[checkpoint, probe, rows[place].task], limits) for place in some}
             for some in (tasks, every)
         )
-        strata = strata_of(parts, rows, limits)
+        strata = _strata_of(parts, rows, limits)
         alone = rows[tasks[0]] if list(parts.values()) == [[tasks[0]]] else None
-        low, high, p = mean_evidence(strata, alone, policy)
+        low, high, p = _mean_evidence(strata, alone, policy)
         yield Mean(
             checkpoint=checkpoint,
             probe=probe,
@@ -250,11 +254,11 @@ def mean_drops(rows: Sequence[Retention], limits: Sequence[Limit], policy: Polic
             of_target=all(rows[place].target for place in tasks),
             known=any(not never_knew(rows[place], policy) for place in tasks),
             every=len(every),
-            every_drop=strata_of(all_parts, rows, limits).mean,
+            every_drop=_strata_of(all_parts, rows, limits).mean,
         )
 
 
-def mean_evidence(strata: Strata, alone: Retention | None, policy: Policy) -> tuple[float, float, float]:
+def _mean_evidence(strata: Strata, alone: Retention | None, policy: Policy) -> tuple[float, float, float]:
     """Return the interval of a mean drop and the p-value of its limit (1 without one).
 
     The mean of one whole task is that task: its own, sharper evidence holds.
@@ -267,7 +271,7 @@ def mean_evidence(strata: Strata, alone: Retention | None, policy: Policy) -> tu
     return low, high, 1.0 if limit is None else bootstrap_p(strata, limit)
 
 
-def parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> list[int]:
+def _parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> list[int]:
     """Return the rows whose samples make up a task's drop: its own, or its concepts' if they weigh apart.
 
     What must be forgotten is no loss.
@@ -277,7 +281,7 @@ def parts_of(task: int, concepts: Sequence[int], limits: Sequence[Limit]) -> lis
     return kept if apart and kept else [task]
 
 
-def strata_of(parts: dict[int, list[int]], rows: Sequence[Retention], limits: Sequence[Limit]) -> Strata:
+def _strata_of(parts: dict[int, list[int]], rows: Sequence[Retention], limits: Sequence[Limit]) -> Strata:
     """Weigh the tasks; within a task every sample counts as much as its concept weighs."""
     columns: list[tuple[float, ...]] = []
     whole = math.fsum(limits[task].weight for task in parts)
@@ -293,7 +297,7 @@ def strata_of(parts: dict[int, list[int]], rows: Sequence[Retention], limits: Se
     return Strata(*np.array(columns, dtype=np.float64).T)
 
 
-def target_rows(rows: Sequence[Retention], policy: Policy) -> Iterator[Retention]:
+def _target_rows(rows: Sequence[Retention], policy: Policy) -> Iterator[Retention]:
     """Yield the row that min_target_accuracy speaks of: one per checkpoint."""
     if policy.min_target_accuracy is None:
         return
@@ -306,23 +310,23 @@ def target_rows(rows: Sequence[Retention], policy: Policy) -> Iterator[Retention
 
 
 def rank(probe: str) -> int:
-    return TARGET_PROBES.index(probe) if probe in TARGET_PROBES else len(TARGET_PROBES)
+    return _TARGET_PROBES.index(probe) if probe in _TARGET_PROBES else len(_TARGET_PROBES)
 
 
-def p_below(row: Retention, policy: Policy) -> float:
+def _p_below(row: Retention, policy: Policy) -> float:
     """Return the p-value of "the target accuracy is at least as demanded": exact binomial."""
     assert policy.min_target_accuracy is not None
     right, n = row.right(policy.min_target_accuracy)
     return float(at_least(n - right, n, 1 - policy.min_target_accuracy))
 
 
-def p_lost(row: Retention, limit: float) -> float:
+def _p_lost(row: Retention, limit: float) -> float:
     """Return the p-value of "no more than `limit` of the base's right answers were lost": exact binomial."""
     lost, right = row.flips(limit)
     return 1.0 if row.identical else float(at_least(lost, right, limit))
 
 
-def p_uncalibrated(row: Retention, policy: Policy) -> float:
+def _p_uncalibrated(row: Retention, policy: Policy) -> float:
     """Return the p-value of "the calibration error rose by no more than the limit", by the normal curve."""
     assert row.calibration is not None
     assert policy.max_calibration_error_increase is not None
@@ -332,7 +336,7 @@ def p_uncalibrated(row: Retention, policy: Policy) -> float:
     return NormalDist().cdf(-excess / row.calibration.error)
 
 
-def calibrated_rows(
+def _calibrated_rows(
     rows: Sequence[Retention], limits: Sequence[Limit], policy: Policy
 ) -> Iterator[Retention]:
     """Yield the tasks whose calibration is demanded: by probes whose confidence is the model's own."""
@@ -344,7 +348,7 @@ def calibrated_rows(
             yield row
 
 
-def finding_checks(
+def _finding_checks(
     findings: Sequence[Finding], levels: Mapping[int, float], policy: Policy
 ) -> Iterator[Check]:
     """Yield a demand for every row that has one, or that broke the one of all concepts."""
@@ -371,14 +375,14 @@ def finding_checks(
         )
     )
     for place, finding in told:
-        check = finding_check(finding, policy)
+        check = _finding_check(finding, policy)
         if finding.must_forget and finding.verdict is Verdict.UNSURE:
             row, level = finding.retention, levels[place]
             advice[place] = advice_on_accuracy(row.tuned, row.n, finding.limit, level, policy.confidence)
         yield replace(check, advice=advice.get(place))
 
 
-def finding_check(finding: Finding, policy: Policy) -> Check:
+def _finding_check(finding: Finding, policy: Policy) -> Check:
     row, demand = finding.retention, "max_drop"
     value, low, high = row.drop, row.low, row.high
     if finding.must_forget:
@@ -391,7 +395,7 @@ def finding_check(finding: Finding, policy: Policy) -> Check:
         checkpoint=row.checkpoint,
         subject=row.subject,
         probe=row.probe,
-        outcome=OUTCOMES[finding.verdict],
+        outcome=_OUTCOMES[finding.verdict],
         value=value,
         low=low,
         high=high,
@@ -405,7 +409,7 @@ def finding_check(finding: Finding, policy: Policy) -> Check:
     )
 
 
-def concept_checks(findings: Sequence[Finding]) -> Iterator[Check]:
+def _concept_checks(findings: Sequence[Finding]) -> Iterator[Check]:
     """Yield for each checkpoint and probe that no concept is shown to be forgotten, where none is.
 
     That is no proof that each is retained, for which concepts have too few samples: a rule demands that.
@@ -427,7 +431,7 @@ def concept_checks(findings: Sequence[Finding]) -> Iterator[Check]:
             yield Check(CONCEPTS, checkpoint, subject, probe, outcome, limit=limit, tried=found[0].tried)
 
 
-def check_of(row: Retention, adjusted: Adjusted, **said: Any) -> Check:
+def _check_of(row: Retention, adjusted: Adjusted, **said: Any) -> Check:
     """Return what is said of a row as a demand that is part of a family."""
     return Check(
         checkpoint=row.checkpoint,
@@ -440,14 +444,14 @@ def check_of(row: Retention, adjusted: Adjusted, **said: Any) -> Check:
     )
 
 
-def lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy) -> Check:
+def _lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy) -> Check:
     low, high = (0.0, 0.0) if row.identical else row.lost_interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, high <= limit)
     if never_knew(row, policy):
         found = Outcome.UNSURE if adjusted.p < policy.level else Outcome.NEVER_KNEW
     unsure = found is Outcome.UNSURE and not never_knew(row, policy)
     each = adjusted.level(policy.level)
-    return check_of(
+    return _check_of(
         row,
         adjusted,
         demand="max_lost",
@@ -456,28 +460,30 @@ def lost_check(row: Retention, limit: float, adjusted: Adjusted, policy: Policy)
         low=low,
         high=high,
         limit=limit,
-        advice=of_all(advice_on_accuracy(row.lost_share, row.base_right, limit, each, policy.confidence), row)
+        advice=_of_all(
+            advice_on_accuracy(row.lost_share, row.base_right, limit, each, policy.confidence), row
+        )
         if unsure
         else None,
         guessed=found is Outcome.UNSURE and not unsure,
     )
 
 
-def of_all(advice: Advice, row: Retention) -> Advice:
+def _of_all(advice: Advice, row: Retention) -> Advice:
     """Turn the number of right answers of the base that would tell into that of all samples."""
     if advice.samples is None or not row.base_right:
         return advice
     return Advice(-(-advice.samples * row.n // row.base_right))
 
 
-def calibration_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
+def _calibration_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
     assert row.calibration is not None
     assert policy.max_calibration_error_increase is not None
     limit, change = policy.max_calibration_error_increase, row.calibration.change
     low, high = row.calibration.interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, high <= limit)
     each = adjusted.level(policy.level)
-    return check_of(
+    return _check_of(
         row,
         adjusted,
         demand=CALIBRATION,
@@ -492,7 +498,7 @@ def calibration_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Che
     )
 
 
-def the_base_itself(checkpoint: str) -> Check:
+def _the_base_itself(checkpoint: str) -> Check:
     why = (
         "its weights are those of the base, so nothing was compared: name the tuned checkpoint, or set "
         "allow_identical = true under [policy] where that is meant"
@@ -500,7 +506,7 @@ def the_base_itself(checkpoint: str) -> Check:
     return Check(IDENTICAL, checkpoint, "the checkpoint", "any probe", Outcome.FAILED, reason=why)
 
 
-def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
+def _mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
     assert policy.max_mean_drop is not None
     limit = policy.max_mean_drop
     found = Outcome.NEVER_KNEW
@@ -527,13 +533,13 @@ def mean_check(mean: Mean, adjusted: Adjusted, policy: Policy) -> Check:
     )
 
 
-def target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
+def _target_check(row: Retention, adjusted: Adjusted, policy: Policy) -> Check:
     assert policy.min_target_accuracy is not None
     limit = policy.min_target_accuracy
     low, high = row.tuned_interval(policy.confidence)
     found = outcome(adjusted.p < policy.level, low >= limit)
     each = adjusted.level(policy.level)
-    return check_of(
+    return _check_of(
         row,
         adjusted,
         demand="min_target_accuracy",
@@ -554,7 +560,7 @@ def outcome(exceeded: bool, kept: bool) -> Outcome:
     return Outcome.MET if kept else Outcome.UNSURE
 
 
-def target_unknown(rows: Sequence[Retention], policy: Policy) -> Iterator[Check]:
+def _target_unknown(rows: Sequence[Retention], policy: Policy) -> Iterator[Check]:
     """A demand on the target that no question was asked about can't be met."""
     demanded = (policy.min_target_accuracy, policy.max_target_drop, policy.target)
     if all(value is None for value in demanded):
@@ -565,10 +571,10 @@ def target_unknown(rows: Sequence[Retention], policy: Policy) -> Iterator[Check]
             why = "it doesn't record the task it was tuned on: name that task of the battery as policy.target"
             if policy.target is not None:
                 why = f"policy.target = '{policy.target}' is no task of this audit: correct it"
-            yield could_not(checkpoint, "the target", "any probe", why)
+            yield _could_not(checkpoint, "the target", "any probe", why)
 
 
-def mean_unknown(rows: Sequence[Retention], means: Sequence[Mean], policy: Policy) -> Iterator[Check]:
+def _mean_unknown(rows: Sequence[Retention], means: Sequence[Mean], policy: Policy) -> Iterator[Check]:
     """A limit on the mean of other tasks, where nothing but the target was asked, can't be met."""
     if policy.max_mean_drop is None:
         return
@@ -576,20 +582,20 @@ def mean_unknown(rows: Sequence[Retention], means: Sequence[Mean], policy: Polic
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         if checkpoint not in known:
             why = "no task but its target was asked and counts: add tasks to the battery"
-            yield could_not(checkpoint, "the mean drop", "any probe", why)
+            yield _could_not(checkpoint, "the mean drop", "any probe", why)
 
 
-def not_asked(
+def _not_asked(
     rows: Sequence[Retention], policy: Policy, unasked: Sequence[SkippedQuestion]
 ) -> Iterator[Check]:
     """A question that could not be asked, and a limit that caught none, must not pass quietly."""
     for item in unasked:
         if not ignored(item, policy):
-            yield could_not(item.checkpoint, item.task, item.probe, item.why)
+            yield _could_not(item.checkpoint, item.task, item.probe, item.why)
     for rule in catches_nothing(rows, policy):
         if rule.gates:
             why = "no question of this audit matches this rule of the policy"
-            yield could_not("any checkpoint", rule.match, rule.probe, why)
+            yield _could_not("any checkpoint", rule.match, rule.probe, why)
 
 
 def ignored(item: SkippedQuestion, policy: Policy) -> bool:
@@ -604,7 +610,7 @@ def ignored(item: SkippedQuestion, policy: Policy) -> bool:
     return bool(said and said[-1])
 
 
-def could_not(checkpoint: str, subject: str, probe: str, why: str) -> Check:
+def _could_not(checkpoint: str, subject: str, probe: str, why: str) -> Check:
     return Check(ASKED, checkpoint, subject, probe, Outcome.FAILED, reason=why)
 
 

@@ -12,7 +12,7 @@ from forgetcheck.retention.statistics.multiplicity import false_discovery
 from forgetcheck.retention.statistics.paired import Floats, at_least
 from forgetcheck.retention.verdict import Finding, Verdict
 
-NOTE = "by the older rules that this audit was made under, its verdict was"
+_NOTE = "by the older rules that this audit was made under, its verdict was"
 
 
 def told_of_older(findings: Sequence[Finding], audit: Audit, policy: Policy) -> tuple[Finding, ...]:
@@ -33,7 +33,7 @@ def told_of_older(findings: Sequence[Finding], audit: Audit, policy: Policy) -> 
 
 def remark_of_older(findings: Sequence[Finding]) -> list[str]:
     """Say how many verdicts have changed with the rules, if any has."""
-    count = sum(any(note.startswith(NOTE) for note in f.retention.warnings) for f in findings)
+    count = sum(any(note.startswith(_NOTE) for note in f.retention.warnings) for f in findings)
     if not count:
         return []
     were = "1 verdict was another" if count == 1 else f"{count:,} verdicts were others"
@@ -44,7 +44,7 @@ def _told(finding: Finding, before: Verdict) -> Finding:
     if finding.must_forget or before is finding.verdict:
         return finding
     row = finding.retention
-    note = f"{NOTE}: {before.value}"
+    note = f"{_NOTE}: {before.value}"
     return replace(finding, retention=replace(row, warnings=(*row.warnings, note)))
 
 

@@ -8,7 +8,7 @@ from forgetcheck.provenance import digest
 from forgetcheck.retention.answers import Audit
 from forgetcheck.retention.policy import Pins
 
-NONE = ""  # the audit doesn't record it
+_NONE = ""  # the audit doesn't record it
 
 
 def found_pins(audit: Audit) -> dict[str, list[str]]:
@@ -16,7 +16,7 @@ def found_pins(audit: Audit) -> dict[str, list[str]]:
     models = _table(audit.provenance.get("tuned")).values()
     return {
         "base": [_weights(audit.provenance.get("base"))],
-        "tuned": [*dict.fromkeys(map(_weights, models))] or [NONE],
+        "tuned": [*dict.fromkeys(map(_weights, models))] or [_NONE],
         "battery": [_data(_table(audit.provenance.get("battery")))],
         "audit": [audit.digest],
     }
@@ -38,14 +38,14 @@ def refuse_unpinned(audit: Audit, pins: Pins | None) -> None:
 def _weights(model: Any) -> str:
     """Return the digest of the weights of both towers, whatever file and precision they are stored in."""
     towers = _table(model).get("digest")
-    return f"sha256:{digest(towers)}" if towers else NONE
+    return f"sha256:{digest(towers)}" if towers else _NONE
 
 
 def _data(battery: Mapping[str, Any]) -> str:
     """Return the digest of what is asked: class names, templates and test samples of every task."""
     tasks, data = _table(battery.get("tasks")), _table(battery.get("data"))
     if not tasks or not all(data.get(name) for name in tasks):
-        return NONE
+        return _NONE
     words = ("class_names", "templates")
     whole = {name: [data[name], *(_table(tasks[name]).get(key) for key in words)] for name in tasks}
     return f"sha256:{digest(whole)}"

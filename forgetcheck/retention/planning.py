@@ -10,8 +10,8 @@ from forgetcheck.retention.policy import Limit, Policy, limits_of
 from forgetcheck.retention.statistics.power import detectable, provable
 
 CHURN = 0.03  # taken for granted: the share of answers that change in each direction after a mild tuning
-PROBES = ("zero-shot", "linear")
-SIZES = np.unique(np.geomspace(10, 1e7, 400).round())  # numbers of images, to find one that is enough
+_PROBES = ("zero-shot", "linear")
+_SIZES = np.unique(np.geomspace(10, 1e7, 400).round())  # numbers of images, to find one that is enough
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def thin_questions(task: str, concepts: Sequence[str], counts: Sequence[int], po
     `counts` are the test images of each concept. A concept without any is left to others.
     """
     found: dict[str | None, Thin] = {}
-    for row, limit in zip(*planned(task, concepts, counts, policy), strict=True):
+    for row, limit in zip(*_planned(task, concepts, counts, policy), strict=True):
         shown = float(provable(row.n, CHURN, policy.confidence))
         if limit.gated and shown > limit.max_drop:
             known = found.get(row.concept)
@@ -41,12 +41,12 @@ def thin_questions(task: str, concepts: Sequence[str], counts: Sequence[int], po
     return list(found.values())
 
 
-def planned(
+def _planned(
     task: str, concepts: Sequence[str], counts: Sequence[int], policy: Policy
 ) -> tuple[list[Retention], list[Limit]]:
     """Return the questions an audit would put, without their answers, and the limit of each."""
     sizes = [(None, sum(counts)), *zip(concepts, counts, strict=True)]
-    rows = [question(task, concept, n, probe) for concept, n in sizes for probe in PROBES if n]
+    rows = [question(task, concept, n, probe) for concept, n in sizes for probe in _PROBES if n]
     return rows, limits_of(rows, policy)
 
 
@@ -88,11 +88,11 @@ def smallest_drop(n: int, limit: float, policy: Policy) -> float:
 
 def enough(limit: float, confidence: float) -> int | None:
     """Return about how many images mostly show that a limit is kept."""
-    kept = provable(SIZES, CHURN, confidence) <= limit
-    return rounded_up(int(SIZES[int(kept.argmax())])) if kept.any() else None
+    kept = provable(_SIZES, CHURN, confidence) <= limit
+    return _rounded_up(int(_SIZES[int(kept.argmax())])) if kept.any() else None
 
 
-def rounded_up(number: int) -> int:
+def _rounded_up(number: int) -> int:
     """Return a number a person would say, not below this one."""
     unit = int(10 ** max(len(str(number)) - 2, 0))
     return -(-number // unit) * unit

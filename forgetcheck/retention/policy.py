@@ -14,12 +14,12 @@ from forgetcheck.documents import read_toml, reason
 from forgetcheck.errors import PolicyError
 from forgetcheck.retention.compare import FEW, FEW_CLUSTERS, Retention
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+_Share = Annotated[float, Field(ge=0, lt=1)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 FILES = ("forgetcheck.toml", "pyproject.toml")  # looked for in the working folder, in this order
-LIMITS = ("max_drop", "max_lost")  # what a rule may gate
-EXCLUSIVE = (*LIMITS, "ignore", "must_forget", "max_accuracy")
+_LIMITS = ("max_drop", "max_lost")  # what a rule may gate
+_EXCLUSIVE = (*_LIMITS, "ignore", "must_forget", "max_accuracy")
 
 
 class Rule(BaseModel):
@@ -28,12 +28,12 @@ class Rule(BaseModel):
     `*` stands for anything. Of several rules that catch a question, the last decides, key by key.
     """
 
-    model_config = STRICT
+    model_config = _STRICT
 
     match: Annotated[str, Field(min_length=1)]
     probe: Annotated[str, Field(min_length=1)] = "*"
-    max_drop: Share | None = None  # gates what it catches
-    max_lost: Share | None = None  # of the base's right answers, whatever was gained for them
+    max_drop: _Share | None = None  # gates what it catches
+    max_lost: _Share | None = None  # of the base's right answers, whatever was gained for them
     weight: Annotated[float, Field(gt=0, le=1e6)] | None = None  # in the mean drop; 1 if not given
     ignore: bool | None = None  # reported, but neither gates nor counts in the mean; false takes it back
     must_forget: bool | None = None  # knowledge that must not survive
@@ -47,7 +47,7 @@ class Rule(BaseModel):
             raise ValueError("says nothing: give max_drop, max_lost, weight, ignore or must_forget")
         if bool(self.must_forget) != (self.max_accuracy is not None):
             raise ValueError("must_forget = true and max_accuracy go together")
-        limits = [key for key in LIMITS if getattr(self, key) is not None]
+        limits = [key for key in _LIMITS if getattr(self, key) is not None]
         if self.must_forget and (limits or self.ignore):
             raise ValueError(f"must_forget excludes {limits[0] if limits else 'ignore'}")
         if self.ignore and limits:
@@ -57,7 +57,7 @@ class Rule(BaseModel):
     @property
     def gates(self) -> bool:
         """Whether the gate needs something to be caught: a limit on nothing would pass quietly."""
-        return any(getattr(self, key) is not None for key in LIMITS) or bool(self.must_forget)
+        return any(getattr(self, key) is not None for key in _LIMITS) or bool(self.must_forget)
 
     def catches(self, row: Retention) -> bool:
         """Whether the pattern of this rule matches a question."""
@@ -97,18 +97,18 @@ def like(text: str, name: str) -> bool:
     return pattern(text).fullmatch(name) is not None
 
 
-Pin = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+_Pin = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class Pins(BaseModel):
     """The digests of what was approved: what is judged must be that, or nothing is."""
 
-    model_config = STRICT
+    model_config = _STRICT
 
-    base: Pin | None = None  # its weights
-    tuned: Annotated[list[Pin], Field(min_length=1)] | None = None  # each must have one of these weights
-    battery: Pin | None = None  # class names, templates and test samples of every task
-    audit: Pin | None = None  # all of the folder
+    base: _Pin | None = None  # its weights
+    tuned: Annotated[list[_Pin], Field(min_length=1)] | None = None  # each must have one of these weights
+    battery: _Pin | None = None  # class names, templates and test samples of every task
+    audit: _Pin | None = None  # all of the folder
 
     @field_validator("tuned", mode="before")
     @classmethod
@@ -125,18 +125,18 @@ class Pins(BaseModel):
 class Policy(BaseModel):
     """The limits, as fractions. Read from a TOML file; unknown keys are refused."""
 
-    model_config = STRICT
+    model_config = _STRICT
 
-    max_drop: Share = 0.02  # of any task; and no concept may be shown to have lost more
+    max_drop: _Share = 0.02  # of any task; and no concept may be shown to have lost more
     gate_concepts: bool = True  # whether a concept that is shown to have lost more fails the policy
-    max_lost: Share | None = None  # of any task's right answers, whatever was gained for them
-    max_mean_drop: Share | None = (
+    max_lost: _Share | None = None  # of any task's right answers, whatever was gained for them
+    max_mean_drop: _Share | None = (
         None  # of the tasks of a checkpoint and probe that the base knows, by weight
     )
     min_target_accuracy: Accuracy | None = None  # of the tuned model on the task it was tuned on
-    max_target_drop: Share | None = None  # there, instead of max_drop
+    max_target_drop: _Share | None = None  # there, instead of max_drop
     target: str | None = None  # that task, for a checkpoint that doesn't record it
-    max_calibration_error_increase: Share | None = None  # of any task; not of probes that are trained for it
+    max_calibration_error_increase: _Share | None = None  # of any task; not of probes that are trained for it
     allow_identical: bool = False  # whether a checkpoint may be the base itself
     when_unsure: Literal["warn", "fail"] = "warn"
     confidence: Annotated[float, Field(gt=0.5, le=0.999999)] = 0.95  # of the two-sided intervals
@@ -186,10 +186,10 @@ def limits_of(rows: Sequence[Retention], policy: Policy) -> list[Limit]:
             policy.concepts[number].keys if direct else {"ignore": policy.concepts[number].ignore}
             for number, direct in caught
         ]
-        return limit_of(whole, target, tells, policy, said)
+        return _limit_of(whole, target, tells, policy, said)
 
     return [
-        combined(row.concept is None, row.target, tells(row), tuple(caught_by(row, policy))) for row in rows
+        combined(row.concept is None, row.target, tells(row), tuple(_caught_by(row, policy))) for row in rows
     ]
 
 
@@ -198,7 +198,7 @@ def tells(row: Retention) -> bool:
     return row.n >= FEW and (row.clusters is None or row.clusters >= FEW_CLUSTERS)
 
 
-def caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
+def _caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
     """Yield the rules that speak of a row by number, and whether they name it or only its task."""
     for number, rule in enumerate(policy.concepts):
         if rule.catches(row):
@@ -207,7 +207,7 @@ def caught_by(row: Retention, policy: Policy) -> Iterator[tuple[int, bool]]:
             yield number, False
 
 
-def limit_of(
+def _limit_of(
     whole: bool, target: bool, tells: bool, policy: Policy, rules: Sequence[dict[str, Any]]
 ) -> Limit:
     """Combine what the rules say of a question; the last that gives a key decides it.
@@ -216,10 +216,10 @@ def limit_of(
     """
     said: dict[str, Any] = {}
     for keys in rules:
-        limits = any(key in keys for key in LIMITS)
-        if limits or any(keys.get(key) for key in EXCLUSIVE):
-            kept = LIMITS if limits else ()
-            said = {key: value for key, value in said.items() if key in kept or key not in EXCLUSIVE}
+        limits = any(key in keys for key in _LIMITS)
+        if limits or any(keys.get(key) for key in _EXCLUSIVE):
+            kept = _LIMITS if limits else ()
+            said = {key: value for key, value in said.items() if key in kept or key not in _EXCLUSIVE}
         said |= keys
     default = policy.max_drop
     if target and policy.max_target_drop is not None:
@@ -251,7 +251,7 @@ def find_policy(folder: Path) -> Path | None:
     for name in FILES:
         path = folder / name
         if name == "pyproject.toml":
-            if path.is_file() and "forgetcheck" in inner(document_of(path), "tool"):
+            if path.is_file() and "forgetcheck" in inner(_document_of(path), "tool"):
                 return path
         elif (
             path.exists() or path.is_symlink()
@@ -265,7 +265,7 @@ def read_policy(path: Path) -> Policy:
 
     Raises InputError with every problem of the file at once.
     """
-    document = tables(path, document_of(path))
+    document = tables(path, _document_of(path))
     table = "tool.forgetcheck.policy" if path.name == "pyproject.toml" else "policy"
     unknown = sorted(set(document) - {"policy"})
     if "policy" not in document or unknown:
@@ -276,10 +276,10 @@ def read_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate(document["policy"])
     except ValidationError as problem:
-        raise PolicyError(f"{path}: " + "; ".join(describe(error) for error in problem.errors())) from None
+        raise PolicyError(f"{path}: " + "; ".join(_describe(error) for error in problem.errors())) from None
 
 
-def document_of(path: Path) -> dict[str, Any]:
+def _document_of(path: Path) -> dict[str, Any]:
     try:
         return read_toml(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -303,7 +303,7 @@ def inner(document: dict[str, Any], key: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def describe(error: Any) -> str:
+def _describe(error: Any) -> str:
     """Put one of pydantic's problems into half a line: the key, what is wrong, the way out."""
     place = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
     key = "policy" + "".join(place)

@@ -15,7 +15,7 @@ from forgetcheck.retention.suspicion import remarks, same_checkpoints
 from forgetcheck.retention.verdict import Finding, Verdict
 
 SCHEMA = "forgetcheck/report@1"
-DIGITS = 4  # of a design effect
+_DIGITS = 4  # of a design effect
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def make_report(audit: Audit, policy: Policy, gated: bool = True) -> Report:
     Raises InputError if the policy pins another base, battery or audit than this one.
     """
     refuse_unpinned(audit, policy.pins)
-    rows = mark_targets(compare(audit.answers, policy.confidence), policy)
+    rows = _mark_targets(compare(audit.answers, policy.confidence), policy)
     same = same_checkpoints(audit, rows)
     found = judge(rows, policy, audit.unasked, same)
     findings = told_of_older(found.findings, audit, policy)
@@ -167,7 +167,7 @@ def unsealed(audit: Audit) -> list[str]:
     return [told] if audit.unsealed else []
 
 
-def mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
+def _mark_targets(rows: Sequence[Retention], policy: Policy) -> list[Retention]:
     """Mark what the policy says a checkpoint was tuned on, where the checkpoint itself doesn't."""
     known = {row.checkpoint for row in rows if row.target}
     return [
@@ -206,7 +206,7 @@ def as_record(report: Report) -> dict[str, Any]:
         "remarks": list(report.remarks),
         "sanity": report.sanity,
         "policy": report.policy.model_dump(exclude={"pins"} if report.policy.pins is None else None),
-        "checks": [check_record(check) for check in report.checks],
+        "checks": [_check_record(check) for check in report.checks],
         "findings": [finding_record(finding) for finding in report.findings],
         "summary": summarise(report),
         "unasked": [asdict(item) for item in report.unasked],
@@ -214,7 +214,7 @@ def as_record(report: Report) -> dict[str, Any]:
     }
 
 
-def check_record(check: Check) -> dict[str, Any]:
+def _check_record(check: Check) -> dict[str, Any]:
     """Return a check as JSON values; what was not measured is null."""
     advice = {"enough": check.advice and check.advice.samples, "why_none": check.advice and check.advice.why}
     values = {**asdict(check), "outcome": check.outcome.value, "advice": check.advice and advice}
@@ -232,7 +232,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "probe": row.probe,
         "n": row.n,
         "clusters": row.clusters,
-        "design_effect": round(row.design_effect, DIGITS),
+        "design_effect": round(row.design_effect, _DIGITS),
         "base": row.base,
         "tuned": row.tuned,
         "drop": row.drop,
@@ -251,7 +251,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "gained": row.gained,
         "lost_share": row.lost_share,
         "chance_p": row.chance_p,
-        "widened": round(row.widened, DIGITS),
+        "widened": round(row.widened, _DIGITS),
         "lowest_template": low_template,
         "highest_template": high_template,
         "base_ece": base_error,

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from forgetcheck.retention.answers import PairedPredictions
 
-Floats = NDArray[np.float64]
-ROUNDING = 1e-3  # of a variance of counts: float32 leaves less
-FEWEST = 4  # variants, below which they tell no variance
+_Floats = NDArray[np.float64]
+_ROUNDING = 1e-3  # of a variance of counts: float32 leaves less
+_FEWEST = 4  # variants, below which they tell no variance
 
 
 def template_counts(answers: PairedPredictions) -> NDArray[np.int32] | None:  # (1 + c, t, 2)
@@ -21,7 +21,7 @@ def template_counts(answers: PairedPredictions) -> NDArray[np.int32] | None:  # 
     return np.stack([lost, gained], axis=2)
 
 
-def training_variance(answers: PairedPredictions) -> Floats | None:  # (1 + c, 3)
+def training_variance(answers: PairedPredictions) -> _Floats | None:  # (1 + c, 3)
     """Return what a probe's training images bring to the variance of sums over test images; None: unknown.
 
     Of lost - gained, of the tuned model's right answers, and of lost answers beyond their share of the base's
@@ -60,7 +60,7 @@ def _pair(answers: PairedPredictions, of: str) -> tuple[NDArray[np.bool_], NDArr
         return None
     if base.chosen is not None and tuned.chosen is not None and len(base.chosen) != len(tuned.chosen):
         return None
-    if len(base.bits) < (FEWEST if of == "train" else 2):
+    if len(base.bits) < (_FEWEST if of == "train" else 2):
         return None
     n = len(answers.labels)
     return base.right(n), tuned.right(n)
@@ -77,7 +77,7 @@ class _Classes:
     def sorted(self, right: NDArray[np.bool_]) -> NDArray[np.bool_]:  # (v, n)
         return right[:, self.order]
 
-    def sums(self, values: NDArray[np.generic]) -> Floats:  # (v, n), sorted -> (1 + c, v)
+    def sums(self, values: NDArray[np.generic]) -> _Floats:  # (v, n), sorted -> (1 + c, v)
         """Sum over all samples, and over those of each class."""
         found = np.zeros((1 + len(self.n), len(values)))
         kind = np.int32 if values.dtype.kind in "bi" else np.float64
@@ -86,8 +86,8 @@ class _Classes:
         return found
 
     def together(
-        self, sums: Floats, own: Floats, times: Floats
-    ) -> Floats:  # (1 + c, v), (n,), (v,) -> (1 + c,)
+        self, sums: _Floats, own: _Floats, times: _Floats
+    ) -> _Floats:  # (1 + c, v), (n,), (v,) -> (1 + c,)
         """Return the variance of sums over variants that comes of pairs of samples, scaled to all pairs.
 
         `own` are the variances of single samples; a variant stands for as many `times`.
@@ -96,13 +96,13 @@ class _Classes:
         spread = (sums**2) @ share - (sums @ share) ** 2
         n = np.concatenate([[self.n.sum()], self.n])
         pairs = spread - self.sums(own[None])[:, 0]
-        pairs = np.where(pairs > ROUNDING, pairs, 0.0)
+        pairs = np.where(pairs > _ROUNDING, pairs, 0.0)
         return np.asarray(pairs * n / np.maximum(n - 1, 1))
 
 
 def _of_sums(
-    base: NDArray[np.bool_], tuned: NDArray[np.bool_], times: Floats, classes: _Classes
-) -> Floats:  # (v, n), (v, n), (v,) -> (1 + c, 3)
+    base: NDArray[np.bool_], tuned: NDArray[np.bool_], times: _Floats, classes: _Classes
+) -> _Floats:  # (v, n), (v, n), (v,) -> (1 + c, 3)
     base, tuned = classes.sorted(base), classes.sorted(tuned)
     lost = base & ~tuned
     of_base, of_tuned, of_lost = (classes.sums(x) for x in (base, tuned, lost))

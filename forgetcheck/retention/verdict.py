@@ -14,10 +14,10 @@ from forgetcheck.retention.statistics.multiplicity import false_discovery, step_
 from forgetcheck.retention.statistics.paired import Floats, at_least, interval, mcnemar, p_more_than
 from forgetcheck.retention.statistics.power import detectable
 
-CLAIM = ("p", "changed", "exact", "block", "least")
+_CLAIM = ("p", "changed", "exact", "block", "least")
 CONCEPTS = "concepts"  # the pool of those that nobody named; all else a policy gates is in the other
-FEWEST = 6  # samples, below which not even all of them lost or gained are too many for luck
-OF_CONCEPTS = 0.2  # of the level: a concept is one of very many, and a limit somebody set comes first
+_FEWEST = 6  # samples, below which not even all of them lost or gained are too many for luck
+_OF_CONCEPTS = 0.2  # of the level: a concept is one of very many, and a limit somebody set comes first
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -93,13 +93,13 @@ def p_values(rows: Sequence[Retention], limits: Sequence[Limit]) -> Floats:
     return p
 
 
-def gain_p_values(rows: Sequence[Retention]) -> Floats:
+def _gain_p_values(rows: Sequence[Retention]) -> Floats:
     """Return for each row the p-value of "nothing was gained": exact, as at a limit of 0. (m,)"""
     lost, gained, _ = np.array([row.counts(0.0) for row in rows]).reshape(-1, 3).T
     return mcnemar(gained, lost)
 
 
-def is_tested(limit: Limit) -> bool:
+def _is_tested(limit: Limit) -> bool:
     """Whether a policy can fail by this row."""
     return limit.gated or limit.watched or limit.must_forget
 
@@ -108,15 +108,15 @@ def claims_of(
     rows: Sequence[Retention], limits: Sequence[Limit], p: Floats, level: float
 ) -> dict[int, Claim]:
     """Return what a policy gates, by the place of its row."""
-    largest = most_evidence(rows, limits)
+    largest = _most_evidence(rows, limits)
     return {
         place: claim_of(row, limit, float(p[place]), float(largest[place]) < level)
         for place, (row, limit) in enumerate(zip(rows, limits, strict=True))
-        if is_tested(limit)
+        if _is_tested(limit)
     }
 
 
-def most_evidence(rows: Sequence[Retention], limits: Sequence[Limit]) -> Floats:
+def _most_evidence(rows: Sequence[Retention], limits: Sequence[Limit]) -> Floats:
     """Return the p-value that each row would have if every answer of so many samples were lost. (m,)"""
     n = np.array([row.n for row in rows], dtype=np.float64)
     return p_more_than(n, n * 0, n, np.array([limit.max_drop for limit in limits]))
@@ -142,7 +142,7 @@ def claim_of(row: Retention, limit: Limit, p: float, able: bool = True) -> Claim
     )
 
 
-def gain_claims(rows: Sequence[Retention], limits: Sequence[Limit], p: Floats) -> dict[int, Claim]:
+def _gain_claims(rows: Sequence[Retention], limits: Sequence[Limit], p: Floats) -> dict[int, Claim]:
     """Return the claims that rows gained, in the same families as those that they lost."""
     found = {}
     for place, (row, limit, each) in enumerate(zip(rows, limits, p.tolist(), strict=True)):
@@ -157,7 +157,7 @@ def gain_claims(rows: Sequence[Retention], limits: Sequence[Limit], p: Floats) -
                 f"{row.concept is None} {row.probe}",
                 0.0 if exact else 0.5 ** (lost + gained),
                 CONCEPTS if limit.watched else "",
-                row.n >= FEWEST and not row.identical,
+                row.n >= _FEWEST and not row.identical,
             )
     return found
 
@@ -176,18 +176,18 @@ def in_families(claims: Mapping[Key, Claim]) -> dict[Key, Adjusted]:
     for pool, members in pools.items():
         checkpoint, name = pool
         alone = all(n == 0 for other, n in able.items() if other[0] == checkpoint and other != pool)
-        share = 1.0 if alone else OF_CONCEPTS if name == CONCEPTS else 1 - OF_CONCEPTS
+        share = 1.0 if alone else _OF_CONCEPTS if name == CONCEPTS else 1 - _OF_CONCEPTS
         counted = [key for key in members if claims[key].able]
         found = dict.fromkeys(members, 1.0)
         if counted:
             family = [claims[key] for key in counted]
-            adjusted = step_down(*(np.array([getattr(c, name) for c in family]) for name in CLAIM))
+            adjusted = step_down(*(np.array([getattr(c, name) for c in family]) for name in _CLAIM))
             found.update(zip(counted, np.minimum(adjusted / share, 1.0).tolist(), strict=True))
         result.update({key: Adjusted(p, len(counted), share) for key, p in found.items()})
     return result
 
 
-def in_tables(rows: Sequence[Retention], others: Sequence[int], p: Floats) -> Iterator[tuple[int, Adjusted]]:
+def _in_tables(rows: Sequence[Retention], others: Sequence[int], p: Floats) -> Iterator[tuple[int, Adjusted]]:
     """Adjust rows that aren't gated for the false discoveries of their table: a checkpoint and probe."""
     groups: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
     for place in others:
@@ -206,12 +206,12 @@ def find(
     policy: Policy,
 ) -> list[Finding]:
     """Give the verdict on every row; `gated` are the adjusted p-values of the gated ones, by place."""
-    others = [place for place, limit in enumerate(limits) if not is_tested(limit)]
-    adjusted = {**gated, **dict(in_tables(rows, others, p))}
-    gains = gain_p_values(rows)
+    others = [place for place, limit in enumerate(limits) if not _is_tested(limit)]
+    adjusted = {**gated, **dict(_in_tables(rows, others, p))}
+    gains = _gain_p_values(rows)
     told = [place for place, limit in enumerate(limits) if not (limit.gated or limit.watched)]
-    gained = {**in_families(gain_claims(rows, limits, gains)), **dict(in_tables(rows, told, gains))}
-    smallest = detectable_drops(rows, limits, adjusted, policy.level)
+    gained = {**in_families(_gain_claims(rows, limits, gains)), **dict(_in_tables(rows, told, gains))}
+    smallest = _detectable_drops(rows, limits, adjusted, policy.level)
     found = [
         Finding(
             retention=row,
@@ -230,10 +230,10 @@ def find(
         )
         for place, (row, limit) in enumerate(zip(rows, limits, strict=True))
     ]
-    return [explained(finding, policy) for finding in found]
+    return [_explained(finding, policy) for finding in found]
 
 
-def detectable_drops(
+def _detectable_drops(
     rows: Sequence[Retention], limits: Sequence[Limit], adjusted: Mapping[int, Adjusted], level: float
 ) -> dict[int, float | None]:
     """Return the smallest drop that the gate would find for each gated row, at its family's strictest."""
@@ -281,16 +281,16 @@ def forgotten(row: Retention, max_accuracy: float, p: float, policy: Policy) -> 
     return Verdict.UNLEARNED if high <= max_accuracy else Verdict.UNSURE
 
 
-def explained(finding: Finding, policy: Policy) -> Finding:
+def _explained(finding: Finding, policy: Policy) -> Finding:
     """Add what a reader needs to understand a verdict that the numbers beside it don't explain."""
-    told = tuple(explanations(finding, policy))
+    told = tuple(_explanations(finding, policy))
     if not told:
         return finding
     row = finding.retention
     return replace(finding, retention=replace(row, warnings=(*row.warnings, *told)))
 
 
-def explanations(finding: Finding, policy: Policy) -> Iterator[str]:
+def _explanations(finding: Finding, policy: Policy) -> Iterator[str]:
     row = finding.retention
     if finding.guessed:
         yield "more is lost than the limit allows, but the base may only have guessed it"
@@ -299,13 +299,13 @@ def explanations(finding: Finding, policy: Policy) -> Iterator[str]:
             f"its own interval lies beyond the limit, but among {finding.tried:,} questions one would by "
             f"luck (adjusted p {finding.p_adjusted:.2g})"
         )
-    if hangs_on_template(finding, policy):
+    if _hangs_on_template(finding, policy):
         assert row.by_template is not None
         low, high = (f"{100 * drop:.1f}".replace("-", "−") for drop in row.by_template)
         yield f"the verdict hangs on the prompt templates: single ones give drops from {low} to {high} points"
 
 
-def hangs_on_template(finding: Finding, policy: Policy) -> bool:
+def _hangs_on_template(finding: Finding, policy: Policy) -> bool:
     """Whether a single prompt template shows the opposite of a verdict."""
     row, limit = finding.retention, finding.limit
     if row.templates is None or row.by_template is None or finding.must_forget:

@@ -92,7 +92,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
 
     Where the rows say a part, those of test are asked. `kind` names what has no kind of its own.
     """
-    asked, notes = those_asked(where, told)
+    asked, notes = _those_asked(where, told)
     kinds = naming.in_order(row.kind for row in asked)
     names = tuple(naming.humanised([name or kind for name in kinds]))
     if len(set(map(naming.folded, names))) < len(names):
@@ -105,7 +105,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     places = [images.setdefault(row.path, len(images)) for row in asked]
     first = dict(reversed(list(zip(places, asked, strict=True))))
     labels = [number[first[place].kind] for place in range(len(images))]
-    refuse_two_groups(where, asked, places, first)
+    _refuse_two_groups(where, asked, places, first)
     groups = numbered([first[place].group for place in range(len(images))])
     captions = Captions(
         np.array(places, dtype=np.int64),
@@ -117,7 +117,7 @@ def make_album(where: str, root: Path, told: Sequence[Told], kind: str, follow: 
     return Album(where, names, samples, captions, notes)
 
 
-def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple[str, ...]]:
+def _those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple[str, ...]]:
     """Return the captions of the test part, all if no part is named, and a note of the others."""
     if not told:
         raise DataError(f"{where} has no captions: nothing would be measured.")
@@ -135,7 +135,7 @@ def those_asked(where: str, told: Sequence[Told]) -> tuple[Sequence[Told], tuple
     return asked, (note,) if left else ()
 
 
-def refuse_two_groups(
+def _refuse_two_groups(
     where: str, asked: Sequence[Told], places: Sequence[int], first: Mapping[int, Told]
 ) -> None:
     for row, place in zip(asked, places, strict=True):

@@ -26,8 +26,8 @@ from forgetcheck.tasks.reading.shard_folder import root_of, shards_of
 from forgetcheck.tasks.reading.shards import list_captioned
 from forgetcheck.tasks.reading.table import Columns
 
-IMAGE = "path"
-KIND = "caption"  # what captions without a kind are called
+_IMAGE = "path"
+_KIND = "caption"  # what captions without a kind are called
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Captions(Captioned, Task):
 
     path: str
     root: str = ""  # where the paths begin; the folder of the file if empty
-    image: str = IMAGE  # the names of the columns of a table; in tars, the ending of the image that counts
+    image: str = _IMAGE  # the names of the columns of a table; in tars, the ending of the image that counts
     caption: str = "caption"
     kind: str = "kind"
     part: str = "split"
@@ -55,7 +55,7 @@ class Captions(Captioned, Task):
     def album(self) -> Album:
         path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         if "://" in self.path or path.is_dir():
-            return from_tars(self.path, "" if self.image == IMAGE else self.image, reach)
+            return _from_tars(self.path, "" if self.image == _IMAGE else self.image, reach)
         root = Path(self.root) if self.root else path.parent
         columns = Columns(
             {"image": self.image, "caption": self.caption},
@@ -69,10 +69,10 @@ class Captions(Captioned, Task):
             if path.suffix.lower() in TABLES
             else read_captions(path, root, reach, self.strip)
         )
-        return make_album(where, root, told, KIND, self.links == "follow", reach)
+        return make_album(where, root, told, _KIND, self.links == "follow", reach)
 
 
-def from_tars(path: str, image: str, reach: Reach) -> Album:
+def _from_tars(path: str, image: str, reach: Reach) -> Album:
     samples, told = list_captioned(ASKED, shards_of(root_of(path, reach), ASKED), image)
     for name, captions in zip(samples.ids, told, strict=True):
         if not captions:
@@ -81,4 +81,4 @@ def from_tars(path: str, image: str, reach: Reach) -> Album:
     texts = tuple(tidied(text) for captions in told for text in captions)
     kinds = np.zeros(len(texts), dtype=np.int64)
     said = Predictions(np.array(places, dtype=np.int64), kinds, texts, ("",) * len(texts))
-    return Album(f"'{path}'", (KIND,), samples, said)
+    return Album(f"'{path}'", (_KIND,), samples, said)

@@ -26,10 +26,10 @@ from forgetcheck.tasks.reading.naming import has_no_text, tidied
 from forgetcheck.tasks.reading.reach import Reach, reach_of
 from forgetcheck.tasks.reading.splitting import is_part
 
-FILE = "_annotations.coco.json"  # as Roboflow calls it
+_FILE = "_annotations.coco.json"  # as Roboflow calls it
 
 
-class Category(BaseModel):
+class _Category(BaseModel):
     """A class; ids may have holes, and begin anywhere."""
 
     model_config = LOOSE
@@ -37,7 +37,7 @@ class Category(BaseModel):
     name: Text
 
 
-class Instance(BaseModel):
+class _Instance(BaseModel):
     """A box, or a mask."""
 
     model_config = LOOSE
@@ -45,13 +45,13 @@ class Instance(BaseModel):
     category_id: Whole
 
 
-class Instances(BaseModel):
+class _Instances(BaseModel):
     """`instances_val2017.json`, and data sets that write the same."""
 
     model_config = LOOSE
     images: list[Image]
-    annotations: list[Instance]
-    categories: list[Category]
+    annotations: list[_Instance]
+    categories: list[_Category]
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class Coco(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
-        files = parts_of(path) if path.is_dir() else {"": path}
+        files = _parts_of(path) if path.is_dir() else {"": path}
         found: list[Annotated] = []
         classes: dict[str, None] = {}
         for part, file in files.items():
-            read = checked(file, Instances, instances_in(file, self.begins, reach))
+            read = checked(file, _Instances, _instances_in(file, self.begins, reach))
             listed = [Annotated("", each.file_name, (), folder=part) for each in read.images]
             refuse_strange(reach, file, self.begins, self.strip, listed)
-            names = category_names(f"'{file}'", read)
-            found += annotated(str(file), read, names, part)
+            names = _category_names(f"'{file}'", read)
+            found += _annotated(str(file), read, names, part)
             used = {names[each.category_id] for each in read.annotations}
             classes.update((name, None) for name in names.values() if name in used)
         reading = Reading(
@@ -96,22 +96,22 @@ class Coco(Indexed, Task):
         return self.beside_list(Path(self.path), self.begins, text)
 
 
-def parts_of(folder: Path) -> dict[str, Path]:
+def _parts_of(folder: Path) -> dict[str, Path]:
     """Find the files of Roboflow's export."""
     try:
-        files = {path.name: path / FILE for path in sorted(folder.iterdir()) if is_part(path.name)}
+        files = {path.name: path / _FILE for path in sorted(folder.iterdir()) if is_part(path.name)}
     except OSError as problem:
         raise DataError(f"cannot read the folder '{folder}': {reason(problem)}.") from None
     found = {part: file for part, file in files.items() if file.is_file()}
     if not found:
         raise DataError(
-            f"'{folder}' has no train, valid or test with a {FILE} inside: name the JSON file itself, "
+            f"'{folder}' has no train, valid or test with a {_FILE} inside: name the JSON file itself, "
             "and with root=DIR the folder of its images."
         )
     return found
 
 
-def instances_in(file: Path, root: Path, reach: Reach) -> Any:
+def _instances_in(file: Path, root: Path, reach: Reach) -> Any:
     found = read_json(file, root, reach)
     if isinstance(found, dict) and {"images", "annotations"} <= found.keys():
         first = (found["annotations"] or [None])[0] if isinstance(found["annotations"], list) else None
@@ -121,7 +121,7 @@ def instances_in(file: Path, root: Path, reach: Reach) -> Any:
     raise DataError(f"'{file}' is no COCO: expected images, annotations and categories.")
 
 
-def category_names(where: str, read: Instances) -> dict[Whole, str]:
+def _category_names(where: str, read: _Instances) -> dict[Whole, str]:
     """Return the names of all categories by their ids, in the order of the ids."""
     names: dict[Whole, str] = {}
     ids: dict[str, Whole] = {}
@@ -137,7 +137,7 @@ def category_names(where: str, read: Instances) -> dict[Whole, str]:
     return names
 
 
-def annotated(where: str, read: Instances, names: dict[Whole, str], part: str) -> Iterator[Annotated]:
+def _annotated(where: str, read: _Instances, names: dict[Whole, str], part: str) -> Iterator[Annotated]:
     """Yield the images in the order of the file, each with the names of its categories."""
     images = names_by_id(where, read.images)
     labels: dict[Whole, dict[str, None]] = {each: {} for each in images}

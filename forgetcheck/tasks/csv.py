@@ -59,7 +59,7 @@ class Csv(Indexed, Task):
         )
         reach = reach_of(self)
         rows = read_rows(Path(self.path), root, columns, reach)
-        labels = {label_of(row) for row in rows}
+        labels = {_label_of(row) for row in rows}
         listed: Sequence[str] = naming.in_order(labels)
         if self.classes:
             path, images = Path(self.classes), (root / row.path for row in rows)
@@ -69,7 +69,7 @@ class Csv(Indexed, Task):
         samples = file_samples(
             root,
             [row.path for row in rows],
-            labels_of(rows, names, by_number=bool(self.classes)),
+            _labels_of(rows, names, by_number=bool(self.classes)),
             numbered([row.said["group"] for row in rows]),
             self.links == "follow",
             advice,
@@ -87,20 +87,20 @@ class Csv(Indexed, Task):
         return (Path(self.path).parent, *reach_of(self).around(text, images))
 
 
-def label_of(row: Row) -> str:
+def _label_of(row: Row) -> str:
     return naming.tidied(row.said["label"])
 
 
-def labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
+def _labels_of(rows: Sequence[Row], names: Sequence[str], by_number: bool) -> list[int]:
     """Return the place of each label in `names`; numbers are places where no name is one."""
     places = {name: place for place, name in enumerate(names)}
-    said = [label_of(row) for row in rows]
+    said = [_label_of(row) for row in rows]
     if by_number and not any(label in places for label in said):
         places, said = {str(place): place for place in range(len(names))}, [*map(naming.whole, said)]
     for row, label in zip(rows, said, strict=True):
         if label not in places:
             raise DataError(
-                f"{row.where} has the label '{label_of(row)}', which is none of the {len(names)} "
+                f"{row.where} has the label '{_label_of(row)}', which is none of the {len(names)} "
                 "classes: correct it, or add it to them."
             )
     return [places[label] for label in said]

@@ -22,8 +22,8 @@ from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.decode import WHITE
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, reach_of
 
-LARGEST = 2**30  # bytes of a file
-MOST = 5_000_000  # images of a file; each takes some 300 bytes of memory
+_LARGEST = 2**30  # bytes of a file
+_MOST = 5_000_000  # images of a file; each takes some 300 bytes of memory
 FOLDER = "images"  # beside annotations.xml in CVAT's export with images
 
 
@@ -43,7 +43,7 @@ class Cvat(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         path, reach = Path(self.path), reach_of(self)
-        found = read_tags(path, self.begins, reach, self.strip)
+        found = _read_tags(path, self.begins, reach, self.strip)
         classes = naming.in_order(label for image in found for label in image.labels)
         follow = self.links == "follow"
         reading = Reading(f"'{path}'", "tag", self.begins, self.strip, self.several, follow, reach)
@@ -59,9 +59,9 @@ class Cvat(Indexed, Task):
         return self.beside_list(Path(self.path), self.begins, text)
 
 
-def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") -> list[Annotated]:
+def _read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") -> list[Annotated]:
     """Return the images of a file with their tags. Raises InputError for what is no CVAT for images."""
-    seen = Seen(path)
+    seen = _Seen(path)
     parser = expat.ParserCreate()
     parser.StartElementHandler = seen.start
     parser.EndElementHandler = seen.end
@@ -71,8 +71,8 @@ def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") 
         place = reach.allowed(path, reach.around_list(path, root))
         if place.exists() and not place.is_file():
             raise ValueError(f"it is {kind_of(place)}, not a file")
-        if place.stat().st_size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST >> 20:,} MiB")
+        if place.stat().st_size > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST >> 20:,} MiB")
         with place.open("rb") as file:
             parser.ParseFile(file)
     except (OSError, ValueError, expat.ExpatError) as problem:
@@ -84,7 +84,7 @@ def read_tags(path: Path, root: Path, reach: Reach = ANYWHERE, strip: str = "") 
 
 
 @dataclass
-class Seen:
+class _Seen:
     """What was seen so far of a file, element by element."""
 
     path: Path
@@ -112,8 +112,8 @@ class Seen:
                 raise DataError(
                     f"{where} has {'a tag without a label' if path else 'no name'}: export it anew."
                 )
-            if len(self.images) >= MOST:
-                raise DataError(f"'{self.path}' lists more than {MOST:,} images: export it in parts.")
+            if len(self.images) >= _MOST:
+                raise DataError(f"'{self.path}' lists more than {_MOST:,} images: export it in parts.")
             part = named_part(self.image.get("subset", ""))
             self.images.append(Annotated(where, path, tuple(self.tags), part))
             self.image = None

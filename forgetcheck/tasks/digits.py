@@ -10,8 +10,8 @@ from PIL import Image
 from forgetcheck.provenance import digest, source
 from forgetcheck.tasks.base import Split, SplitName, Task, dealt
 
-TEST_EVERY = 3  # every third scan of a class is test
-SIDE = 32  # pixels of the enlarged scan; the original has 8
+_TEST_EVERY = 3  # every third scan of a class is test
+_SIDE = 32  # pixels of the enlarged scan; the original has 8
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Digits(Task):
         return ("the digit {}", "a picture of the digit {}")
 
     def split(self, name: SplitName) -> Split:
-        scans, labels = read_scans()
-        chosen = indices(labels, name)
+        scans, labels = _read_scans()
+        chosen = _indices(labels, name)
         return Split(
             ids=tuple(f"digits/{index}" for index in chosen),
             labels=labels[chosen],
@@ -40,7 +40,7 @@ class Digits(Task):
 
 
 @cache
-def read_scans() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _read_scans() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return scans (1797, 8, 8) with values 0 to 16, and labels (1797,)."""
     from sklearn.datasets import load_digits  # a second to import: only when asked
 
@@ -48,13 +48,13 @@ def read_scans() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return bunch.images, bunch.target.astype(np.int64)
 
 
-def indices(labels: NDArray[np.int64], name: SplitName) -> NDArray[np.int64]:
+def _indices(labels: NDArray[np.int64], name: SplitName) -> NDArray[np.int64]:
     """Deal each class out in file order: two to train, one to test."""
-    is_test = dealt(labels, TEST_EVERY)
+    is_test = dealt(labels, _TEST_EVERY)
     return np.flatnonzero(is_test if name == "test" else ~is_test)
 
 
 def enlarge(scan: NDArray[np.float64]) -> Image.Image:
     """Turn a scan (8, 8) of 0 to 16 into an RGB image of 32 x 32."""
     levels = (scan * 255 / 16).round().astype(np.uint8)
-    return Image.fromarray(levels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB")
+    return Image.fromarray(levels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).convert("RGB")

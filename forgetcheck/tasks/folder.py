@@ -25,9 +25,9 @@ from forgetcheck.tasks.reading.reach import data_folders, reach_of
 from forgetcheck.tasks.reading.samples import Samples, file_samples
 from forgetcheck.tasks.reading.splitting import is_part, left_out, parts_among
 
-FOLDERS = 6  # of one class that are compared
+_FOLDERS = 6  # of one class that are compared
 SMALL = re.compile(r"(^|[_\W])(thumb(nail)?s?|previews?|resized)($|[_\W])", re.IGNORECASE)  # the same again
-SAMPLED = 3  # pairs of files that are compared
+_SAMPLED = 3  # pairs of files that are compared
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Folder(Indexed, Task):
         if not Path(self.path).is_dir():
             raise DataError(f"no folder of images at '{self.path}': check the path.")
         walk = Walk(Path(self.path), self.links == "follow", reach_of(self))
-        parts = parts_of(walk, self.layout)
-        return make_index(walk, parts, as_is=self.names == "as-is")
+        parts = _parts_of(walk, self.layout)
+        return _make_index(walk, parts, as_is=self.names == "as-is")
 
     def around(self, text: Path) -> Sequence[Path]:
         return data_folders(Path(self.path)) if self.index.class_names else ()  # there are images
 
 
-def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
+def _parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
     """Return the folder of each part, none if the folders of the root are classes."""
     folders = walk.folders()
     if layout == "classes":
@@ -74,7 +74,7 @@ def parts_of(walk: Walk, layout: str) -> Mapping[SplitName, str]:
 
 
 @dataclass(frozen=True)
-class Listing:
+class _Listing:
     """The images of each class folder, by their names relative to the root, and the files that are none."""
 
     classes: dict[str, list[str]]
@@ -87,28 +87,28 @@ class Listing:
         return file_samples(walk.root, paths, labels, None, walk.follow, reach=walk.reach)
 
 
-def make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index:
+def _make_index(walk: Walk, parts: Mapping[SplitName, str], as_is: bool) -> Index:
     """List every image of every part under its class."""
     where = f"'{walk.root}'"
-    listings = {part: list_images(walk, folder) for part, folder in parts.items()}
-    whole = None if parts else list_images(walk, "")
+    listings = {part: _list_images(walk, folder) for part, folder in parts.items()}
+    whole = None if parts else _list_images(walk, "")
     every = [*listings.values(), *([whole] if whole else [])]
-    unify(every)
-    refuse_twice(walk, every)
+    _unify(every)
+    _refuse_twice(walk, every)
     folders = naming.in_order((name for listing in every for name in listing.classes), spelling)
-    refuse_empty(where, folders, every)
+    _refuse_empty(where, folders, every)
     return Index(
         where,
         naming.checked(where, folders if as_is else naming.humanised(folders), exact=as_is),
         {part: listing.samples(walk, folders) for part, listing in listings.items()},
         whole.samples(walk, folders) if whole else None,
         left_out(walk.folders(), parts),
-        tuple(passed_over(walk, every)),
+        tuple(_passed_over(walk, every)),
         tuple(folders),
     )
 
 
-def list_images(walk: Walk, below: str) -> Listing:
+def _list_images(walk: Walk, below: str) -> _Listing:
     """List what lies in the class folders of a part. Raises InputError for images outside of them."""
     classes: dict[str, list[str]] = {name: [] for name in walk.folders(below)}
     others, stray, unread = [], [], []
@@ -132,17 +132,17 @@ def list_images(walk: Walk, below: str) -> Listing:
     stems = {PurePosixPath(path).with_suffix("") for paths in classes.values() for path in paths}
     for name, path in unread:
         (others if PurePosixPath(path).with_suffix("") in stems else classes[name]).append(path)
-    return Listing(classes, others)
+    return _Listing(classes, others)
 
 
-def refuse_empty(where: str, folders: Iterable[str], listings: Sequence[Listing]) -> None:
+def _refuse_empty(where: str, folders: Iterable[str], listings: Sequence[_Listing]) -> None:
     """Refuse classes without an image: whether one is missing or meant can't be known."""
     empty = [name for name in folders if not any(listing.classes.get(name) for listing in listings)]
     if empty:
         raise DataError(f"{where} has no image of {shown(empty)}: add some, or remove the folder.")
 
 
-def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
+def _passed_over(walk: Walk, listings: Sequence[_Listing]) -> Iterator[str]:
     """Count what is no image, and what was not looked into."""
     others = [path for listing in listings for path in listing.others]
     if others:
@@ -152,7 +152,7 @@ def passed_over(walk: Walk, listings: Sequence[Listing]) -> Iterator[str]:
         yield f"hidden files and those of the system: {shown(walk.hidden)}"
 
 
-def unify(listings: Sequence[Listing]) -> None:
+def _unify(listings: Sequence[_Listing]) -> None:
     """Give a class one name in all parts: case and Unicode form depend on the machine that wrote a part."""
     spelled: dict[str, str] = {}
     earlier: set[str] = set()
@@ -166,7 +166,7 @@ def unify(listings: Sequence[Listing]) -> None:
         earlier |= listing.classes.keys()
 
 
-def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
+def _refuse_twice(walk: Walk, listings: Sequence[_Listing]) -> None:
     """Refuse a class that holds its images twice, as with thumbnails or a copy beside the originals."""
     for listing in listings:
         for name, paths in listing.classes.items():
@@ -175,10 +175,10 @@ def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
                 folder, _, file = path.rpartition("/")
                 places.setdefault(folder, {})[PurePosixPath(file).stem] = path
             # of many folders, such as one for each video, none is taken for the thumbnails of another
-            for one, other in combinations(places, 2) if len(places) <= FOLDERS else ():
+            for one, other in combinations(places, 2) if len(places) <= _FOLDERS else ():
                 same = [stem for stem in places[one] if stem in places[other]]
-                if 2 * len(same) > min(len(places[one]), len(places[other])) and is_copy(
-                    walk, [(places[one][stem], places[other][stem]) for stem in same[:SAMPLED]]
+                if 2 * len(same) > min(len(places[one]), len(places[other])) and _is_copy(
+                    walk, [(places[one][stem], places[other][stem]) for stem in same[:_SAMPLED]]
                 ):
                     raise DataError(
                         f"class '{name}' holds its images twice, in '{walk.root / one}' and "
@@ -186,7 +186,7 @@ def refuse_twice(walk: Walk, listings: Sequence[Listing]) -> None:
                     )
 
 
-def is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
+def _is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether files of one name are one picture: in a folder called like thumbnails, or equal bytes."""
     if any(SMALL.search(path.rpartition("/")[0].rpartition("/")[2]) for pair in pairs for path in pair):
         return True

@@ -28,12 +28,12 @@ from forgetcheck.tasks.reading.recorded_names import refuse_disagreeing
 from forgetcheck.tasks.reading.samples import Samples, is_below
 from forgetcheck.tasks.reading.splitting import left_out, parts_among
 
-INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
+_INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data
-SHUFFLED = "its classes are numbers, which it has in another order: here they are in that of their values"
-LONGEST_CARD = 2**20  # characters that are looked at
-CARDS = ("README.md", ".huggingface.yaml")  # in which a data set says which files it consists of
-SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
+_SHUFFLED = "its classes are numbers, which it has in another order: here they are in that of their values"
+_LONGEST_CARD = 2**20  # characters that are looked at
+_CARDS = ("README.md", ".huggingface.yaml")  # in which a data set says which files it consists of
+_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Huggingface(Indexed, Task):
         where = f"'{self.path}'"
         loaded = load(self.path, self.config, self.revision, reach_of(self))
         found = loaded.splits
-        parts = choose_parts(where, list(found), self.train, self.test)
+        parts = _choose_parts(where, list(found), self.train, self.test)
         tables = {
             part: Table(
                 where,
@@ -78,12 +78,12 @@ class Huggingface(Indexed, Task):
         whole = samples["train"] if set(samples) == {"train"} else None
         raw = () if self.classes else tuple(names)
         named = naming.checked(where, shown, exact=self.names == "as-is" and not self.classes)
-        shuffled = any(is_shuffled(table.columns.names) for table in tables.values())
-        remarks = (*left_out(found, parts), *([SHUFFLED] if shuffled else []))
+        shuffled = any(_is_shuffled(table.columns.names) for table in tables.values())
+        remarks = (*left_out(found, parts), *([_SHUFFLED] if shuffled else []))
         return Index(where, named, samples, whole, remarks, raw=raw)
 
     def around(self, text: Path) -> Sequence[Path]:
-        return data_folders(Path(self.path)) if is_local(self.path) else ()
+        return data_folders(Path(self.path)) if _is_local(self.path) else ()
 
     def names_of(self, where: str, tables: Sequence["Table"]) -> Sequence[str]:
         """Return the class names; each part numbers them as it likes, so they are what counts."""
@@ -96,7 +96,7 @@ class Huggingface(Indexed, Task):
                 )
             path = Path(self.classes)
             listed = naming.read_lines(path, reach_of(self), self.around(path))
-            if is_shuffled(told[0]) and not set(told[0] or ()) <= set(listed):
+            if _is_shuffled(told[0]) and not set(told[0] or ()) <= set(listed):
                 raise DataError(
                     f"{where}: its classes are numbers in another order than that of their values, so the "
                     "lines of classes= could be meant in either: leave it out, and name classes by label, "
@@ -117,14 +117,14 @@ class Huggingface(Indexed, Task):
     @property
     def trusted(self) -> tuple[str, ...]:
         """Folders that rows may name files in: that of the data set, or where `datasets` keeps downloads."""
-        if is_local(self.path):
+        if _is_local(self.path):
             return (os.path.realpath(self.path),)
-        config = load_library().config
+        config = _load_library().config
         kept = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
         return tuple(map(os.path.realpath, kept))
 
 
-def is_shuffled(names: Sequence[str] | None) -> bool:
+def _is_shuffled(names: Sequence[str] | None) -> bool:
     """Whether class names are numbers in another order than that of their values."""
     return (
         bool(names) and naming.are_numbers(names or ()) and naming.in_order(names or ()) != list(names or ())
@@ -141,13 +141,13 @@ class Columns:
 
     @classmethod
     def of(cls, where: str, features: Mapping[str, Any], image: str, label: str) -> "Columns":
-        library = load_library()
-        image = choose(where, "image", image, features, lambda kind: isinstance(kind, library.Image))
-        label = choose(where, "label", label, features, lambda kind: isinstance(kind, library.ClassLabel))
+        library = _load_library()
+        image = _choose(where, "image", image, features, lambda kind: isinstance(kind, library.Image))
+        label = _choose(where, "label", label, features, lambda kind: isinstance(kind, library.ClassLabel))
         return cls(image, label, getattr(features[label], "names", None))
 
 
-def choose(
+def _choose(
     where: str, option: str, asked: str, features: Mapping[str, Any], fits: Callable[[Any], bool]
 ) -> str:
     """Return the column that was asked for, or the only one of the right type, or the one of that name."""
@@ -161,13 +161,13 @@ def choose(
     what = f"no column '{asked}'" if asked else f"{len(fitting) or 'no'} columns of {option}s"
     # without images it may be any table, even any text: its first line is not shown
     known = fitting or (
-        features if any(isinstance(kind, load_library().Image) for kind in features.values()) else ()
+        features if any(isinstance(kind, _load_library().Image) for kind in features.values()) else ()
     )
     listed = " one of " + ", ".join(f"'{name}'" for name in known) if known else "NAME"
     raise DataError(f"{where} has {what}: pass {option}={listed}.")
 
 
-def choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dict[SplitName, str]:
+def _choose_parts(where: str, found: Sequence[str], train: str, test: str) -> dict[SplitName, str]:
     """Return which split is which part."""
     asked: dict[SplitName, str] = {"train": train, "test": test}
     for part, name in asked.items():
@@ -219,7 +219,7 @@ class Table:
         """The rows with nothing but the image, as its bytes or its path."""
         name = self.columns.image
         try:
-            return self.rows.select_columns([name]).cast_column(name, load_library().Image(decode=False))
+            return self.rows.select_columns([name]).cast_column(name, _load_library().Image(decode=False))
         except Exception as problem:  # pyarrow's and the library's own
             raise DataError(
                 f"{self.where}: the column '{name}' holds no images: {library_said(problem)}."
@@ -257,33 +257,33 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class _Loaded:
     """Every split by name, and the files that each was made from, where the library says so."""
 
     splits: Mapping[str, Any]
     files: Mapping[str, Sequence[str]]
 
 
-def load(path: str, config: str, revision: str, reach: Reach) -> Loaded:
+def load(path: str, config: str, revision: str, reach: Reach) -> _Loaded:
     """Return every split by name. Raises InputError in one line, whatever the library ran into."""
-    library = load_library()
-    if is_local(path):
+    library = _load_library()
+    if _is_local(path):
         refuse_strange_texts(reach, Path(path))
-        refuse_leading_out(Path(path))
+        _refuse_leading_out(Path(path))
     elif Path(path).is_absolute():  # no name of the hub: it isn't asked
         raise DataError(f"no folder at '{path}': check the path.")
     shown = library.utils.are_progress_bars_disabled()
     library.disable_progress_bars()
     try:
-        if any((Path(path) / name).is_file() for name in SAVED):
+        if any((Path(path) / name).is_file() for name in _SAVED):
             found, files = library.load_from_disk(path), {}  # each part with the names it was saved with
         else:
-            with nullcontext() if is_local(path) else hub_asked():
+            with nullcontext() if _is_local(path) else hub_asked():
                 builder = library.load_dataset_builder(path, config or None, revision=revision or None)
                 builder.download_and_prepare()
             found, files = builder.as_dataset(), dict(builder.config.data_files or {})
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
-        kind = "folder" if is_local(path) else "folder, nor a data set of the hub,"
+        kind = "folder" if _is_local(path) else "folder, nor a data set of the hub,"
         why = library_said(problem, reach)[:300].rstrip(".")
         raise DataError(
             f"cannot load '{path}' with `datasets`: {why}. Check that it is the name of a {kind} "
@@ -292,29 +292,29 @@ def load(path: str, config: str, revision: str, reach: Reach) -> Loaded:
     finally:
         if not shown:
             library.enable_progress_bars()
-    return Loaded(found if isinstance(found, Mapping) else {"train": found}, files)
+    return _Loaded(found if isinstance(found, Mapping) else {"train": found}, files)
 
 
-def refuse_leading_out(folder: Path) -> None:
+def _refuse_leading_out(folder: Path) -> None:
     """The card of a data set may name any file, or an address, as its data."""
-    for name in CARDS:
+    for name in _CARDS:
         card = folder / name
-        if card.is_file() and any(leads_out(text) for text in texts_in(card)):
+        if card.is_file() and any(_leads_out(text) for text in _texts_in(card)):
             raise DataError(
                 f"'{card}' names data outside of its folder: correct its data_files and data_dir."
             )
 
 
-def leads_out(text: str) -> bool:
+def _leads_out(text: str) -> bool:
     return "://" in text or "::" in text or ".." in Path(text).parts or text.startswith(("/", "~", "\\"))
 
 
-def texts_in(card: Path) -> Iterator[str]:
+def _texts_in(card: Path) -> Iterator[str]:
     """Yield what a card says of where the files of the data set lie."""
     import yaml
 
     with card.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(LONGEST_CARD)
+        text = file.read(_LONGEST_CARD)
     front = text.split("---", 2)[1] if text.startswith("---") else text if card.suffix == ".yaml" else ""
     try:
         found = yaml.safe_load(front)
@@ -331,16 +331,16 @@ def texts_in(card: Path) -> Iterator[str]:
             waiting += value
 
 
-def load_library() -> Any:
+def _load_library() -> Any:
     """Import `datasets`, which takes seconds. Raises InputError if it is missing or too old."""
     try:
         import datasets
     except ImportError:
-        raise DataError(f"the source 'huggingface' needs the library `datasets`: {INSTALL}.") from None
+        raise DataError(f"the source 'huggingface' needs the library `datasets`: {_INSTALL}.") from None
     if int(datasets.__version__.split(".")[0]) < OLDEST:
-        raise DataError(f"`datasets` {datasets.__version__} executes code that comes with data: {INSTALL}.")
+        raise DataError(f"`datasets` {datasets.__version__} executes code that comes with data: {_INSTALL}.")
     return datasets
 
 
-def is_local(path: str) -> bool:
+def _is_local(path: str) -> bool:
     return Path(path).exists()

@@ -19,7 +19,7 @@ from forgetcheck.tasks.reading.decode import WHITE
 from forgetcheck.tasks.reading.reach import reach_of
 from forgetcheck.tasks.reading.table import Columns
 
-KIND = "swap"  # what pairs without a kind are called
+_KIND = "swap"  # what pairs without a kind are called
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Swaps(Captioned, Task):
             if path.suffix.lower() in TABLES
             else read_swaps(path, root, reach, self.strip)
         )
-        refuse_equal(where, told)
-        return make_album(where, root, told, KIND, self.links == "follow", reach)
+        _refuse_equal(where, told)
+        return make_album(where, root, told, _KIND, self.links == "follow", reach)
 
 
-def refuse_equal(where: str, told: list[Told]) -> None:
+def _refuse_equal(where: str, told: list[Told]) -> None:
     same = next((row for row in told if row.text == row.swap), None)
     if same is not None:
         raise DataError(

@@ -27,10 +27,10 @@ from forgetcheck.tasks.reading.reach import Reach, data_folders, library_said, r
 from forgetcheck.tasks.reading.samples import Samples, file_samples
 from forgetcheck.tasks.reading.torchvision_sets import KINDS, Kind
 
-LABELS = ("targets", "labels", "_labels", "y")  # where data sets without a loader keep them
+_LABELS = ("targets", "labels", "_labels", "y")  # where data sets without a loader keep them
 PAIRS = "_samples"
-CHECKED = 16  # samples whose label is compared with what the data set itself says
-ADVICE = re.compile(r"\.? You can (use|set) download=True to download it")  # here it is called otherwise
+_CHECKED = 16  # samples whose label is compared with what the data set itself says
+_ADVICE = re.compile(r"\.? You can (use|set) download=True to download it")  # here it is called otherwise
 NAMES = ("classes", "categories", "all_categories", "_characters", "class_to_idx")
 
 
@@ -60,14 +60,14 @@ class Torchvision(Indexed, Task):
         first = next(iter(found.values()))
         where = f"torchvision's {self.name}"
         samples = {part: self.samples(part, kind, dataset) for part, dataset in found.items()}
-        names = () if self.classes and not kind.shuffled else names_of(where, kind, first)
+        names = () if self.classes and not kind.shuffled else _names_of(where, kind, first)
         if kind.shuffled:
-            samples, names = numbered_by_name(samples, names), tuple(sorted(names))
+            samples, names = _numbered_by_name(samples, names), tuple(sorted(names))
         if self.classes:
             path = Path(self.classes)
             names = naming.read_lines(path, reach_of(self), self.around(path))
         for part in samples.values():
-            refuse_odd(where, part.labels, names)
+            _refuse_odd(where, part.labels, names)
         whole = samples["train"] if set(samples) == {"train"} else None
         return Index(where, naming.checked(where, names, exact=not self.classes), samples, whole)
 
@@ -81,7 +81,7 @@ class Torchvision(Indexed, Task):
         maker, kind = getattr(datasets, self.name, None), KINDS[self.name]
         if maker is None:
             raise DataError(f"this torchvision has no {self.name}: update it.")
-        way = way_to_get(kind, maker)
+        way = _way_to_get(kind, maker)
         if not (self.download or Path(self.root).is_dir()):
             raise DataError(f"no folder at '{self.root}': {way}.")
         refuse_strange_texts(reach_of(self), Path(self.root))
@@ -93,30 +93,30 @@ class Torchvision(Indexed, Task):
         try:
             return maker(self.root, **chosen)
         except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
-            text = ADVICE.sub("", library_said(problem, reach_of(self)))[:300].rstrip(".")
+            text = _ADVICE.sub("", library_said(problem, reach_of(self)))[:300].rstrip(".")
             raise DataError(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None
 
     def samples(self, part: str, kind: Kind, dataset: Any) -> Samples:
         if kind.files:
-            return listed_files(Path(self.root), kind, kind.files(dataset), reach_of(self))
+            return _listed_files(Path(self.root), kind, kind.files(dataset), reach_of(self))
         if accepts(type(dataset), "loader"):
             pairs = (dataset[i] for i in range(len(dataset)))
-            return listed_files(Path(self.root), kind, pairs, reach_of(self))
+            return _listed_files(Path(self.root), kind, pairs, reach_of(self))
         if self.white != WHITE:
             raise DataError(
                 f"white={self.white}: torchvision itself decodes {self.name}, to 8 bits; leave out white."
             )
-        labels = np.array(labels_of(kind, dataset), dtype=np.int64) - kind.first
+        labels = np.array(_labels_of(kind, dataset), dtype=np.int64) - kind.first
         return Samples(
             tuple(f"{part}/{i}" for i in range(len(dataset))),
             labels,
-            Pictures(dataset).read,
-            show=Pictures(dataset).show,
+            _Pictures(dataset).read,
+            show=_Pictures(dataset).show,
         )
 
 
 @dataclass(frozen=True)
-class Pictures:
+class _Pictures:
     """A data set that gives pictures, and not the files they come from."""
 
     dataset: Any
@@ -131,7 +131,7 @@ class Pictures:
         return f"{image.size}".encode() + image.tobytes()
 
 
-def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]], reach: Reach) -> Samples:
+def _listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]], reach: Reach) -> Samples:
     """List the files of a data set by name: some are listed in the order of the disk."""
     rows = sorted((Path(path).relative_to(root).as_posix(), int(label) - kind.first) for path, label in pairs)
     outside = next((path for path, _ in rows if ".." in Path(path).parts), None)
@@ -142,38 +142,38 @@ def listed_files(root: Path, kind: Kind, pairs: Iterable[tuple[Any, int]], reach
     )
 
 
-def numbered_by_name(samples: Mapping[SplitName, Samples], names: Sequence[str]) -> dict[SplitName, Samples]:
+def _numbered_by_name(samples: Mapping[SplitName, Samples], names: Sequence[str]) -> dict[SplitName, Samples]:
     """Number the classes in the order of their names, which is the same on every machine."""
     rank = np.argsort(np.argsort(np.array(names)))
     return {part: replace(each, labels=rank[each.labels]) for part, each in samples.items()}
 
 
-def labels_of(kind: Kind, dataset: Any) -> Sequence[int]:
+def _labels_of(kind: Kind, dataset: Any) -> Sequence[int]:
     """Return the labels (n,) without decoding, if the data set lets us."""
     listed = kind.labels and kind.labels(dataset)
-    found = listed or next((getattr(dataset, name) for name in LABELS if hasattr(dataset, name)), None)
+    found = listed or next((getattr(dataset, name) for name in _LABELS if hasattr(dataset, name)), None)
     if found is None and hasattr(dataset, PAIRS):
         found = [label for _, label in getattr(dataset, PAIRS)]
     if found is None:
-        found = [label_at(dataset, i) for i in range(len(dataset))]
+        found = [_label_at(dataset, i) for i in range(len(dataset))]
     if any(label is None for label in found):
         raise DataError(f"{type(dataset).__name__} has no labels here: its test labels are in another file.")
     labels = [int(label) for label in found]
     assert len(labels) == len(dataset)
-    for i in np.linspace(0, len(dataset) - 1, CHECKED, dtype=int).tolist() if labels else ():
+    for i in np.linspace(0, len(dataset) - 1, _CHECKED, dtype=int).tolist() if labels else ():
         with suppress(Unreadable):
-            assert labels[i] == label_at(dataset, i), f"torchvision keeps the labels of {dataset} elsewhere"
+            assert labels[i] == _label_at(dataset, i), f"torchvision keeps the labels of {dataset} elsewhere"
     return labels
 
 
-def label_at(dataset: Any, i: int) -> int:
+def _label_at(dataset: Any, i: int) -> int:
     with refusing():
         image, label = dataset[i]
         image.close()  # some are opened only
     return int(label)
 
 
-def names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
+def _names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
     """Return the class names that are known, or those of torchvision."""
     if kind.names:
         return kind.names
@@ -185,14 +185,14 @@ def names_of(where: str, kind: Kind, dataset: Any) -> tuple[str, ...]:
     )
 
 
-def refuse_odd(where: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
+def _refuse_odd(where: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
     if not len(labels):
         raise DataError(f"{where} is empty: get it again.")
     if labels.min() < 0 or labels.max() >= len(names):
         raise DataError(f"{where} has the label {labels.max()}, but there are {len(names)} class names.")
 
 
-def way_to_get(kind: Kind, maker: Any) -> str:
+def _way_to_get(kind: Kind, maker: Any) -> str:
     if accepts(maker, "download") and not kind.gone:
         return "name the folder that has it as root=DIR, or pass download=true to have torchvision get it"
     return (

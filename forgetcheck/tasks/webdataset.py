@@ -32,7 +32,7 @@ from forgetcheck.tasks.reading.shard_folder import (
 )
 from forgetcheck.tasks.reading.shards import list_samples
 
-CLASSES = "classnames.txt"
+_CLASSES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
 
 
@@ -47,7 +47,7 @@ class Webdataset(Task):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        return naming.checked(f"'{self.path}'", lines_of(self.root, self.root.fetch(CLASSES)))
+        return naming.checked(f"'{self.path}'", lines_of(self.root, self.root.fetch(_CLASSES)))
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
@@ -75,14 +75,14 @@ class Webdataset(Task):
 
     @cached_property
     def train(self) -> Samples:
-        return list_part(self.root, "train", len(self.class_names), self.image)
+        return _list_part(self.root, "train", len(self.class_names), self.image)
 
     @cached_property
     def test(self) -> Samples:
-        return list_part(self.root, "test", len(self.class_names), self.image)
+        return _list_part(self.root, "test", len(self.class_names), self.image)
 
 
-def list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -> Samples:
+def _list_part(root: Mirror | Local, part: SplitName, classes: int, image: str) -> Samples:
     """List the samples of a part from the headers of its tars."""
     if kind_of(root) != CLASSIFICATION:
         raise DataError(

@@ -30,8 +30,8 @@ from forgetcheck.regularizers.base import Regularizer
 from forgetcheck.tasks.base import Split, Unreadable, dealt
 
 HELD_OUT = 10  # every tenth training sample of a class is for validation, never for training
-NAMED = 5  # classes that a warning names, at most
-MEMORY = 2**30  # bytes of prepared images to keep between epochs
+_NAMED = 5  # classes that a warning names, at most
+_MEMORY = 2**30  # bytes of prepared images to keep between epochs
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Pictures:
         if index in self.kept:
             return self.kept[index]
         image = self.preprocess(self.decoded(index))
-        if (len(self.kept) + 1) * image.numel() * image.element_size() <= MEMORY:
+        if (len(self.kept) + 1) * image.numel() * image.element_size() <= _MEMORY:
             self.kept[index] = image
         return image
 
@@ -138,7 +138,7 @@ def tune(
     tuned = base.twin()
     head = method.start_head(base, task.thing).to(base.device)
     training, validation = split_off(task, base)
-    optimizer = make_optimizer(tuned, head, method, schedule)
+    optimizer = _make_optimizer(tuned, head, method, schedule)
     started = time.monotonic()
     history = []
     for row in steps(base, tuned, head, training, optimizer, method, schedule, progress):
@@ -147,7 +147,7 @@ def tune(
         del row["last_of_epoch"]
         history.append(row)
     seconds = time.monotonic() - started
-    weights = method.finish(snapshot(base), snapshot(tuned))
+    weights = method.finish(_snapshot(base), _snapshot(tuned))
     return Run(
         config=checkpoint.config,
         weights=weights,
@@ -246,8 +246,8 @@ def _keyed(split: Split, mark: Callable[[int], bytes | None], steps: Steps) -> K
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:NAMED]) + more
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
 
 
 def _refuse_captions(task: Named) -> None:
@@ -283,7 +283,7 @@ def _hold_out(task: Named) -> tuple[Split, Split]:
     return kept, out
 
 
-def make_optimizer(
+def _make_optimizer(
     tuned: Encoder, head: Head, method: Regularizer, schedule: Schedule
 ) -> torch.optim.Optimizer:
     """Let only what may move require a gradient, and decay matrices only."""
@@ -383,5 +383,5 @@ def accuracy(encoder: Encoder, head: Head, pictures: Pictures) -> float:
     return right / len(pictures.labels)
 
 
-def snapshot(encoder: Encoder) -> dict[str, Tensor]:
+def _snapshot(encoder: Encoder) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in encoder.weights.items()}

@@ -22,17 +22,17 @@ from forgetcheck.provenance import digest
 VERSION = 2  # of the format and of what decides an entry: another one never finds what this one wrote
 FOLDER = "features"
 SUFFIX = ".safetensors"
-GIB = 2**30
-LIMIT = 4 * GIB
-ABANDONED = 24 * 3600  # seconds after which a half-written file has nobody who finishes it
+_GIB = 2**30
+_LIMIT = 4 * _GIB
+_ABANDONED = 24 * 3600  # seconds after which a half-written file has nobody who finishes it
 TAG = "CACHEDIR.TAG"
-SIGNATURE = (
+_SIGNATURE = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This is a cache of forgetcheck: whatever is deleted here is made again when it is needed.\n"
 )
 
 
-class Damaged(Exception):
+class _Damaged(Exception):
     """An entry isn't what was written."""
 
 
@@ -51,7 +51,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Stored:
+class _Stored:
     """An entry as it lies in the folder."""
 
     path: Path
@@ -67,7 +67,7 @@ class FeatureCache:
     """
 
     def __init__(
-        self, folder: Path, limit: int = LIMIT, warn: Callable[[str], None] = lambda text: None
+        self, folder: Path, limit: int = _LIMIT, warn: Callable[[str], None] = lambda text: None
     ) -> None:
         self.folder = folder
         self.limit = limit
@@ -81,8 +81,8 @@ class FeatureCache:
         key = key_of(facts)
         path = self.place(key)
         try:
-            found = read_entry(path, key)
-        except Damaged as problem:
+            found = _read_entry(path, key)
+        except _Damaged as problem:
             self.warn(f"an entry of the cache is damaged and made again: '{path}' ({problem}).")
             with suppress(OSError):
                 path.unlink()
@@ -103,7 +103,7 @@ class FeatureCache:
             self.open_folder()
             key = key_of(facts)
             path = self.place(key)
-            write_entry(path, facts, features)
+            _write_entry(path, facts, features)
             self.made.add(key)
             self.evict(path)
         except (InputError, OSError) as problem:
@@ -119,7 +119,7 @@ class FeatureCache:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self.folder / TAG).exists():
             with whole_file(self.folder / TAG) as temporary:
-                temporary.write_text(SIGNATURE, encoding="utf-8")
+                temporary.write_text(_SIGNATURE, encoding="utf-8")
 
     def evict(self, fresh: Path) -> None:
         """Keep to the limit: the least recently used entries go, and what others left half-written."""
@@ -130,17 +130,17 @@ class FeatureCache:
                 entry.path.unlink(missing_ok=True)
                 excess -= entry.size
         for entry in self.partial():
-            if time.time() - entry.used > ABANDONED:
+            if time.time() - entry.used > _ABANDONED:
                 entry.path.unlink(missing_ok=True)
 
-    def entries(self) -> Iterator[Stored]:
-        return stored_in(self.folder, f"*{SUFFIX}")
+    def entries(self) -> Iterator[_Stored]:
+        return _stored_in(self.folder, f"*{SUFFIX}")
 
-    def partial(self) -> Iterator[Stored]:
+    def partial(self) -> Iterator[_Stored]:
         """Yield what is being written, or was when a process died."""
-        return stored_in(self.folder, f".*{SUFFIX}.*.partial")
+        return _stored_in(self.folder, f".*{SUFFIX}.*.partial")
 
-    def clear(self) -> list[Stored]:
+    def clear(self) -> list[_Stored]:
         """Remove every entry, and nothing that isn't ours; return what was removed."""
         removed = list(self.entries())
         for entry in [*removed, *self.partial()]:
@@ -184,18 +184,18 @@ def cache_folder() -> Path | None:
     return Path(base) / "forgetcheck" if os.path.isabs(base) else None
 
 
-def stored_in(folder: Path, pattern: str) -> Iterator[Stored]:
+def _stored_in(folder: Path, pattern: str) -> Iterator[_Stored]:
     for path in folder.glob(f"{FOLDER}/??/{pattern}"):
         with suppress(OSError):  # another process was faster
             found = path.stat()
-            yield Stored(path, found.st_size, found.st_mtime)
+            yield _Stored(path, found.st_size, found.st_mtime)
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
     return digest({"version": VERSION, **facts})
 
 
-def write_entry(path: Path, facts: Mapping[str, Any], features: Features) -> None:
+def _write_entry(path: Path, facts: Mapping[str, Any], features: Features) -> None:
     """Write whole or not at all; the header says what it is, and what it must hash to."""
     arrays: dict[str, NDArray[Any]] = {"embeddings": features.embeddings, "kept": features.kept}
     unread = json.dumps(features.unread)
@@ -204,13 +204,13 @@ def write_entry(path: Path, facts: Mapping[str, Any], features: Features) -> Non
         "key": key,
         "facts": json.dumps(facts, sort_keys=True),
         "unread": unread,
-        "digest": content_digest(key, arrays, unread),
+        "digest": _content_digest(key, arrays, unread),
     }
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata=header)
 
 
-def read_entry(path: Path, key: str) -> Features:
+def _read_entry(path: Path, key: str) -> Features:
     """Read an entry. Raises Damaged for anything but what was written under this key."""
     with path.open("rb"):  # what the system refuses is no damage
         pass
@@ -219,16 +219,16 @@ def read_entry(path: Path, key: str) -> Features:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in ("embeddings", "kept")}
     except (SafetensorError, ValueError, TypeError, AttributeError) as problem:
-        raise Damaged(" ".join(str(problem).split())[:100]) from None
+        raise _Damaged(" ".join(str(problem).split())[:100]) from None
     if header.get("key") != key:
-        raise Damaged("it is another entry")
-    if header.get("digest") != content_digest(key, arrays, header.get("unread", "")):
-        raise Damaged("its digest is another")
+        raise _Damaged("it is another entry")
+    if header.get("digest") != _content_digest(key, arrays, header.get("unread", "")):
+        raise _Damaged("its digest is another")
     unread = tuple((int(place), str(why)) for place, why in json.loads(header["unread"]))
     return Features(np.array(arrays["embeddings"]), np.array(arrays["kept"]), unread)
 
 
-def content_digest(key: str, arrays: Mapping[str, NDArray[Any]], unread: str) -> str:
+def _content_digest(key: str, arrays: Mapping[str, NDArray[Any]], unread: str) -> str:
     """Hash names, types, shapes and bytes: safetensors itself has no checksum."""
     hashed = hashlib.sha256(f"{key}{unread}".encode())
     for name in sorted(arrays):

@@ -10,9 +10,9 @@ from forgetcheck.clip.model.heads import prompts_of
 from forgetcheck.clip.model.settings import effective, listed, preprocessing
 from forgetcheck.provenance import digest, installed
 
-IMAGE_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "pillow", "numpy")
-TEXT_PACKAGES = ("torch", "open_clip_torch", "transformers", "tokenizers", "ftfy")
-TEXTS = 4096  # tokenized at a time: bounds the memory
+_IMAGE_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "pillow", "numpy")
+_TEXT_PACKAGES = ("torch", "open_clip_torch", "transformers", "tokenizers", "ftfy")
+_TEXTS = 4096  # tokenized at a time: bounds the memory
 
 Facts = Mapping[str, Any]
 
@@ -26,14 +26,14 @@ def image_facts(encoder: Encoder, manner: Facts, part: str, contents: str) -> Fa
     return {
         "what": "images",
         "weights": encoder.digests["visual"],
-        "config": without(effective(encoder.config), "text_cfg."),
-        "tower": described(visual),
-        "preprocessing": [preprocessing(encoder.config), described(encoder.preprocess)],
+        "config": _without(effective(encoder.config), "text_cfg."),
+        "tower": _described(visual),
+        "preprocessing": [preprocessing(encoder.config), _described(encoder.preprocess)],
         "part": part,
         "contents": contents,
         "manner": dict(manner),
         "device": encoder.device.type,
-        "packages": {name: installed(name) for name in IMAGE_PACKAGES},
+        "packages": {name: installed(name) for name in _IMAGE_PACKAGES},
     }
 
 
@@ -46,33 +46,33 @@ def prompt_facts(
     """
     prompts = prompts_of(class_names, templates)
     words = {"class_names": list(class_names), "templates": list(templates)}
-    return {"what": "prompts, each", **words, **text_facts(encoder, manner, prompts)}
+    return {"what": "prompts, each", **words, **_text_facts(encoder, manner, prompts)}
 
 
 def caption_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:
     """Name what a text tower reads in captions."""
-    return {"what": "captions", "texts": digest(list(texts)), **text_facts(encoder, manner, texts)}
+    return {"what": "captions", "texts": digest(list(texts)), **_text_facts(encoder, manner, texts)}
 
 
-def text_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:
+def _text_facts(encoder: Encoder, manner: Facts, texts: Sequence[str]) -> Facts:
     tokens = hashlib.sha256()
-    for start in range(0, len(texts), TEXTS):
-        tokens.update(encoder.tokenizer(list(texts[start : start + TEXTS])).numpy().tobytes())
+    for start in range(0, len(texts), _TEXTS):
+        tokens.update(encoder.tokenizer(list(texts[start : start + _TEXTS])).numpy().tobytes())
     return {
         "weights": encoder.digests["text"],
-        "config": without(effective(encoder.config), "vision_cfg."),
-        "tower": described(text_part(encoder.model)),
+        "config": _without(effective(encoder.config), "vision_cfg."),
+        "tower": _described(text_part(encoder.model)),
         "tokens": tokens.hexdigest(),
         "manner": dict(manner),
         "device": encoder.device.type,
-        "packages": {name: installed(name) for name in TEXT_PACKAGES},
+        "packages": {name: installed(name) for name in _TEXT_PACKAGES},
     }
 
 
-def without(settings: Facts, prefix: str) -> Facts:
+def _without(settings: Facts, prefix: str) -> Facts:
     return {key: listed(value) for key, value in settings.items() if not key.startswith(prefix)}
 
 
-def described(thing: Any) -> str:
+def _described(thing: Any) -> str:
     """Say what a module or a transform is made of, without where it lies in the memory."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))

@@ -85,7 +85,8 @@ def encode_task(
     engine = engine or Engine()
     steps = Steps(progress, f"embedding {name}", work(task, parts, prompted))
     seen = {
-        part: encode_part(Part(name, task, part, task.split(part)), encoders, steps, engine) for part in parts
+        part: _encode_part(Part(name, task, part, task.split(part)), encoders, steps, engine)
+        for part in parts
     }
     read: Sequence[Tensor | None] = [None] * len(encoders)
     if prompted:
@@ -103,12 +104,12 @@ def work(task: Task, parts: Sequence[SplitName], prompted: bool = False) -> int:
     return images + (as_images(len(task.class_names) * len(task.templates)) if prompted else 0)
 
 
-def encode_part(part: Part, encoders: Sequence[Encoder], steps: Steps, engine: Engine) -> list[EncodedSplit]:
+def _encode_part(part: Part, encoders: Sequence[Encoder], steps: Steps, engine: Engine) -> list[EncodedSplit]:
     """Let every model see one part, and read what is said of it."""
     count, captions = len(part.split), part.split.captions
     if count == 0:
         raise InputError(f"task '{part.title}' has no {part.name} images: nothing would be measured.")
-    seen = together(part, features_of(part, encoders, steps.step(count, count), engine))
+    seen = together(part, _features_of(part, encoders, steps.step(count, count), engine))
     if captions is None:
         return seen
     distinct = len(captions.distinct)
@@ -116,7 +117,7 @@ def encode_part(part: Part, encoders: Sequence[Encoder], steps: Steps, engine: E
     return [replace(saw, captions=said) for saw, said in zip(seen, read, strict=True)]
 
 
-def features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:
+def _features_of(part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine) -> list[Features]:
     """Take what every model sees from the cache, and run those that aren't in it; equal ones run once."""
     contents = part.split.contents
     if engine.cache is None or contents is None:  # data of unknown contents could be other data the next time

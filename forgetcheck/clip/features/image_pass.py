@@ -19,13 +19,13 @@ from forgetcheck.provenance import digest
 from forgetcheck.tasks.base import Split, SplitName, Task, Unreadable
 from forgetcheck.tasks.reading.in_flight import one_of_many
 
-BATCH = 256  # images per forward
+_BATCH = 256  # images per forward
 BATCH_ON_CPU = 64  # where larger ones take more memory and no less time
-AHEAD = 1  # batches that are decoded while the models run: memory doesn't grow with the number of images
-NAMED = 3  # images that can't be read
+_AHEAD = 1  # batches that are decoded while the models run: memory doesn't grow with the number of images
+_NAMED = 3  # images that can't be read
 
 Report = Callable[[int, str], None]
-Pixels = Mapping[str, Tensor]  # of one image or of many, by preprocessing
+_Pixels = Mapping[str, Tensor]  # of one image or of many, by preprocessing
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Part:
 
     def told(self, unread: Sequence[tuple[int, str]]) -> str:
         """Say how many images can't be read, and name the first."""
-        named = "; ".join(f"{self.split.ids[place]}: {why}" for place, why in unread[:NAMED])
-        return f"{len(unread):,} can't be read ({named}{'; ...' if len(unread) > NAMED else ''})"
+        named = "; ".join(f"{self.split.ids[place]}: {why}" for place, why in unread[:_NAMED])
+        return f"{len(unread):,} can't be read ({named}{'; ...' if len(unread) > _NAMED else ''})"
 
 
 @dataclass
-class Shelf:
+class _Shelf:
     """What one model saw so far, in the memory that all of it will take."""
 
     size: int
@@ -69,13 +69,13 @@ class Shelf:
 
 
 @dataclass
-class Runner:
+class _Runner:
     """One model, batch after batch. What doesn't fit the memory is halved, and so is what follows."""
 
     encoder: Encoder
     engine: Engine
     task: str
-    size: int = BATCH
+    size: int = _BATCH
 
     def see(self, images: Tensor) -> Tensor:  # (n, 3, h, w) -> (n, d), on the CPU
         while True:
@@ -115,21 +115,21 @@ class Shard:
     size: int
 
 
-ALL = Shard(0, 1)
+_ALL = Shard(0, 1)
 
 
 def encode(
-    part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine, share: Shard = ALL
+    part: Part, encoders: Sequence[Encoder], report: Report, engine: Engine, share: Shard = _ALL
 ) -> list[Features]:
     """Run every model over the same decoded images, in the same order."""
-    runners = [Runner(encoder, engine, part.title) for encoder in encoders]
-    shelves = [Shelf(len(part.split)) for _ in encoders]
-    keys = [preprocess_key(encoder) for encoder in encoders]
+    runners = [_Runner(encoder, engine, part.title) for encoder in encoders]
+    shelves = [_Shelf(len(part.split)) for _ in encoders]
+    keys = [_preprocess_key(encoder) for encoder in encoders]
     ways = {key: preparation(encoder.preprocess) for key, encoder in zip(keys, encoders, strict=True)}
     kept: list[int] = []
     unread: list[tuple[int, str]] = []
     done = 0
-    for batch in batches(part.split, ways, engine.threads, batch_size(encoders), share):
+    for batch in batches(part.split, ways, engine.threads, _batch_size(encoders), share):
         kept += batch.kept
         unread += batch.unread
         done += len(batch.kept) + len(batch.unread)
@@ -142,45 +142,45 @@ def encode(
     return [features(shelf, kept, unread) for shelf in shelves]
 
 
-def features(shelf: Shelf, kept: Sequence[int], unread: Sequence[tuple[int, str]]) -> Features:
+def features(shelf: _Shelf, kept: Sequence[int], unread: Sequence[tuple[int, str]]) -> Features:
     rows = np.empty((0, 0), np.float32) if shelf.rows is None else shelf.rows
     return Features(rows[: shelf.filled], np.array(kept, dtype=np.int64), tuple(unread))
 
 
 @dataclass(frozen=True)
-class Batch:
+class _Batch:
     """Some images, decoded, and those of them that could not be."""
 
     kept: list[int]  # their places in the part
-    pixels: Pixels
+    pixels: _Pixels
     unread: list[tuple[int, str]]
 
 
 def batches(
-    split: Split, ways: Mapping[str, Preparation], threads: int, size: int, share: Shard = ALL
-) -> Iterator[Batch]:
+    split: Split, ways: Mapping[str, Preparation], threads: int, size: int, share: Shard = _ALL
+) -> Iterator[_Batch]:
     """Decode each image once, and prepare it once per preprocessing; order is kept whoever is faster."""
     pool = ThreadPoolExecutor(threads, "decoding")
-    waiting: deque[tuple[range, list[Future[Pixels | str]]]] = deque()
+    waiting: deque[tuple[range, list[Future[_Pixels | str]]]] = deque()
     try:
         for start in range(share.rank * size, len(split), share.size * size):
             places = range(start, min(start + size, len(split)))
             waiting.append((places, [pool.submit(decode, split, place, ways) for place in places]))
-            if len(waiting) > AHEAD:
-                yield gathered(*waiting.popleft())
+            if len(waiting) > _AHEAD:
+                yield _gathered(*waiting.popleft())
         while waiting:
-            yield gathered(*waiting.popleft())
+            yield _gathered(*waiting.popleft())
     finally:  # also on Ctrl-C: nothing that isn't begun is begun
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def decode(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
+def decode(split: Split, place: int, ways: Mapping[str, Preparation]) -> _Pixels | str:
     """Return the pixels of one image, or why it can't be read."""
     with one_of_many():  # the image itself is gone before others get its room
-        return pixels_of(split, place, ways)
+        return _pixels_of(split, place, ways)
 
 
-def pixels_of(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixels | str:
+def _pixels_of(split: Split, place: int, ways: Mapping[str, Preparation]) -> _Pixels | str:
     try:
         image = split.image(place)
     except Unreadable as problem:
@@ -188,22 +188,22 @@ def pixels_of(split: Split, place: int, ways: Mapping[str, Preparation]) -> Pixe
     return {key: way.pixels(image) for key, way in ways.items()}
 
 
-def gathered(places: range, futures: Sequence["Future[Pixels | str]"]) -> Batch:
+def _gathered(places: range, futures: Sequence["Future[_Pixels | str]"]) -> _Batch:
     found = [(place, future.result()) for place, future in zip(places, futures, strict=True)]
     read = [(place, pixels) for place, pixels in found if not isinstance(pixels, str)]
     keys = read[0][1] if read else ()
-    return Batch(
+    return _Batch(
         [place for place, _ in read],
         {key: torch.stack([pixels[key] for _, pixels in read]) for key in keys},
         [(place, why) for place, why in found if isinstance(why, str)],
     )
 
 
-def batch_size(encoders: Sequence[Encoder]) -> int:
-    return BATCH_ON_CPU if all(encoder.device.type == "cpu" for encoder in encoders) else BATCH
+def _batch_size(encoders: Sequence[Encoder]) -> int:
+    return BATCH_ON_CPU if all(encoder.device.type == "cpu" for encoder in encoders) else _BATCH
 
 
-def preprocess_key(encoder: Encoder) -> str:
+def _preprocess_key(encoder: Encoder) -> str:
     return digest(preprocessing(encoder.config))
 
 

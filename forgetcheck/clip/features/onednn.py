@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-LINEAR = torch.ops.aten.linear.default
-NEEDED = ("_reorder_linear_weight", "_linear_pointwise")  # what PyTorch's own compiler calls, too
+_LINEAR = torch.ops.aten.linear.default
+_NEEDED = ("_reorder_linear_weight", "_linear_pointwise")  # what PyTorch's own compiler calls, too
 
 
 def supported(device: torch.device, kind: torch.dtype) -> bool:
@@ -24,7 +24,7 @@ def supported(device: torch.device, kind: torch.dtype) -> bool:
         return False
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return False
-    if not all(hasattr(library, name) for name in NEEDED):
+    if not all(hasattr(library, name) for name in _NEEDED):
         return False
     if kind == torch.bfloat16:
         return bool(library._is_mkldnn_bf16_supported())
@@ -44,13 +44,13 @@ def by_onednn(kind: torch.dtype) -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(), OneDnn(kind):  # else a layer arrives here in pieces
+        with torch.inference_mode(), _OneDnn(kind):  # else a layer arrives here in pieces
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-class OneDnn(TorchDispatchMode):
+class _OneDnn(TorchDispatchMode):
     """Answers for every linear layer in float32; all other operations are PyTorch's."""
 
     def __init__(self, kind: torch.dtype) -> None:
@@ -60,20 +60,20 @@ class OneDnn(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        if operation is LINEAR and fits(*args):
+        if operation is _LINEAR and _fits(*args):
             return multiply(*args, kind=self.kind)
         return operation(*args, **(kwargs or {}))
 
 
-def fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+def _fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Say whether these are what oneDNN expects. It looks at no shape of a bias: it would read beyond it."""
     given = (x, weight) if bias is None else (x, weight, bias)
-    if not all(is_plain(each) for each in given):
+    if not all(_is_plain(each) for each in given):
         return False
     return weight.dim() == 2 and (bias is None or bias.shape == weight.shape[:1])
 
 
-def is_plain(tensor: Tensor) -> bool:
+def _is_plain(tensor: Tensor) -> bool:
     """Whether numbers lie there as float32: a tensor of another class may keep anything, such as int4."""
     usual = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     return usual and tensor.dtype == torch.float32 and tensor.numel() > 0

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-Transform = Callable[[Image.Image], Tensor]
+_Transform = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ def preparation(transform: Any) -> Preparation:
     return Preparation(transform, None)
 
 
-def prepare(images: Sequence[Image.Image], preprocess: Transform) -> Tensor:  # (n, 3, h, w)
+def prepare(images: Sequence[Image.Image], preprocess: _Transform) -> Tensor:  # (n, 3, h, w)
     return torch.stack([preprocess(image) for image in images])

@@ -14,21 +14,21 @@ from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.errors import ForgetcheckError, InputError
 from forgetcheck.tasks.base import Task
 
-PATIENCE = timedelta(days=7)  # the others wait while the leader puts its probes; who dies is noticed at once
-BUG = 3
-MOST = 2**20  # processes
-NUMBERS = {  # of torchrun, each with the least and the most that it can be
-    "RANK": (0, MOST),
-    "WORLD_SIZE": (1, MOST),
-    "LOCAL_RANK": (0, MOST),
-    "LOCAL_WORLD_SIZE": (1, MOST),
-    "GROUP_RANK": (0, MOST),
-    "GROUP_WORLD_SIZE": (1, MOST),
-    "ROLE_RANK": (0, MOST),
-    "ROLE_WORLD_SIZE": (1, MOST),
+_PATIENCE = timedelta(days=7)  # the others wait while the leader puts its probes; who dies is noticed at once
+_BUG = 3
+_MOST = 2**20  # processes
+_NUMBERS = {  # of torchrun, each with the least and the most that it can be
+    "RANK": (0, _MOST),
+    "WORLD_SIZE": (1, _MOST),
+    "LOCAL_RANK": (0, _MOST),
+    "LOCAL_WORLD_SIZE": (1, _MOST),
+    "GROUP_RANK": (0, _MOST),
+    "GROUP_WORLD_SIZE": (1, _MOST),
+    "ROLE_RANK": (0, _MOST),
+    "ROLE_WORLD_SIZE": (1, _MOST),
     "MASTER_PORT": (0, 65535),
-    "TORCHELASTIC_RESTART_COUNT": (0, MOST),
-    "TORCHELASTIC_MAX_RESTARTS": (0, MOST),
+    "TORCHELASTIC_RESTART_COUNT": (0, _MOST),
+    "TORCHELASTIC_MAX_RESTARTS": (0, _MOST),
 }
 
 
@@ -112,10 +112,10 @@ class Team:
             self.ordered()
 
 
-def refuse_odd_numbers() -> None:
+def _refuse_odd_numbers() -> None:
     """Refuse what torchrun would not have set: torch tells a number that is none by a traceback."""
     numbers = {}
-    for name, (least, most) in NUMBERS.items():
+    for name, (least, most) in _NUMBERS.items():
         text = os.environ.get(name, "")
         if text and not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
             raise InputError(
@@ -124,7 +124,7 @@ def refuse_odd_numbers() -> None:
             )
         if text:
             numbers[name] = int(text)
-    rank, size = numbers.get("RANK", 0), numbers.get("WORLD_SIZE", MOST + 1)
+    rank, size = numbers.get("RANK", 0), numbers.get("WORLD_SIZE", _MOST + 1)
     if rank >= size:
         raise InputError(
             f"RANK={rank}: expected less than WORLD_SIZE={size}; start with torchrun, or unset "
@@ -138,9 +138,9 @@ def joined() -> Iterator[Team]:
     if not torch_distributed.is_available() or not torch_distributed.is_torchelastic_launched():
         yield Team()
         return
-    refuse_odd_numbers()
+    _refuse_odd_numbers()
     try:
-        torch_distributed.init_process_group("gloo", timeout=PATIENCE)
+        torch_distributed.init_process_group("gloo", timeout=_PATIENCE)
     except (ValueError, RuntimeError) as problem:  # a variable that is missing, an address that nobody has
         why = " ".join(str(problem).split())[:200]
         raise InputError(
@@ -156,7 +156,7 @@ def joined() -> Iterator[Team]:
     except Exception:
         if team.leads:
             with suppress(RuntimeError):  # the others may be gone
-                team.shutdown(BUG)
+                team.shutdown(_BUG)
         raise
     finally:
         torch_distributed.destroy_process_group()

@@ -42,11 +42,11 @@ def encode_together(
         return encode(part, encoders, report, engine)
     team = engine.team
     team.order(order)
-    shares = team.gather(attempt(lambda: encode(part, encoders, report, engine, shard_of(team))))
+    shares = team.gather(attempt(lambda: encode(part, encoders, report, engine, _shard_of(team))))
     failures = [share for share in shares if isinstance(share, Failure)]
     for failure in sorted(failures, key=lambda each: each.refusal):  # a bug is told before a refusal
         raise InputError(failure.why) if failure.refusal else RuntimeError(failure.why)
-    return [in_order(each) for each in zip(*shares, strict=True)]
+    return [_in_order(each) for each in zip(*shares, strict=True)]
 
 
 def follow(engine: Engine) -> NoReturn:
@@ -62,10 +62,10 @@ def run_job(order: Job, engine: Engine) -> list[Features]:
     task = team.tasks[order.task]
     part = Part(order.name, task, order.part, task.split(order.part))
     encoders = [team.encoders[number] for number in order.encoders]
-    return encode(part, encoders, lambda *_: None, engine, shard_of(team))
+    return encode(part, encoders, lambda *_: None, engine, _shard_of(team))
 
 
-def shard_of(team: Team) -> Shard:
+def _shard_of(team: Team) -> Shard:
     return Shard(team.rank, team.size)
 
 
@@ -89,7 +89,7 @@ def attempt(work: Callable[[], list[Features]]) -> list[Features] | Failure:
         return Failure(f"{type(problem).__name__}: {problem}", refusal=False)
 
 
-def in_order(shares: Sequence[Features]) -> Features:
+def _in_order(shares: Sequence[Features]) -> Features:
     """Put the shares of one model into the order of the part."""
     shares = [share for share in shares if len(share.kept) or share.unread]
     filled = [share for share in shares if len(share.kept)] or shares[:1]

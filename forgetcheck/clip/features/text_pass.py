@@ -20,7 +20,7 @@ from forgetcheck.tasks.base import Captions, Task
 
 CHUNK = 512  # texts between two words of progress
 # texts that take a CLIP as long as an image: 38 M weights for a dozen tokens, 88 M for 50 patches
-PER_IMAGE = 8
+_PER_IMAGE = 8
 TRIED = 8  # texts that are read both ways, with and without padding
 # A hundred times the spacing of fp32 at 1, and embeddings have length 1. At the same place of an equally
 # large batch the same arithmetic happens, which leaves 0, or a little where a device adds in no fixed
@@ -46,7 +46,7 @@ class EncodedCaptions:
 
 def as_images(texts: int) -> int:
     """Return how many images take as long."""
-    return math.ceil(texts / PER_IMAGE)
+    return math.ceil(texts / _PER_IMAGE)
 
 
 def read_captions(
@@ -62,16 +62,16 @@ def read_captions(
     """
     texts = captions.distinct
     facts = [caption_facts(encoder, engine.manner, texts) for encoder in encoders]
-    found = read_once(texts, encoders, facts, report, engine)
+    found = _read_once(texts, encoders, facts, report, engine)
     said = captions if kept is None else captions.take(kept)
     places = {text: number for number, text in enumerate(texts)}
     return [
-        EncodedCaptions(said, places, rows, told_cut(encoder, texts))
+        EncodedCaptions(said, places, rows, _told_cut(encoder, texts))
         for encoder, rows in zip(encoders, found, strict=True)
     ]
 
 
-def told_cut(encoder: Encoder, texts: Sequence[str]) -> str:
+def _told_cut(encoder: Encoder, texts: Sequence[str]) -> str:
     count, most = encoder.cut_short(texts)
     return f"the ends of {count:,} of {len(texts):,} captions lie beyond {most} tokens" if count else ""
 
@@ -84,11 +84,11 @@ def read_prompts(task: Task, encoders: Sequence[Encoder], report: Report, engine
     places = {text: number for number, text in enumerate(distinct)}
     order = [places[text] for text in texts]
     facts = [prompt_facts(encoder, engine.manner, names, templates) for encoder in encoders]
-    found = read_once(distinct, encoders, facts, report, engine)
+    found = _read_once(distinct, encoders, facts, report, engine)
     return [rows[order].view(len(names), len(templates), -1) for rows in found]
 
 
-def read_once(
+def _read_once(
     texts: Sequence[str], encoders: Sequence[Encoder], facts: Sequence[Facts], report: Report, engine: Engine
 ) -> list[Tensor]:  # (t, d) each
     """Read distinct texts with every model that isn't in the cache."""

@@ -19,7 +19,7 @@ FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what w
 CONVERT = (
     "save it as a plain state dict: `safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
 )
-MOST_SHARED = 4  # how often a number may be shared among tensors, on average
+_MOST_SHARED = 4  # how often a number may be shared among tensors, on average
 LONGEST_NAME = 120  # characters of a name that is quoted
 
 
@@ -114,12 +114,12 @@ def refuse_unfit(path: Path, tensors: Mapping[str, Tensor], room: int) -> None:
         if value.numel() * value.element_size() > min(room, value.untyped_storage().nbytes()):
             raise too_large(path, name)
     total = sum(value.numel() * value.element_size() for value in tensors.values())
-    if total > MOST_SHARED * room:  # many names for one storage would make a small file large
+    if total > _MOST_SHARED * room:  # many names for one storage would make a small file large
         raise too_large(path, max(tensors, key=lambda name: tensors[name].numel()))
 
 
 def refuse_not_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    bad = [name for name, value in tensors.items() if not finite(value)]
+    bad = [name for name, value in tensors.items() if not _finite(value)]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise CheckpointError(
@@ -134,7 +134,7 @@ def too_large(path: Path, name: str) -> InputError:
     )
 
 
-def finite(value: Tensor) -> bool:
+def _finite(value: Tensor) -> bool:
     """Tell whether all numbers are finite. `torch.isfinite` would make a copy of the tensor for it."""
     if value.numel() == 0 or not value.is_floating_point():
         return True

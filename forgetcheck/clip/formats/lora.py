@@ -16,17 +16,17 @@ from forgetcheck.errors import CheckpointError
 
 ADAPTER = "adapter_config.json"
 MERGE = "merge it into the weights (`model.merge_and_unload()`) and save the whole model"
-MAX_CONFIG = 2**22  # bytes
-AROUND = "base_model.model."  # what PEFT puts before every name
-WRAPPED = re.compile(r"(?<![^.])base_layer\.")
-PART = re.compile(
+_MAX_CONFIG = 2**22  # bytes
+_AROUND = "base_model.model."  # what PEFT puts before every name
+_WRAPPED = re.compile(r"(?<![^.])base_layer\.")
+_PART = re.compile(
     r"^(?P<module>.+?)\.lora_(?P<part>A|B|embedding_A|embedding_B|magnitude_vector)"
     r"(?:\.(?P<adapter>[^.]+))??(?:\.(?P<kind>weight|bias))?$"
 )
-ANY_PART = re.compile(r"(^|[._])lora_")
-SAVED = re.compile(r"^(?P<module>.+)\.modules_to_save\.(?P<adapter>[^.]+)\.(?P<leaf>.+)$")
-REPLACED = re.compile(r"^(?P<module>.+)\.original_module\.(?P<leaf>.+)$")
-WITHOUT_EFFECT = frozenset((  # once the tensors are there: where they came from, and how training goes
+_ANY_PART = re.compile(r"(^|[._])lora_")
+_SAVED = re.compile(r"^(?P<module>.+)\.modules_to_save\.(?P<adapter>[^.]+)\.(?P<leaf>.+)$")
+_REPLACED = re.compile(r"^(?P<module>.+)\.original_module\.(?P<leaf>.+)$")
+_WITHOUT_EFFECT = frozenset((  # once the tensors are there: where they came from, and how training goes
     "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
     "inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout",
     "fan_in_fan_out",  # PEFT itself ignores it for the layers that a CLIP has
@@ -35,8 +35,8 @@ WITHOUT_EFFECT = frozenset((  # once the tensors are there: where they came from
     "corda_config", "lora_ga_config", "use_dora", "qalora_group_size", "velora_config", "runtime_config",
     "lora_bias", "ensure_weight_tying", "ephemeral_gpu_offload", "merge_weights",
 ))  # fmt: skip
-PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the base's weights
-PATTERN = re.compile(r"[\w.\\^$*+|()\[\]-]{1,200}")
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the base's weights
+_PATTERN = re.compile(r"[\w.\\^$*+|()\[\]-]{1,200}")
 MOST_REPEATED, MOST_ALTERNATIVES = 2, 4  # of a pattern: bounds the time that matching takes
 
 
@@ -57,7 +57,7 @@ class Settings:
 
     def scale(self, module: str, rank: int) -> float:
         """Return what the product of the two matrices is multiplied by."""
-        own = (alpha for pattern, alpha in self.alphas if pattern.match(module.removeprefix(AROUND)))
+        own = (alpha for pattern, alpha in self.alphas if pattern.match(module.removeprefix(_AROUND)))
         return next(own, self.alpha) / (math.sqrt(rank) if self.root else rank)
 
     def describe(self) -> str:
@@ -67,16 +67,16 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """Read adapter_config.json. Raises InputError for any other kind of adapter, which it names."""
     try:
-        config = parse_json(read_text(path, MAX_CONFIG))
+        config = parse_json(read_text(path, _MAX_CONFIG))
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the adapter again.") from None
-    refuse_other_kinds(path, config)
+    _refuse_other_kinds(path, config)
     alpha, rank = config.get("lora_alpha"), config.get("r")
-    if alpha is None or not is_number(alpha) or type(rank) is not int or rank < 1:
+    if alpha is None or not _is_number(alpha) or type(rank) is not int or rank < 1:
         raise CheckpointError(
             f"'{path}' doesn't say lora_alpha and r, the scale of the adapter: copy it again."
         )
-    ranks, alphas = table(path, config, "rank_pattern"), table(path, config, "alpha_pattern")
+    ranks, alphas = _table(path, config, "rank_pattern"), _table(path, config, "alpha_pattern")
     named, mapping = config.get("base_model_name_or_path"), config.get("auto_mapping")
     model = mapping.get("base_model_class") if isinstance(mapping, dict) else None
     return Settings(
@@ -85,51 +85,51 @@ def read_settings(path: Path) -> Settings:
         ranks=frozenset((rank, *(int(value) for value in ranks.values()))),
         root=config.get("use_rslora") is True,
         dora=config.get("use_dora") is True,
-        alphas=tuple((compiled(path, key), float(value)) for key, value in alphas.items()),
+        alphas=tuple((_compiled(path, key), float(value)) for key, value in alphas.items()),
         base=named if isinstance(named, str) else "",
         model=model if isinstance(model, str) else "",
-        targets=words(config.get("target_modules")),
-        saved=words(config.get("modules_to_save")),
+        targets=_words(config.get("target_modules")),
+        saved=_words(config.get("modules_to_save")),
     )
 
 
-def refuse_other_kinds(path: Path, config: Mapping[str, Any]) -> None:
+def _refuse_other_kinds(path: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         said = f"of the kind '{shown(kind)}'" if isinstance(kind, str) else "that doesn't say its kind"
         raise CheckpointError(f"'{path}' is of an adapter {said}, of which only LoRA is read: {MERGE}.")
     start = config.get("init_lora_weights")
-    if not any(start is plain or (isinstance(start, str) and start == plain) for plain in PLAIN_STARTS):
+    if not any(start is plain or (isinstance(start, str) and start == plain) for plain in _PLAIN_STARTS):
         raise CheckpointError(
             f"'{path}' began with init_lora_weights '{shown(str(start))}', which changes the weights of the "
             f"base as well: {MERGE}."
         )
-    odd = [key for key, value in config.items() if value and key not in WITHOUT_EFFECT]
+    odd = [key for key, value in config.items() if value and key not in _WITHOUT_EFFECT]
     if odd:
         raise CheckpointError(f"'{path}' sets '{shown(odd[0])}', which is not plain LoRA or DoRA: {MERGE}.")
 
 
-def table(path: Path, config: Mapping[str, Any], key: str) -> dict[str, float]:
+def _table(path: Path, config: Mapping[str, Any], key: str) -> dict[str, float]:
     """Return a table of numbers by pattern."""
     found = config.get(key) or {}
-    if not isinstance(found, dict) or not all(is_number(value) for value in found.values()):
+    if not isinstance(found, dict) or not all(_is_number(value) for value in found.values()):
         raise CheckpointError(f"'{path}': {key} is no table of numbers; copy the adapter again.")
     return found
 
 
-def is_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and abs(value) < 2**31
 
 
-def words(value: Any) -> tuple[str, ...]:
+def _words(value: Any) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
     return tuple(sorted(item for item in listed if isinstance(item, str)))
 
 
-def compiled(path: Path, text: str) -> re.Pattern[str]:
+def _compiled(path: Path, text: str) -> re.Pattern[str]:
     """Return PEFT's pattern for the end of a name, if its search is sure to come to an end soon."""
     repeated, alternatives = sum(map(text.count, "*+")), text.count("|")
-    simple = PATTERN.fullmatch(text) and repeated <= MOST_REPEATED and alternatives <= MOST_ALTERNATIVES
+    simple = _PATTERN.fullmatch(text) and repeated <= MOST_REPEATED and alternatives <= MOST_ALTERNATIVES
     try:
         if simple and not re.search(r"\)[*+]", text):
             return re.compile(rf"(.*\.)?({text})$")
@@ -154,26 +154,26 @@ class Delta:
 
 
 @dataclass(frozen=True)
-class Taken:
+class _Taken:
     """A state dict of PEFT, taken apart."""
 
     deltas: dict[str, Delta]  # by module
     others: dict[str, Tensor]  # whole tensors, without PEFT's wrappers in their names
 
 
-def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
+def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> _Taken:
     """Part the tensors of LoRA from whole ones. Raises InputError for what isn't PEFT's."""
     deltas: dict[str, Delta] = {}
     others: dict[str, Tensor] = {}
     adapters: dict[str, None] = {}
     for name, value in tensors.items():
-        match = PART.match(name)
+        match = _PART.match(name)
         if match is None or (match["part"] in ("A", "B") and match["kind"] is None):
-            if ANY_PART.search(name):
+            if _ANY_PART.search(name):
                 raise CheckpointError(
                     f"'{path}' holds '{shown(name)}', which is no adapter of PEFT: {MERGE}."
                 )
-            plain = WRAPPED.sub("", name)
+            plain = _WRAPPED.sub("", name)
             if plain in others:
                 raise CheckpointError(
                     f"'{path}' holds '{shown(plain)}' twice, once in a layer of PEFT: {MERGE}."
@@ -181,7 +181,7 @@ def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
             others[plain] = value
             continue
         wrapped = match["module"]
-        module = WRAPPED.sub("", wrapped)
+        module = _WRAPPED.sub("", wrapped)
         twice = wrapped.endswith(".base_layer.out_proj")
         layer = wrapped.removesuffix(".base_layer.out_proj") if twice else module
         delta = deltas.setdefault(module, Delta(module, layer))
@@ -193,7 +193,7 @@ def take_deltas(path: Path, tensors: Mapping[str, Tensor]) -> Taken:
     if len(adapters) > 1:
         named = " and ".join(f"'{shown(name)}'" for name in adapters)
         raise CheckpointError(f"'{path}' holds several adapters ({named}), and not which is used: {MERGE}.")
-    return Taken(deltas, others)
+    return _Taken(deltas, others)
 
 
 def with_saved_copies(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -202,9 +202,9 @@ def with_saved_copies(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str,
     rest: dict[str, Tensor] = {}
     originals: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        if match := SAVED.match(name):
+        if match := _SAVED.match(name):
             copies.setdefault(f"{match['module']}.{match['leaf']}", {})[match["adapter"]] = value
-        elif match := REPLACED.match(name):
+        elif match := _REPLACED.match(name):
             originals[f"{match['module']}.{match['leaf']}"] = value
         else:
             rest[name] = value

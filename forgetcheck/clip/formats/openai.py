@@ -8,7 +8,7 @@ from torch import Tensor
 
 OPENAI_ARCHIVE = "OpenAI TorchScript archive"
 SETTINGS = frozenset(("input_resolution", "context_length", "vocab_size"))  # kept among the tensors
-HEAD_WIDTH = 64  # of every tower of theirs
+_HEAD_WIDTH = 64  # of every tower of theirs
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 NOTE = "OpenAI's models have QuickGELU and its preprocessing, which the config says."
 
@@ -16,7 +16,7 @@ NOTE = "OpenAI's models have QuickGELU and its preprocessing, which the config s
 def openai_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the config to build the model from. Raises KeyError or ValueError for another layout."""
     width = tensors["ln_final.weight"].shape[0]
-    vision = transformer(tensors) if "visual.proj" in tensors else resnet(tensors)
+    vision = _transformer(tensors) if "visual.proj" in tensors else _resnet(tensors)
     return {
         "model_cfg": {
             "embed_dim": tensors["text_projection"].shape[1],
@@ -26,8 +26,8 @@ def openai_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
                 "context_length": tensors["positional_embedding"].shape[0],
                 "vocab_size": tensors["token_embedding.weight"].shape[0],
                 "width": width,
-                "heads": width // HEAD_WIDTH,
-                "layers": blocks(tensors, "transformer.resblocks."),
+                "heads": width // _HEAD_WIDTH,
+                "layers": _blocks(tensors, "transformer.resblocks."),
             },
         },
         "preprocess_cfg": {
@@ -42,31 +42,31 @@ def openai_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def transformer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _transformer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     width, _, patch, _ = tensors["visual.conv1.weight"].shape
     return {
-        "image_size": side(tensors["visual.positional_embedding"]) * patch,
-        "layers": blocks(tensors, "visual.transformer.resblocks."),
+        "image_size": _side(tensors["visual.positional_embedding"]) * patch,
+        "layers": _blocks(tensors, "visual.transformer.resblocks."),
         "width": width,
-        "head_width": HEAD_WIDTH,
+        "head_width": _HEAD_WIDTH,
         "patch_size": patch,
     }
 
 
-def resnet(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _resnet(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
-        "image_size": side(tensors["visual.attnpool.positional_embedding"]) * 32,
-        "layers": [blocks(tensors, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)],
+        "image_size": _side(tensors["visual.attnpool.positional_embedding"]) * 32,
+        "layers": [_blocks(tensors, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)],
         "width": tensors["visual.layer1.0.conv1.weight"].shape[0],
         "patch_size": None,
     }
 
 
-def blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:
+def _blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)})
 
 
-def side(positions: Tensor) -> int:
+def _side(positions: Tensor) -> int:
     """Return how many patches make a side of the image; one position is the class token's."""
     length = math.isqrt(positions.shape[0] - 1)
     if length**2 != positions.shape[0] - 1:

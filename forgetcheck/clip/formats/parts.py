@@ -8,17 +8,17 @@ from pathlib import Path
 from forgetcheck.clip.formats.safetensors_files import INDEXES, read_index
 from forgetcheck.errors import CheckpointError, InputError
 
-PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.(safetensors|bin)")
-WHOLE = ("token_embedding.weight", "logit_scale", "conv1.weight", "patch_embedding.weight")
-SHOWN = 3
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.(safetensors|bin)")
+_WHOLE = ("token_embedding.weight", "logit_scale", "conv1.weight", "patch_embedding.weight")
+_SHOWN = 3
 
 
 def refuse_missing(index: Path, parts: Sequence[Path]) -> None:
     """Refuse an index whose parts aren't all there, and name those that are missing."""
     missing = [part.name for part in parts if not part.exists()]
     if missing:
-        more = f" and {len(missing) - SHOWN:,} more" if missing[SHOWN:] else ""
-        listed = ", ".join(f"'{name}'" for name in missing[:SHOWN])
+        more = f" and {len(missing) - _SHOWN:,} more" if missing[_SHOWN:] else ""
+        listed = ", ".join(f"'{name}'" for name in missing[:_SHOWN])
         raise CheckpointError(
             f"'{index}' lists {len(parts)} parts, of which {len(missing)} are missing: {listed}{more}; copy "
             "or download them into its folder."
@@ -31,15 +31,15 @@ def refuse_part(path: Path, names: Collection[str]) -> None:
     An index beside it says what it is a part of; without one its name says so.
     """
     for listing in (path.parent / name for name in INDEXES):
-        parts = parts_in(listing)
+        parts = _parts_in(listing)
         if path in parts and len(parts) > 1:
             raise CheckpointError(
                 f"'{path}' is one of {len(parts)} parts of a checkpoint: name their index, '{listing}', or "
                 "the folder."
             )
-    found = PART.fullmatch(path.name)
-    ends = {ending for ending in WHOLE for name in names if name.endswith(ending)}
-    if found and int(found["total"]) > 1 and not (len(ends) > 2 and set(WHOLE[:2]) <= ends):
+    found = _PART.fullmatch(path.name)
+    ends = {ending for ending in _WHOLE for name in names if name.endswith(ending)}
+    if found and int(found["total"]) > 1 and not (len(ends) > 2 and set(_WHOLE[:2]) <= ends):
         index = f"{found['stem']}{path.suffix}.index.json"
         raise CheckpointError(
             f"'{path}' is part {int(found['number'])} of {int(found['total'])} of a checkpoint, and no index "
@@ -47,7 +47,7 @@ def refuse_part(path: Path, names: Collection[str]) -> None:
         )
 
 
-def parts_in(index: Path) -> Collection[Path]:
+def _parts_in(index: Path) -> Collection[Path]:
     """List the parts of an index; none where it can't be read, which is told to whoever names it."""
     with suppress(InputError, OSError):
         return read_index(index)

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_STEPS = 500_000  # opcodes; a training checkpoint of 1000 tensors with its optimiser has 100,000
-MAX_PAIRS = 500_000  # handed to old dictionaries in lists, which one opcode can repeat
-MAX_LINE = 65_536  # bytes of a text argument
+_MAX_PAIRS = 500_000  # handed to old dictionaries in lists, which one opcode can repeat
+_MAX_LINE = 65_536  # bytes of a text argument
 MAX_TEXT = 40_000_000  # bytes of everything but storages; a text may take five times its bytes in memory
-BULK = (b"B", b"\x8e", b"\x96")  # opcodes of bytes, in which plain pickles keep their storages
-CONSTANT = re.compile(
+_BULK = (b"B", b"\x8e", b"\x96")  # opcodes of bytes, in which plain pickles keep their storages
+_CONSTANT = re.compile(
     "(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|BYTES|UNICODE)8?|BYTEARRAY8"
 )
-CONSTANTS = frozenset(one.name for one in pickletools.opcodes if CONSTANT.fullmatch(one.name))
-LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-DICTIONARIES = ("collections.OrderedDict", "builtins.dict")
-SETS = ("builtins.set", "builtins.frozenset")
-KEYS = (str, int, float, bytes, type(None))  # hashing a tuple that doubles itself would take for ever
+_CONSTANTS = frozenset(one.name for one in pickletools.opcodes if _CONSTANT.fullmatch(one.name))
+_LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_DICTIONARIES = ("collections.OrderedDict", "builtins.dict")
+_SETS = ("builtins.set", "builtins.frozenset")
+_KEYS = (str, int, float, bytes, type(None))  # hashing a tuple that doubles itself would take for ever
 # No checkpoint calls these. Nothing would happen here if one did: its owner should hear of it all the same.
-FORBIDDEN = re.compile(
+_FORBIDDEN = re.compile(
     r"""(os|posix|nt|sys|subprocess|shutil|pty|socket|webbrowser|runpy|importlib|codeop|ctypes|marshal
     |_?pickle|dill|cloudpickle|pip|asyncio|multiprocessing|timeit|pdb|bdb|urllib|ftplib|smtplib
     |builtins\.(eval|exec|compile|open|__import__|input|breakpoint)|io\.open|numpy\.load
@@ -65,7 +65,7 @@ class Stored:
     key: Any
 
 
-class Window:
+class _Window:
     """A stretch of a file that never asks for more bytes than are there, whatever length is claimed."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -77,7 +77,7 @@ class Window:
 
     def read(self, size: int) -> bytes:
         size = max(0, min(size, self.size - self.place))
-        if self.alone not in BULK:
+        if self.alone not in _BULK:
             self.spend(size)
         content = self.file.read(size)
         self.place += len(content)
@@ -86,7 +86,7 @@ class Window:
         return content
 
     def readline(self) -> bytes:
-        content = self.file.readline(max(0, min(MAX_LINE, self.size - self.place)))
+        content = self.file.readline(max(0, min(_MAX_LINE, self.size - self.place)))
         self.place += len(content)
         self.spend(len(content))
         return content
@@ -101,31 +101,31 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Tree:
+class _Tree:
     """A whole pickle."""
 
     root: Any
     stored: list[Stored]  # every storage it mentions
 
 
-def read_pickle(file: BinaryIO, size: int) -> Tree:
+def read_pickle(file: BinaryIO, size: int) -> _Tree:
     """Return the tree of the pickle that starts here, of at most `size` bytes, and stop right behind it.
 
     Raises ValueError, IndexError, KeyError or TypeError for a damaged one and Forbidden for a hostile one.
     """
-    machine = Machine()
+    machine = _Machine()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd escapes in a text: they are the file's, and harmless
-        for step, (opcode, argument, _) in enumerate(pickletools.genops(Window(file, size))):  # type: ignore[arg-type]
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(_Window(file, size))):  # type: ignore[arg-type]
             if opcode.name == "STOP":
-                return Tree(machine.stack.pop(), machine.stored)
+                return _Tree(machine.stack.pop(), machine.stored)
             if step >= MAX_STEPS:
                 raise ValueError("too many opcodes")
             machine.execute(opcode.name, argument)
     raise ValueError("no end")
 
 
-class Machine:
+class _Machine:
     """The stack, the memo and the opcodes that only build plain containers."""
 
     def __init__(self) -> None:
@@ -136,17 +136,17 @@ class Machine:
         self.pairs = 0  # flattened so far
 
     def execute(self, name: str, argument: Any) -> None:
-        if name in CONSTANTS:
+        if name in _CONSTANTS:
             self.stack.append(argument)
-        elif name in LITERALS:
-            self.stack.append(LITERALS[name])
-        elif name in FRESH:
-            self.stack.append(FRESH[name]())
-        elif name in COLLECTING:
+        elif name in _LITERALS:
+            self.stack.append(_LITERALS[name])
+        elif name in _FRESH:
+            self.stack.append(_FRESH[name]())
+        elif name in _COLLECTING:
             items = self.since_mark()  # swaps the stack, so it comes first
-            self.stack.append(COLLECTING[name](items))
-        elif name in ACTIONS:
-            ACTIONS[name](self, argument)
+            self.stack.append(_COLLECTING[name](items))
+        elif name in _ACTIONS:
+            _ACTIONS[name](self, argument)
         elif name not in ("PROTO", "FRAME"):
             raise ValueError(f"opcode {name}")
 
@@ -187,10 +187,10 @@ class Machine:
         self.stack.append(tuple(self.take(count)))
 
     def name(self, argument: str) -> None:
-        self.stack.append(named(*argument.partition(" ")[::2]))
+        self.stack.append(_named(*argument.partition(" ")[::2]))
 
     def stacked_name(self, _: Any) -> None:
-        self.stack.append(named(*self.take(2)))
+        self.stack.append(_named(*self.take(2)))
 
     def call(self, _: Any) -> None:
         self.make(*self.take(2))
@@ -205,13 +205,13 @@ class Machine:
 
     def named_call(self, argument: str) -> None:
         arguments = tuple(self.since_mark())
-        self.make(named(*argument.partition(" ")[::2]), arguments)
+        self.make(_named(*argument.partition(" ")[::2]), arguments)
 
     def make(self, maker: Any, arguments: Any) -> None:
-        if isinstance(maker, Name) and maker.path in DICTIONARIES:
-            pairs = pairs_of(arguments)
+        if isinstance(maker, Name) and maker.path in _DICTIONARIES:
+            pairs = _pairs_of(arguments)
             self.pairs += len(pairs)
-            if self.pairs > MAX_PAIRS:
+            if self.pairs > _MAX_PAIRS:
                 raise ValueError("too many pairs")
             self.stack.append(dictionary([item for key, value in pairs for item in (key, value)]))
         else:
@@ -223,28 +223,28 @@ class Machine:
             self.stack[-1].state = state
 
     def store(self, key: Any) -> None:
-        found = persistent(key)
+        found = _persistent(key)
         self.stack.append(found)
         if isinstance(found, Stored):
             self.stored.append(found)
 
     def append(self, _: Any) -> None:
-        extend(self.stack[-2], self.take(1))
+        _extend(self.stack[-2], self.take(1))
 
     def append_all(self, _: Any) -> None:
         items = self.since_mark()
-        extend(self.stack[-1], items)
+        _extend(self.stack[-1], items)
 
     def set_item(self, _: Any) -> None:
         pair = self.take(2)
-        fill(self.stack[-1], pair)
+        _fill(self.stack[-1], pair)
 
     def set_items(self, _: Any) -> None:
         items = self.since_mark()
-        fill(self.stack[-1], items)
+        _fill(self.stack[-1], items)
 
 
-def named(module: Any, name: Any) -> Name:
+def _named(module: Any, name: Any) -> Name:
     if not isinstance(module, str) or not isinstance(name, str):
         raise TypeError("a global without a name")
     return Name(f"{'builtins' if module == '__builtin__' else module}.{name}")
@@ -253,14 +253,14 @@ def named(module: Any, name: Any) -> Name:
 def made(maker: Any, arguments: Any) -> Any:
     """Remember a call; only a set is taken for what it is, a list."""
     if isinstance(maker, Name):
-        if FORBIDDEN.match(maker.path):
+        if _FORBIDDEN.match(maker.path):
             raise Forbidden(maker.path)
-        if maker.path in SETS and isinstance(arguments, tuple) and len(arguments) < 2:
+        if maker.path in _SETS and isinstance(arguments, tuple) and len(arguments) < 2:
             return arguments[0] if arguments else []
     return Made(maker, arguments)
 
 
-def pairs_of(arguments: Any) -> list[Any] | tuple[Any, ...]:
+def _pairs_of(arguments: Any) -> list[Any] | tuple[Any, ...]:
     """Return the pairs that an old OrderedDict is called with."""
     pairs = arguments[0] if arguments else ()
     if not isinstance(pairs, list | tuple):
@@ -268,21 +268,21 @@ def pairs_of(arguments: Any) -> list[Any] | tuple[Any, ...]:
     return pairs
 
 
-def persistent(key: Any) -> Any:
+def _persistent(key: Any) -> Any:
     """Old whole-module files keep the source of a class beside its name: take the name."""
     if isinstance(key, tuple) and len(key) > 1 and key[0] == "module":
         return key[1]
     return Stored(key)
 
 
-def extend(target: Any, items: Iterable[Any]) -> None:
+def _extend(target: Any, items: Iterable[Any]) -> None:
     if isinstance(target, list):
         target.extend(items)
     elif not isinstance(target, Made):  # items of a foreign list are of no interest
         raise TypeError("appending to what is no list")
 
 
-def fill(target: Any, items: list[Any]) -> None:
+def _fill(target: Any, items: list[Any]) -> None:
     if isinstance(target, Made):
         target.entries = target.entries or {}
         target = target.entries
@@ -294,49 +294,49 @@ def fill(target: Any, items: list[Any]) -> None:
 def dictionary(items: list[Any]) -> dict[Any, Any]:
     """Pair up keys and values; a key that is no text or number leads to no tensor, so it is left out."""
     pairs = zip(items[::2], items[1::2], strict=True)
-    return {key: value for key, value in pairs if isinstance(key, KEYS)}
+    return {key: value for key, value in pairs if isinstance(key, _KEYS)}
 
 
-FRESH: dict[str, Callable[[], Any]] = {
+_FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_LIST": list,
     "EMPTY_SET": list,
     "EMPTY_TUPLE": tuple,
 }
-COLLECTING: dict[str, Callable[[list[Any]], Any]] = {
+_COLLECTING: dict[str, Callable[[list[Any]], Any]] = {
     "LIST": list,
     "TUPLE": tuple,
     "FROZENSET": list,
     "DICT": dictionary,
 }
-ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
-    "MARK": Machine.mark,
-    "POP": Machine.pop,
-    "POP_MARK": Machine.pop_mark,
+_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": _Machine.pop_mark,
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
-    "PUT": Machine.put,
-    "BINPUT": Machine.put,
-    "LONG_BINPUT": Machine.put,
-    "MEMOIZE": Machine.memoize,
-    "GET": Machine.get,
-    "BINGET": Machine.get,
-    "LONG_BINGET": Machine.get,
+    "PUT": _Machine.put,
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "MEMOIZE": _Machine.memoize,
+    "GET": _Machine.get,
+    "BINGET": _Machine.get,
+    "LONG_BINGET": _Machine.get,
     "TUPLE1": lambda machine, _: machine.pack(1),
     "TUPLE2": lambda machine, _: machine.pack(2),
     "TUPLE3": lambda machine, _: machine.pack(3),
-    "GLOBAL": Machine.name,
-    "STACK_GLOBAL": Machine.stacked_name,
-    "REDUCE": Machine.call,
-    "NEWOBJ": Machine.call,
-    "NEWOBJ_EX": Machine.call_with_keywords,
-    "OBJ": Machine.old_call,
-    "INST": Machine.named_call,
-    "BUILD": Machine.build,
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.stacked_name,
+    "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.call,
+    "NEWOBJ_EX": _Machine.call_with_keywords,
+    "OBJ": _Machine.old_call,
+    "INST": _Machine.named_call,
+    "BUILD": _Machine.build,
     "BINPERSID": lambda machine, _: machine.store(machine.stack.pop()),
-    "PERSID": Machine.store,
-    "APPEND": Machine.append,
-    "APPENDS": Machine.append_all,
-    "ADDITEMS": Machine.append_all,
-    "SETITEM": Machine.set_item,
-    "SETITEMS": Machine.set_items,
+    "PERSID": _Machine.store,
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.append_all,
+    "ADDITEMS": _Machine.append_all,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_items,
 }

@@ -10,12 +10,12 @@ from torch import Tensor
 from forgetcheck.clip.formats.base import refuse_not_finite, shown
 from forgetcheck.errors import CheckpointError
 
-NEWER = re.compile(r"^(?P<module>.*?)parametrizations\.(?P<leaf>[^.]+)\.(?P<part>original\d*|\d+\..+)$")
-OLDER = ("g", "v", "orig", "u", "mask")  # endings of the parts: weight_g, weight_v ...
-NAMED = ("weight", "bias")  # what is kept in parts
-BAKE = "`torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')`"
+_NEWER = re.compile(r"^(?P<module>.*?)parametrizations\.(?P<leaf>[^.]+)\.(?P<part>original\d*|\d+\..+)$")
+_OLDER = ("g", "v", "orig", "u", "mask")  # endings of the parts: weight_g, weight_v ...
+_NAMED = ("weight", "bias")  # what is kept in parts
+_BAKE = "`torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')`"
 
-Parts = dict[str, Tensor]
+_Parts = dict[str, Tensor]
 
 
 def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -24,7 +24,7 @@ def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Ten
     Weight norm, spectral norm and pruning masks of torch, in their older and newer spelling, are computed as
     torch's modules do in evaluation mode. Raises InputError for parts that only other code can put together.
     """
-    parts = parts_of(tensors)
+    parts = _parts_of(tensors)
     if not parts:
         return tensors, ""
     found: dict[str, Tensor] = {}
@@ -32,12 +32,12 @@ def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Ten
     ways: dict[str, int] = {}
     for name, held in parts.items():
         leaves = {part: tensors[source].float() for part, source in held.items()}
-        way, compute = way_of(frozenset(held))
+        way, compute = _way_of(frozenset(held))
         value = compute(leaves) if compute is not None else None
         if value is None:
             raise CheckpointError(
                 f"'{path}': '{shown(name)}' is computed from '{shown(next(iter(held.values())))}' by code "
-                f"that the file doesn't hold: {BAKE} makes a plain weight of it; then save the model again."
+                f"that the file doesn't hold: {_BAKE} makes a plain weight of it; then save the model again."
             )
         found[name] = value
         used.update(held.values())
@@ -48,31 +48,31 @@ def whole_weights(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Ten
     return {**rest, **found}, f"Computed weights that lay there in parts: {said}."
 
 
-def parts_of(tensors: dict[str, Tensor]) -> dict[str, dict[str, str]]:
+def _parts_of(tensors: dict[str, Tensor]) -> dict[str, dict[str, str]]:
     """Group the names of parts by the weight they make: {weight: {part: name}}."""
     groups: dict[str, dict[str, str]] = {}
     for name in tensors:
-        if match := NEWER.match(name):
+        if match := _NEWER.match(name):
             groups.setdefault(match["module"] + match["leaf"], {})[f"new {match['part']}"] = name
     for name in tensors:
         stem, _, ending = name.rpartition("_")
-        if stem.endswith(NAMED) and ending in OLDER and stem not in tensors and older(stem, tensors):
+        if stem.endswith(_NAMED) and ending in _OLDER and stem not in tensors and _older(stem, tensors):
             groups.setdefault(stem, {})[ending] = name
     return groups
 
 
-def older(stem: str, tensors: dict[str, Tensor]) -> bool:
+def _older(stem: str, tensors: dict[str, Tensor]) -> bool:
     """Tell whether a name is that of a weight in parts: some of what it takes is beside it."""
-    there = [f"{stem}_{ending}" in tensors for ending in OLDER]
+    there = [f"{stem}_{ending}" in tensors for ending in _OLDER]
     return (there[0] and there[1]) or (there[2] and (there[3] or there[4]))
 
 
-def way_of(parts: frozenset[str]) -> tuple[str, Callable[[Parts], Tensor | None] | None]:
+def _way_of(parts: frozenset[str]) -> tuple[str, Callable[[_Parts], Tensor | None] | None]:
     """Return what a set of parts is called, and what makes one weight of them."""
-    return WAYS.get(parts, ("", None))
+    return _WAYS.get(parts, ("", None))
 
 
-def weight_norm(size: Tensor, direction: Tensor) -> Tensor | None:
+def _weight_norm(size: Tensor, direction: Tensor) -> Tensor | None:
     """Give every slice of `direction` the norm in `size`, whose shape tells along which dimension."""
     if size.ndim == 0:
         return torch._weight_norm(direction, size, -1)
@@ -89,7 +89,7 @@ def weight_norm(size: Tensor, direction: Tensor) -> Tensor | None:
     return None
 
 
-def spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+def _spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     """Divide by the largest singular value, which `left` and `right` single out.
 
     Along which dimension doesn't show in a square; it is largest along the right one.
@@ -103,23 +103,23 @@ def spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     return weight / max(sizes) if sizes else None
 
 
-def masked(weight: Tensor, mask: Tensor) -> Tensor | None:
+def _masked(weight: Tensor, mask: Tensor) -> Tensor | None:
     return weight * mask if weight.shape == mask.shape else None
 
 
-WAYS: dict[frozenset[str], tuple[str, Callable[[Parts], Tensor | None]]] = {
-    frozenset(("g", "v")): ("weight norm", lambda part: weight_norm(part["g"], part["v"])),
+_WAYS: dict[frozenset[str], tuple[str, Callable[[_Parts], Tensor | None]]] = {
+    frozenset(("g", "v")): ("weight norm", lambda part: _weight_norm(part["g"], part["v"])),
     frozenset(("new original0", "new original1")): (
         "weight norm",
-        lambda part: weight_norm(part["new original0"], part["new original1"]),
+        lambda part: _weight_norm(part["new original0"], part["new original1"]),
     ),
     frozenset(("orig", "u", "v")): (
         "spectral norm",
-        lambda part: spectral_norm(part["orig"], part["u"], part["v"]),
+        lambda part: _spectral_norm(part["orig"], part["u"], part["v"]),
     ),
     frozenset(("new original", "new 0._u", "new 0._v")): (
         "spectral norm",
-        lambda part: spectral_norm(part["new original"], part["new 0._u"], part["new 0._v"]),
+        lambda part: _spectral_norm(part["new original"], part["new 0._u"], part["new 0._v"]),
     ),
-    frozenset(("orig", "mask")): ("pruning", lambda part: masked(part["orig"], part["mask"])),
+    frozenset(("orig", "mask")): ("pruning", lambda part: _masked(part["orig"], part["mask"])),
 }

@@ -38,29 +38,29 @@ def choose(
             return choice.name, ""
         if len(found) > 1 or (choice.required and first != TOP):
             raise no_such(path, choice, list(found))
-    rivals = [name for name in found if name != first and (strict or same_model(found[first], found[name]))]
+    rivals = [name for name in found if name != first and (strict or _same_model(found[first], found[name]))]
     others = [name for name in rivals if not same_weights(found[first], found[name])]
     if others:
         raise CheckpointError(
-            f"'{path}' holds different weights under {listed([first, *others])}: say which are meant, as "
+            f"'{path}' holds different weights under {_listed([first, *others])}: say which are meant, as "
             f"`{OPTION} {others[0]}`."
         )
-    return first, f"The same weights are under {listed(rivals)}." if rivals else ""
+    return first, f"The same weights are under {_listed(rivals)}." if rivals else ""
 
 
 def no_such(path: Path, choice: Choice, names: Sequence[str]) -> InputError:
     return InputError(
-        f"'{path}' has no weights under '{choice.name}' ({OPTION}), but under {listed(list(names))}: "
+        f"'{path}' has no weights under '{choice.name}' ({OPTION}), but under {_listed(list(names))}: "
         "name one of these."
     )
 
 
-def listed(names: Mapping[str, object] | list[str]) -> str:
+def _listed(names: Mapping[str, object] | list[str]) -> str:
     quoted = [f"'{shown(name)}'" for name in names]
     return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
 
-def same_model(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+def _same_model(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     """Tell whether two sets may be weights of one model: at least half of their names and shapes agree."""
     shapes, others = ({name: value.shape for name, value in plain(part).items()} for part in (one, other))
     shared = sum(others.get(name) == shape for name, shape in shapes.items())

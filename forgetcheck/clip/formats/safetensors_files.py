@@ -10,8 +10,8 @@ from forgetcheck.clip.formats.base import in_one_line
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CheckpointError
 
-MAX_INDEX = 2**23  # bytes; of a model of 1000 tensors it has 100,000
-MAX_HEADER = 2**23  # bytes; in memory it takes twenty times as much
+_MAX_INDEX = 2**23  # bytes; of a model of 1000 tensors it has 100,000
+_MAX_HEADER = 2**23  # bytes; in memory it takes twenty times as much
 INDEXES = (
     "model.safetensors.index.json",
     "open_clip_model.safetensors.index.json",
@@ -26,15 +26,15 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    refuse_long_header(path)
+    _refuse_long_header(path)
     with in_one_line(path), safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
 
-def refuse_long_header(path: Path) -> None:
+def _refuse_long_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-    if length > MAX_HEADER:
+    if length > _MAX_HEADER:
         raise CheckpointError(
             f"'{path}' is no checkpoint of a CLIP (its header says {length:,} bytes): copy or save it again."
         )
@@ -42,23 +42,23 @@ def refuse_long_header(path: Path) -> None:
 
 def read_header(path: Path) -> dict[str, str]:
     """Return the texts in the header of a safetensors file."""
-    refuse_long_header(path)
+    _refuse_long_header(path)
     with in_one_line(path), safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
 
 
 def read_names(path: Path) -> list[str]:
     """Return the names of the tensors of a safetensors file; only its header is read."""
-    refuse_long_header(path)
+    _refuse_long_header(path)
     with in_one_line(path), safe_open(path, framework="pt") as file:
         return list(file.keys())
 
 
 def read_index(path: Path) -> dict[Path, list[str]]:
     """Return the names of the tensors in each part, by the part's path."""
-    if path.stat().st_size > MAX_INDEX:
+    if path.stat().st_size > _MAX_INDEX:
         raise CheckpointError(f"'{path}' is too large for an index of weights: check what it is.")
-    listed = index_of(path).get("weight_map")
+    listed = _index_of(path).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise CheckpointError(f"'{path}' is no index of weights: it has no weight_map.")
     parts: dict[Path, list[str]] = {}
@@ -71,7 +71,7 @@ def read_index(path: Path) -> dict[Path, list[str]]:
     return parts
 
 
-def index_of(path: Path) -> dict[str, Any]:
+def _index_of(path: Path) -> dict[str, Any]:
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:

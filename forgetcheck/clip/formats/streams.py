@@ -11,14 +11,14 @@ from torch import Tensor
 from forgetcheck.clip.formats.pickled import Made, Name, Stored, read_pickle
 from forgetcheck.clip.formats.tensors import STORAGES, NotDense, Shelf, fill_from, find_storage
 
-MAGIC = 0x1950A86A20F9469CFC6C  # torch's own first pickle
-PROTOCOL = 1001
-COUNT_BYTES = 8  # before each storage: how many numbers it has
-INLINE = "torch.storage._load_from_bytes"
+_MAGIC = 0x1950A86A20F9469CFC6C  # torch's own first pickle
+_PROTOCOL = 1001
+_COUNT_BYTES = 8  # before each storage: how many numbers it has
+_INLINE = "torch.storage._load_from_bytes"
 
 
 @dataclass
-class StreamShelf(Shelf):
+class _StreamShelf(Shelf):
     """Storages that lie one behind the other in a file, or inside of its pickle."""
 
     file: BinaryIO
@@ -37,9 +37,9 @@ class StreamShelf(Shelf):
 
         The bytes in the tree give way to the tensor: nothing is held or read twice.
         """
-        if not isinstance(node.maker, Name) or node.maker.path != INLINE:
+        if not isinstance(node.maker, Name) or node.maker.path != _INLINE:
             raise ValueError("no storage")
-        if isinstance(node.arguments, Taken):
+        if isinstance(node.arguments, _Taken):
             return node.arguments.kind, node.arguments.content
         (content,) = node.arguments
         if not isinstance(content, bytes | bytearray):
@@ -47,36 +47,36 @@ class StreamShelf(Shelf):
         root, shelf = read_stream(io.BytesIO(content), len(content))
         if not isinstance(root, Stored):
             raise TypeError("no storage")
-        node.arguments = Taken(*find_storage(root, shelf))
+        node.arguments = _Taken(*find_storage(root, shelf))
         return node.arguments.kind, node.arguments.content
 
 
 @dataclass(frozen=True)
-class Taken:
+class _Taken:
     """A storage that has been read."""
 
     kind: torch.dtype
     content: Tensor  # (bytes,) uint8
 
 
-def read_stream(file: BinaryIO, size: int) -> tuple[Any, StreamShelf]:
+def read_stream(file: BinaryIO, size: int) -> tuple[Any, _StreamShelf]:
     """Return the tree of the file and where its storages are.
 
     torch writes five pickles - magic number, protocol, system, object, keys of the storages - and then,
     per storage, how many numbers it has and their bytes. Any other file is one plain pickle.
     """
     tree = read_pickle(file, size)
-    if type(tree.root) is not int or tree.root != MAGIC:
-        return tree.root, StreamShelf(file, {})
+    if type(tree.root) is not int or tree.root != _MAGIC:
+        return tree.root, _StreamShelf(file, {})
     protocol, system = (read_pickle(file, size - file.tell()).root for _ in range(2))
-    if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
+    if protocol != _PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("another byte order or version")
     tree = read_pickle(file, size - file.tell())
     keys = read_pickle(file, size - file.tell()).root
-    return tree.root, StreamShelf(file, find_places(file, size, keys, widths(tree.stored)))
+    return tree.root, _StreamShelf(file, _find_places(file, size, keys, _widths(tree.stored)))
 
 
-def widths(stored: list[Stored]) -> dict[str, int]:
+def _widths(stored: list[Stored]) -> dict[str, int]:
     """Return how many bytes a number of each storage has."""
     found = {}
     for storage in stored:
@@ -90,13 +90,13 @@ def widths(stored: list[Stored]) -> dict[str, int]:
     return found
 
 
-def find_places(
+def _find_places(
     file: BinaryIO, size: int, keys: Any, bytes_per_number: dict[str, int]
 ) -> dict[str, tuple[int, int]]:
     """Return offset and length in bytes of each storage; all of them lie in the file, one after another."""
     places = {}
     for key in keys:
-        length = int.from_bytes(file.read(COUNT_BYTES), "little") * bytes_per_number[key]
+        length = int.from_bytes(file.read(_COUNT_BYTES), "little") * bytes_per_number[key]
         start = file.tell()
         if start + length > size:
             raise EOFError("a storage ends behind the file")

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.pickled import Made, Name
 
-LAYOUTS = frozenset(f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3"))
-WRAPPED = frozenset(  # the tensor is the first argument
+_LAYOUTS = frozenset(f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3"))
+_WRAPPED = frozenset(  # the tensor is the first argument
     (
         "torch._utils._rebuild_parameter",
         "torch._utils._rebuild_parameter_with_state",
         "torch.nn.parameter.Parameter",
     )
 )
-SUBCLASS = "torch._tensor._rebuild_from_type_v2"  # (function, type, arguments, state)
-REBUILD = "torch._utils._rebuild_"
-UNTYPED = "UntypedStorage"
+_SUBCLASS = "torch._tensor._rebuild_from_type_v2"  # (function, type, arguments, state)
+_REBUILD = "torch._utils._rebuild_"
+_UNTYPED = "UntypedStorage"
 STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -33,11 +33,11 @@ STORAGES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
-    UNTYPED: torch.uint8,
+    _UNTYPED: torch.uint8,
 }
-KINDS = {str(kind): kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
-CHUNK = 2**22  # bytes; zipfile copies as much as it is asked for
-MAX_DIMENSIONS = 64  # what torch itself can hold
+_KINDS = {str(kind): kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
+_CHUNK = 2**22  # bytes; zipfile copies as much as it is asked for
+_MAX_DIMENSIONS = 64  # what torch itself can hold
 
 
 class NotDense(ValueError):
@@ -66,7 +66,7 @@ def fill_from(file: Any, length: int) -> Tensor:
     view = memoryview(room.numpy())  # type: ignore[arg-type]
     filled = 0
     while filled < length:
-        count = file.readinto(view[filled : filled + CHUNK])
+        count = file.readinto(view[filled : filled + _CHUNK])
         if not count:
             raise EOFError("the storage ends too early")
         filled += count
@@ -78,34 +78,38 @@ def is_tensor(node: Any) -> bool:
     return (
         isinstance(node, Made)
         and isinstance(node.maker, Name)
-        and (node.maker.path in WRAPPED or node.maker.path == SUBCLASS or node.maker.path.startswith(REBUILD))
+        and (
+            node.maker.path in _WRAPPED
+            or node.maker.path == _SUBCLASS
+            or node.maker.path.startswith(_REBUILD)
+        )
     )
 
 
 def build_tensor(node: Made, shelf: Shelf) -> Tensor:
     """Return the tensor. Raises NotDense, TooLarge, or what damaged arguments raise."""
-    function, arguments = unwrap(node)
-    if function not in LAYOUTS:
+    function, arguments = _unwrap(node)
+    if function not in _LAYOUTS:
         raise NotDense(function)
     storage, offset, size, stride = arguments[:4]
     kind, content = find_storage(storage, shelf)
     rest = arguments[6:]
     if function.endswith("_v3"):
-        kind, rest = KINDS[rest[0].path], rest[1:]
+        kind, rest = _KINDS[rest[0].path], rest[1:]
     if any(isinstance(state, dict) and any(state.values()) for state in rest):
         raise NotDense("a view that is negative or conjugate")  # the bytes are not the numbers
     room = content.numel() // kind.itemsize
     flat = content[: room * kind.itemsize].view(kind)
-    return place(flat, count(offset), counts(size), counts(stride))
+    return _place(flat, count(offset), _counts(size), _counts(stride))
 
 
-def unwrap(node: Made) -> tuple[str, Any]:
+def _unwrap(node: Made) -> tuple[str, Any]:
     """Peel off what makes a tensor a parameter or a subclass; a function and its arguments are left."""
     maker, arguments = node.maker, node.arguments
     for _ in range(4):
-        if maker.path == SUBCLASS:
+        if maker.path == _SUBCLASS:
             maker, arguments = arguments[0], arguments[2]
-        elif maker.path in WRAPPED:
+        elif maker.path in _WRAPPED:
             maker, arguments = arguments[0].maker, arguments[0].arguments
         else:
             return maker.path, arguments
@@ -128,9 +132,9 @@ def find_storage(node: Any, shelf: Shelf) -> tuple[torch.dtype, Tensor]:
     return STORAGES[name], content[: length * STORAGES[name].itemsize]
 
 
-def place(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+def _place(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Lay a shape over a storage, if all of it is there. (That numbers repeat is seen by `refuse_unfit`.)"""
-    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
+    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise ValueError("odd shape")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if math.prod(size) and last >= flat.numel():
@@ -140,7 +144,7 @@ def place(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, .
     return flat.as_strided(size, stride, offset)
 
 
-def counts(value: Any) -> tuple[int, ...]:
+def _counts(value: Any) -> tuple[int, ...]:
     """Return a size or a stride, which torch.Size may be wrapped around."""
     if isinstance(value, Made):
         (value,) = value.arguments

@@ -26,11 +26,11 @@ VOCABULARIES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-ENDS = ("<|startoftext|>", "<|endoftext|>")  # which open_clip calls otherwise
-SETTINGS = "tokenizer_config.json"
-CODE = ("auto_map", "custom_pipelines")  # keys of settings that name code to be run
-PATHS = ("_file", "_files", "name_or_path")  # endings of keys that name what would be opened
-LARGEST = 2**27  # bytes of a file; the largest vocabularies have 30 MB
+_ENDS = ("<|startoftext|>", "<|endoftext|>")  # which open_clip calls otherwise
+_SETTINGS = "tokenizer_config.json"
+_CODE = ("auto_map", "custom_pipelines")  # keys of settings that name code to be run
+_PATHS = ("_file", "_files", "name_or_path")  # endings of keys that name what would be opened
+_LARGEST = 2**27  # bytes of a file; the largest vocabularies have 30 MB
 NAME = "hf_tokenizer_name"  # of a text_cfg: what makes open_clip use a tokenizer of transformers
 
 
@@ -42,26 +42,26 @@ def tokenizer_in(folder: Path) -> Path | None:
 def is_clips_own(folder: Path) -> bool:
     """Whether the vocabulary and merges in a folder are those of CLIP, which open_clip has built in."""
     try:
-        vocabulary, merges = byte_pairs(folder)
+        vocabulary, merges = _byte_pairs(folder)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
         raise CheckpointError(
             f"cannot read the tokenizer in '{folder}': {reason(problem)}; copy the folder again."
         ) from None
-    known, ranks = built_in()
+    known, ranks = _built_in()
     return vocabulary == known and (not merges or merges == ranks)
 
 
-def byte_pairs(folder: Path) -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
+def _byte_pairs(folder: Path) -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
     """Read the vocabulary of byte pairs, and the merges in their order."""
     if (folder / "vocab.json").is_file():
-        vocabulary = parse_json(read_text(folder / "vocab.json", LARGEST))
+        vocabulary = parse_json(read_text(folder / "vocab.json", _LARGEST))
         lines = (
-            read_text(folder / "merges.txt", LARGEST).splitlines()
+            read_text(folder / "merges.txt", _LARGEST).splitlines()
             if (folder / "merges.txt").is_file()
             else []
         )
         return vocabulary, [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
-    model = parse_json(read_text(folder / "tokenizer.json", LARGEST))["model"]
+    model = parse_json(read_text(folder / "tokenizer.json", _LARGEST))["model"]
     merges = [
         tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges", [])
     ]
@@ -69,12 +69,12 @@ def byte_pairs(folder: Path) -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
 
 
 @cache
-def built_in() -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
+def _built_in() -> tuple[Mapping[str, int], list[tuple[str, ...]]]:
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()
-    words = dict(sorted(tokenizer.encoder.items(), key=lambda pair: pair[1])[: -len(ENDS)])
-    return words | {end: len(words) + place for place, end in enumerate(ENDS)}, list(tokenizer.bpe_ranks)
+    words = dict(sorted(tokenizer.encoder.items(), key=lambda pair: pair[1])[: -len(_ENDS)])
+    return words | {end: len(words) + place for place, end in enumerate(_ENDS)}, list(tokenizer.bpe_ranks)
 
 
 def named(folder: Path) -> str:
@@ -83,19 +83,19 @@ def named(folder: Path) -> str:
     What is hashed is vocabulary and merges, however they are written down.
     """
     try:
-        vocabulary, merges = byte_pairs(folder)
+        vocabulary, merges = _byte_pairs(folder)
         content = json.dumps([sorted(vocabulary.items()), merges]).encode()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a model of another kind
         content = b"".join(
-            name.encode() + beginning(folder / name) for name in VOCABULARIES if (folder / name).is_file()
+            name.encode() + _beginning(folder / name) for name in VOCABULARIES if (folder / name).is_file()
         )
     return f"its own, {hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def beginning(path: Path) -> bytes:
+def _beginning(path: Path) -> bytes:
     """Return a file as far as any tokenizer goes; what is longer is refused when it is laid out."""
     with path.open("rb") as file:
-        return file.read(LARGEST)
+        return file.read(_LARGEST)
 
 
 def lay_out(source: Path, target: Path) -> None:
@@ -104,17 +104,17 @@ def lay_out(source: Path, target: Path) -> None:
         path = source / name
         if not path.is_file():
             continue
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > _LARGEST:
             raise CheckpointError(f"'{path}' is too large for a tokenizer: check what it is.")
-        if name == SETTINGS:
-            (target / name).write_text(json.dumps(without_code(path)), encoding="utf-8")
+        if name == _SETTINGS:
+            (target / name).write_text(json.dumps(_without_code(path)), encoding="utf-8")
         else:
             (target / name).write_bytes(path.read_bytes())
 
 
-def without_code(path: Path) -> dict[str, Any]:
+def _without_code(path: Path) -> dict[str, Any]:
     try:
-        settings = parse_json(read_text(path, LARGEST))
+        settings = parse_json(read_text(path, _LARGEST))
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
-    return {key: value for key, value in settings.items() if not (key in CODE or key.endswith(PATHS))}
+    return {key: value for key, value in settings.items() if not (key in _CODE or key.endswith(_PATHS))}

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from forgetcheck.clip.formats.base import Unbuildable
 
-VOCABULARY = 49408  # of OpenAI's byte-pair encoding, which open_clip has built in
-ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh", "gelu_new")
+_VOCABULARY = 49408  # of OpenAI's byte-pair encoding, which open_clip has built in
+_ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh", "gelu_new")
 TANH = ("gelu_pytorch_tanh", "gelu_new")
-OLD_EOS = 2  # older configs say so and mean: the highest token of the text
-USUAL_EPS = 1e-5
-QKV = re.compile(r"^(.*)self_attn\.([qkv])_proj\.(weight|bias)$")
+_OLD_EOS = 2  # older configs say so and mean: the highest token of the text
+_USUAL_EPS = 1e-5
+_QKV = re.compile(r"^(.*)self_attn\.([qkv])_proj\.(weight|bias)$")
 
 BLOCK = (
     (r"self_attn\.out_proj\.", "attn.out_proj."),
@@ -74,18 +74,18 @@ def clip_place(name: str) -> Place:
 
 
 def place_by(name: str, rules: tuple[tuple[str, str], ...]) -> Place:
-    match = QKV.match(name)
+    match = _QKV.match(name)
     if match is None:
         return Place(renamed(name, rules), whole_tensor)
     joined = renamed(f"{match[1]}attn.in_proj_{match[3]}", rules)
-    return Place(joined, partial(third, "qkv".index(match[2])))
+    return Place(joined, partial(_third, "qkv".index(match[2])))
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def third(number: int, tensor: Tensor) -> Tensor:
+def _third(number: int, tensor: Tensor) -> Tensor:
     return tensor.chunk(3)[number]
 
 
@@ -99,7 +99,7 @@ def join_qkv(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Stack query, key and value as torch's attention does."""
     joined: dict[str, Tensor] = {}
     for name in list(tensors):
-        match = QKV.match(name)
+        match = _QKV.match(name)
         if match and match[2] == "q":
             parts = [tensors.pop(f"{match[1]}self_attn.{part}_proj.{match[3]}") for part in "qkv"]
             joined[f"{match[1]}attn.in_proj_{match[3]}"] = torch.cat(parts)
@@ -113,12 +113,12 @@ def clip_config(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return open_clip's model_cfg, and what was assumed. What a config leaves out is CLIP's usual."""
     vision, text = (
-        with_usual(told(config, "vision"), VISION_USUAL),
-        with_usual(told(config, "text"), TEXT_USUAL),
+        with_usual(told(config, "vision"), _VISION_USUAL),
+        with_usual(told(config, "text"), _TEXT_USUAL),
     )
-    activation = agreed_activation(vision, text)
+    activation = _agreed_activation(vision, text)
     eos, vocabulary = text["eos_token_id"], whole(text, "vocab_size")
-    pooling = {} if eos in (OLD_EOS, vocabulary - 1) else {"pool_type": "eos", "eos_id": eos}
+    pooling = {} if eos in (_OLD_EOS, vocabulary - 1) else {"pool_type": "eos", "eos_id": eos}
     note = f"The vocabulary of {vocabulary} is not CLIP's own: open_clip's tokenizer may not fit."
     return {
         "embed_dim": tensors["visual_projection.weight"].shape[0],
@@ -128,7 +128,7 @@ def clip_config(
             "patch_size": whole(vision, "patch_size"),
             "layers": whole(vision, "num_hidden_layers"),
             "width": whole(vision, "hidden_size"),
-            "head_width": head_width(vision),
+            "head_width": _head_width(vision),
             **details(vision, activation),
         },
         "text_cfg": {
@@ -140,10 +140,10 @@ def clip_config(
             **pooling,
             **details(text, activation),
         },
-    }, () if vocabulary == VOCABULARY else (note,)
+    }, () if vocabulary == _VOCABULARY else (note,)
 
 
-VISION_USUAL = {
+_VISION_USUAL = {
     "image_size": 224,
     "patch_size": 32,
     "num_hidden_layers": 12,
@@ -151,18 +151,18 @@ VISION_USUAL = {
     "num_attention_heads": 12,
     "intermediate_size": 3072,
     "hidden_act": "quick_gelu",
-    "layer_norm_eps": USUAL_EPS,
+    "layer_norm_eps": _USUAL_EPS,
     "num_channels": 3,
 }
-TEXT_USUAL = {
+_TEXT_USUAL = {
     "max_position_embeddings": 77,
-    "vocab_size": VOCABULARY,
+    "vocab_size": _VOCABULARY,
     "hidden_size": 512,
     "num_attention_heads": 8,
     "num_hidden_layers": 12,
     "intermediate_size": 2048,
     "hidden_act": "quick_gelu",
-    "layer_norm_eps": USUAL_EPS,
+    "layer_norm_eps": _USUAL_EPS,
     "eos_token_id": 49407,
 }
 
@@ -187,18 +187,18 @@ def whole(tower: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def head_width(tower: Mapping[str, Any]) -> int:
+def _head_width(tower: Mapping[str, Any]) -> int:
     width, heads = whole(tower, "hidden_size"), whole(tower, "num_attention_heads")
     if width % heads:
         raise Unbuildable(f"its width of {width} is no multiple of its {heads} heads")
     return width // heads
 
 
-def agreed_activation(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+def _agreed_activation(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str:
     found = {str(tower["hidden_act"]) for tower in (vision, text)}
     if len(found) > 1 and "quick_gelu" in found:
         raise Unbuildable("its towers have different activations")
-    other = sorted(found - set(ACTIVATIONS))
+    other = sorted(found - set(_ACTIVATIONS))
     if other:
         raise Unbuildable(f"its activation is '{other[0][:40]}'")
     return "quick_gelu" if "quick_gelu" in found else "gelu"
@@ -213,15 +213,15 @@ def details(tower: Mapping[str, Any], activation: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = {}
     if inner != 4 * width:
-        found["mlp_ratio"] = ratio(width, inner)
-    if eps != USUAL_EPS:
+        found["mlp_ratio"] = _ratio(width, inner)
+    if eps != _USUAL_EPS:
         found["norm_kwargs"] = {"eps": eps}
     if activation == "gelu" and tower["hidden_act"] in TANH:
         found["act_kwargs"] = {"approximate": "tanh"}
     return found
 
 
-def ratio(width: int, inner: int) -> float:
+def _ratio(width: int, inner: int) -> float:
     """Return the ratio from which open_clip computes `inner`, which it rounds down."""
     exact = inner / width
     return exact if int(width * exact) == inner else (inner + 0.5) / width

@@ -15,61 +15,61 @@ from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CheckpointError
 
 CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
-TOKENIZER = "tokenizer_config.json"
-CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-PROCESSOR = "processor_config.json"  # where transformers 5 keeps the other inside
-TRAINER = "trainer_state.json"
-RESCALING = 1 / 255
-MAX_TEXT = 2**22  # bytes of a config
-RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
-READABLE = ("bilinear", "bicubic")  # what open_clip resizes with
-ESSENTIAL = (  # of either model
+_PREPROCESSOR = "preprocessor_config.json"
+_TOKENIZER = "tokenizer_config.json"
+_CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+_PROCESSOR = "processor_config.json"  # where transformers 5 keeps the other inside
+_TRAINER = "trainer_state.json"
+_RESCALING = 1 / 255
+_MAX_TEXT = 2**22  # bytes of a config
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+_READABLE = ("bilinear", "bicubic")  # what open_clip resizes with
+_ESSENTIAL = (  # of either model
     "text_model.embeddings.token_embedding.weight",
     "vision_model.embeddings.position_embedding.weight",
     "logit_scale",
 )
-PARTS = ("text_model.", "vision_model.", "text_projection.", "visual_projection.", "logit_")
-NAMES = {"clip": "CLIP", "siglip": "SigLIP"}
-CONVERSIONS = {"clip": (clip_tensors, clip_config), "siglip": (siglip_tensors, siglip_config)}
-OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+_PARTS = ("text_model.", "vision_model.", "text_projection.", "visual_projection.", "logit_")
+_NAMES = {"clip": "CLIP", "siglip": "SigLIP"}
+_CONVERSIONS = {"clip": (clip_tensors, clip_config), "siglip": (siglip_tensors, siglip_config)}
+_OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 Result = TypeVar("Result")
-HALVES = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+_HALVES = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
 def convert_folder(folder: Path, raw: Raw) -> Weights:
     """Return the weights under open_clip's names, with the config open_clip builds the same model from."""
-    config = read_json(folder / CONFIG)
+    config = _read_json(folder / CONFIG)
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in NAMES:
+    if not isinstance(kind, str) or kind not in _NAMES:
         kind = kind if isinstance(kind, str) else type(kind).__name__
         raise CheckpointError(
             f"'{folder}' holds a '{shown(kind)}' of transformers: of its models, CLIPModel and SiglipModel "
             "are read."
         )
-    lacking = [name for name in ESSENTIAL if name not in raw.tensors]
+    lacking = [name for name in _ESSENTIAL if name not in raw.tensors]
     if lacking:
         raise CheckpointError(
             f"'{folder}' lacks '{lacking[0]}': of transformers' models, whole CLIPModels and SiglipModels "
             "are read; save that model, not a part of it or a classifier made from it."
         )
-    unread = [name for name in raw.tensors if not name.startswith(PARTS)]
+    unread = [name for name in raw.tensors if not name.startswith(_PARTS)]
     if unread:
         raise CheckpointError(
-            f"'{folder}' has '{shown(unread[0])}', which no {NAMES[kind]}Model has: save that model alone."
+            f"'{folder}' has '{shown(unread[0])}', which no {_NAMES[kind]}Model has: save that model alone."
         )
-    convert, describe = CONVERSIONS[kind]
+    convert, describe = _CONVERSIONS[kind]
     more: tuple[str, ...] = ()
     try:
         with in_one_line(folder):
             model, notes = lacking_told(partial(describe, config), raw.tensors)
-            lacking_told(partial(refuse_mismatch, model["vision_cfg"], model["text_cfg"]), raw.tensors)
+            lacking_told(partial(_refuse_mismatch, model["vision_cfg"], model["text_cfg"]), raw.tensors)
             tensors = lacking_told(convert, raw.tensors)
-            refuse_tokenizer(folder, kind)
-            preprocess, assumed = preprocessing(folder, kind, model["vision_cfg"]["image_size"])
+            _refuse_tokenizer(folder, kind)
+            preprocess, assumed = _preprocessing(folder, kind, model["vision_cfg"]["image_size"])
     except Lacking as problem:
         raise CheckpointError(
-            f"'{folder}' lacks '{shown(problem.args[0])}', which every {NAMES[kind]}Model has: save the "
+            f"'{folder}' lacks '{shown(problem.args[0])}', which every {_NAMES[kind]}Model has: save the "
             "whole model."
         ) from None
     except Unbuildable as problem:
@@ -81,7 +81,7 @@ def convert_folder(folder: Path, raw: Raw) -> Weights:
         # the text tower knows this vocabulary, whatever its class or size says
         model["text_cfg"][NAME] = named(folder)
         more = ("Its own tokenizer is used, which is not CLIP's.",) if kind == "clip" else ()
-    name = NAMES[kind]
+    name = _NAMES[kind]
     return Weights(
         tensors,
         f"transformers {name} folder",
@@ -107,22 +107,22 @@ def lacking_told(convert: Callable[[dict[str, Tensor]], Result], tensors: dict[s
 
 def trained(folder: Path) -> dict[str, int]:
     """Return how many steps transformers' Trainer says that it made."""
-    path = folder / TRAINER
-    steps = read_json(path).get("global_step") if path.is_file() else None
+    path = folder / _TRAINER
+    steps = _read_json(path).get("global_step") if path.is_file() else None
     return {"global_step": steps} if type(steps) is int and steps >= 0 else {}
 
 
-def refuse_tokenizer(folder: Path, kind: str) -> None:
+def _refuse_tokenizer(folder: Path, kind: str) -> None:
     """Weights of a text tower mean something to one tokenizer only, and open_clip has CLIP's built in."""
     if tokenizer_in(folder):  # which is used as it is
         return
-    path = folder / TOKENIZER
-    name = read_json(path).get("tokenizer_class") if kind == "clip" and path.is_file() else None
-    if name is not None and name not in CLIP_TOKENIZERS:
+    path = folder / _TOKENIZER
+    name = _read_json(path).get("tokenizer_class") if kind == "clip" and path.is_file() else None
+    if name is not None and name not in _CLIP_TOKENIZERS:
         raise Unbuildable(f"its tokenizer is {name}, of which only CLIPTokenizer is read")
 
 
-def refuse_mismatch(
+def _refuse_mismatch(
     vision: Mapping[str, Any], text: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
     """Compare the config with the weights before anything is built from it: it may ask for terabytes."""
@@ -141,69 +141,69 @@ def refuse_mismatch(
             raise Unbuildable(f"its config says {config['layers']} {tower} layers, its weights {len(layers)}")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return parse_json(read_text(path, MAX_TEXT))
+        return parse_json(read_text(path, _MAX_TEXT))
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the folder again.") from None
 
 
-def preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _preprocessing(folder: Path, kind: str, image_size: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the preprocess_cfg of open_clip, and what was assumed."""
-    mean, std = OPENAI if kind == "clip" else HALVES
+    mean, std = _OPENAI if kind == "clip" else _HALVES
     usual = {"mode": "RGB", "fill_color": 0, "interpolation": "bicubic", "size": image_size}
-    found = processor(folder)
+    found = _processor(folder)
     if found is None:
         mode = "shortest" if kind == "clip" else "squash"
-        note = f"There is no {PREPROCESSOR}: the usual preprocessing of such models is assumed."
+        note = f"There is no {_PREPROCESSOR}: the usual preprocessing of such models is assumed."
         return {**usual, "mean": mean, "std": std, "resize_mode": mode}, (note,)
-    size, mode = sizes(found, image_size)
+    size, mode = _sizes(found, image_size)
     if size != image_size:
         raise Unbuildable(f"it sees images of {image_size} pixels, but is given {size}")
     told = {
         "size": size,
         "resize_mode": mode,
-        "mean": channels(found.get("image_mean"), mean),
-        "std": channels(found.get("image_std"), std),
-        "interpolation": interpolation(found.get("resample", 3)),
+        "mean": _channels(found.get("image_mean"), mean),
+        "std": _channels(found.get("image_std"), std),
+        "interpolation": _interpolation(found.get("resample", 3)),
     }
     off = [step for step in ("do_resize", "do_normalize", "do_rescale") if found.get(step) is False]
     if off:
-        raise Unbuildable(f"{PREPROCESSOR} switches {off[0]} off")
-    if abs(float(found.get("rescale_factor") or RESCALING) - RESCALING) > RESCALING / 1000:
-        raise Unbuildable(f"{PREPROCESSOR} scales pixels by {found['rescale_factor']}, open_clip by 1/255")
+        raise Unbuildable(f"{_PREPROCESSOR} switches {off[0]} off")
+    if abs(float(found.get("rescale_factor") or _RESCALING) - _RESCALING) > _RESCALING / 1000:
+        raise Unbuildable(f"{_PREPROCESSOR} scales pixels by {found['rescale_factor']}, open_clip by 1/255")
     return {**usual, **told}, ()
 
 
-def processor(folder: Path) -> dict[str, Any] | None:
+def _processor(folder: Path) -> dict[str, Any] | None:
     """Return what the folder says about images, in the order of transformers; None where it says nothing."""
-    if (folder / PROCESSOR).is_file():
-        inside = read_json(folder / PROCESSOR).get("image_processor")
+    if (folder / _PROCESSOR).is_file():
+        inside = _read_json(folder / _PROCESSOR).get("image_processor")
         if isinstance(inside, dict):
             return inside
-    return read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
+    return _read_json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).is_file() else None
 
 
-def sizes(found: Mapping[str, Any], image_size: int) -> tuple[int, str]:
+def _sizes(found: Mapping[str, Any], image_size: int) -> tuple[int, str]:
     """Return the size of what the model sees and how an image is brought to it."""
     size = found.get("size", image_size)
     shortest = size.get("shortest_edge") if isinstance(size, dict) else size
     if shortest is None:
-        return square(size), "squash"
+        return _square(size), "squash"
     crop = found.get("crop_size", shortest)
-    crop = square(crop) if isinstance(crop, dict) else crop
+    crop = _square(crop) if isinstance(crop, dict) else crop
     if crop != shortest or found.get("do_center_crop") is False:
         raise Unbuildable(f"it resizes to {shortest} pixels and crops to {crop}")
     return int(shortest), "shortest"
 
 
-def square(size: Mapping[str, Any]) -> int:
+def _square(size: Mapping[str, Any]) -> int:
     if size.get("height") != size.get("width") or not isinstance(size.get("height"), int):
         raise Unbuildable("it sees images that are no squares")
     return int(size["height"])
 
 
-def channels(found: Any, usual: list[float]) -> list[float]:
+def _channels(found: Any, usual: list[float]) -> list[float]:
     if found is None:
         return usual
     if not isinstance(found, list) or len(found) != 3:
@@ -211,8 +211,8 @@ def channels(found: Any, usual: list[float]) -> list[float]:
     return [float(value) for value in found]
 
 
-def interpolation(resample: Any) -> str:
-    name = RESAMPLING.get(resample, str(resample))
-    if name not in READABLE:
-        raise Unbuildable(f"it resizes images by '{name}', open_clip by {' or '.join(READABLE)}")
+def _interpolation(resample: Any) -> str:
+    name = _RESAMPLING.get(resample, str(resample))
+    if name not in _READABLE:
+        raise Unbuildable(f"it resizes images by '{name}', open_clip by {' or '.join(_READABLE)}")
     return name

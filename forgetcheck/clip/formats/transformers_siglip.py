@@ -18,7 +18,7 @@ from forgetcheck.clip.formats.transformers_clip import (
     with_usual,
 )
 
-TRUNK = (
+_TRUNK = (
     (r"^vision_model\.embeddings\.patch_embedding\.", "visual.trunk.patch_embed.proj."),
     (r"^vision_model\.embeddings\.position_embedding\.weight$", "visual.trunk.pos_embed"),
     (r"^vision_model\.post_layernorm\.", "visual.trunk.norm."),
@@ -39,16 +39,16 @@ TEXT = (
     (r"^text_model\.encoder\.layers\.", "text.transformer.resblocks."),
     *BLOCK,
 )
-TRUNK_EPS = 1e-6  # which open_clip cannot change
-POOL = "vision_model.head.attention.in_proj_"  # query, key and value, which timm keeps as q and kv
+_TRUNK_EPS = 1e-6  # which open_clip cannot change
+_POOL = "vision_model.head.attention.in_proj_"  # query, key and value, which timm keeps as q and kv
 
-SIZES = {  # (width, layers, heads, width inside): timm's word for it
+_SIZES = {  # (width, layers, heads, width inside): timm's word for it
     (768, 12, 12, 3072): "base",
     (1024, 24, 16, 4096): "large",
     (1152, 27, 16, 4304): "so400m",
     (1536, 40, 16, 6144): "giantopt",
 }
-TRUNKS = {  # (size, patch, image): whether timm's GELU is the one by tanh
+_TRUNKS = {  # (size, patch, image): whether timm's GELU is the one by tanh
     ("base", 32, 256): True,
     **{("base", 16, image): False for image in (224, 256, 384, 512)},
     **{("large", 16, image): image == 512 for image in (256, 384, 512)},
@@ -61,7 +61,7 @@ TOKENIZERS = {  # by the size of the vocabulary
     250000: "timm/ViT-B-16-SigLIP-i18n-256",
     256000: "timm/ViT-B-16-SigLIP2",
 }
-VISION_USUAL = {
+_VISION_USUAL = {
     "image_size": 224,
     "patch_size": 16,
     "num_hidden_layers": 12,
@@ -72,7 +72,7 @@ VISION_USUAL = {
     "layer_norm_eps": 1e-6,
     "vision_use_head": True,
 }
-TEXT_USUAL = {
+_TEXT_USUAL = {
     "max_position_embeddings": 64,
     "vocab_size": 32000,
     "hidden_size": 768,
@@ -88,12 +88,12 @@ def siglip_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under open_clip's names. Consumes `tensors` while it goes."""
     found = {}
     for name, value in join_qkv(tensors).items():
-        if name.startswith(POOL):
-            kind, width = name.removeprefix(POOL), value.shape[0] // 3
+        if name.startswith(_POOL):
+            kind, width = name.removeprefix(_POOL), value.shape[0] // 3
             found[f"visual.trunk.attn_pool.q.{kind}"] = value[:width]
             found[f"visual.trunk.attn_pool.kv.{kind}"] = value[width:]
         else:
-            found[renamed(name, TRUNK if name.startswith("vision_model.") else TEXT)] = value
+            found[renamed(name, _TRUNK if name.startswith("vision_model.") else TEXT)] = value
     found["visual.trunk.pos_embed"] = found["visual.trunk.pos_embed"][None]
     for name in ("logit_scale", "logit_bias"):
         found[name] = found[name].reshape(())
@@ -102,13 +102,13 @@ def siglip_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def siglip_place(name: str) -> Place:
     """Say where `siglip_tensors` puts the tensor of this name; what it splits is nowhere."""
-    if name.startswith(POOL):
-        return Place("", first_of)
-    place = place_by(name, TRUNK if name.startswith("vision_model.") else TEXT)
-    return Place(place.name, first_of) if place.name == "visual.trunk.pos_embed" else place
+    if name.startswith(_POOL):
+        return Place("", _first_of)
+    place = place_by(name, _TRUNK if name.startswith("vision_model.") else TEXT)
+    return Place(place.name, _first_of) if place.name == "visual.trunk.pos_embed" else place
 
 
-def first_of(tensor: Tensor) -> Tensor:
+def _first_of(tensor: Tensor) -> Tensor:
     return tensor[0]
 
 
@@ -117,10 +117,10 @@ def siglip_config(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return open_clip's model_cfg, and what differs or was assumed."""
     vision, text = (
-        with_usual(config.get("vision_config"), VISION_USUAL),
-        with_usual(config.get("text_config"), TEXT_USUAL),
+        with_usual(config.get("vision_config"), _VISION_USUAL),
+        with_usual(config.get("text_config"), _TEXT_USUAL),
     )
-    trunk, notes = find_trunk(vision)
+    trunk, notes = _find_trunk(vision)
     vocabulary = whole(text, "vocab_size")
     if vocabulary not in TOKENIZERS:
         notes += (f"A vocabulary of {vocabulary} is none of SigLIP's: its first tokenizer is assumed.",)
@@ -157,16 +157,18 @@ def gelu(tower: Mapping[str, Any]) -> str:
     return "gelu"
 
 
-def find_trunk(vision: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+def _find_trunk(vision: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return timm's name of the image tower, and how its activation differs from transformers'."""
     gelu(vision)
-    if float(vision["layer_norm_eps"]) != TRUNK_EPS:
-        raise Unbuildable(f"timm's image tower has a layer_norm_eps of {TRUNK_EPS}, this config another")
+    if float(vision["layer_norm_eps"]) != _TRUNK_EPS:
+        raise Unbuildable(f"timm's image tower has a layer_norm_eps of {_TRUNK_EPS}, this config another")
     shape = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    size = SIZES.get(tuple(whole(vision, key) for key in shape))  # type: ignore[arg-type]
+    size = _SIZES.get(tuple(whole(vision, key) for key in shape))  # type: ignore[arg-type]
     patch, image = whole(vision, "patch_size"), whole(vision, "image_size")
-    if size is None or (size, patch, image) not in TRUNKS or not vision["vision_use_head"]:
+    if size is None or (size, patch, image) not in _TRUNKS or not vision["vision_use_head"]:
         raise Unbuildable("timm has no SigLIP image tower of its size")
     by_tanh = vision["hidden_act"] in TANH
     note = f"timm's tower computes GELU {'exactly' if by_tanh else 'by tanh'}, this config the other way."
-    return f"vit_{size}_patch{patch}_siglip_{image}", (note,) if by_tanh != TRUNKS[size, patch, image] else ()
+    return f"vit_{size}_patch{patch}_siglip_{image}", (note,) if by_tanh != _TRUNKS[
+        size, patch, image
+    ] else ()

@@ -21,25 +21,25 @@ from forgetcheck.errors import CheckpointError, InputError
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Split, SplitName, Task, size
 
-MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
-MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
+_MIN_Z = 5.0  # of the paired difference of losses, one-sided: a chance of 3e-7
+_MIN_ADVANTAGE = 0.02  # of the loss: a smaller one is no wrong activation, whatever its significance
 # Asked first: where the other activation isn't even better on these, the rest isn't asked. One that would be
 # just beyond doubt on MAX_IMAGES (5 standard errors) is 1.8 better here, so it is passed by 1 time in 28.
 FIRST_IMAGES = 128
-MAX_IMAGES = 1000  # asked when a configured activation is doubted
-OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
+_MAX_IMAGES = 1000  # asked when a configured activation is doubted
+_OTHER_ACTIVATION = {PLAIN: QUICK, QUICK: PLAIN}
 OF_OPEN_CLIP, OF_TRANSFORMERS = f"{GUESS}, the default of open_clip", f"{GUESS}, the usual one of such models"
 BY_US = "what forgetcheck ships"
 BY_TAG = "what open_clip publishes"
 BY_SHAPES = "the names and shapes of its weights"
 BY_OTHER = "the other checkpoint of the pair"
 BY_FUNCTION = "what works: its zero-shot loss"
-BEYOND_DOUBT = (BY_US, BY_TAG, BY_FUNCTION)
-PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+_BEYOND_DOUBT = (BY_US, BY_TAG, BY_FUNCTION)
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True)
-class Decision:
+class _Decision:
     """Which of several candidates it is, and why; no name where that is open."""
 
     name: str | None
@@ -59,17 +59,17 @@ class Trial:
     def beats_chance(self) -> bool:
         """Significantly: without that, a difference of losses says nothing about the activation."""
         spread = float((self.chance * (1 - self.chance)).sum().sqrt())
-        return float(self.hits.sum() - self.chance.sum()) > MIN_Z * spread
+        return float(self.hits.sum() - self.chance.sum()) > _MIN_Z * spread
 
 
-def decide(candidates: Sequence[str]) -> Decision:
+def decide(candidates: Sequence[str]) -> _Decision:
     """Choose the candidate if there is one, or if all of them compute the same."""
     names = tuple(candidates)
     if not names:
-        return Decision(None, "no architecture of open_clip has these names and shapes", ())
+        return _Decision(None, "no architecture of open_clip has these names and shapes", ())
     if not differ_in(names):
-        return Decision(names[0], BY_SHAPES, names)
-    return Decision(None, f"they differ in {', '.join(differ_in(names))}, which weights don't show", names)
+        return _Decision(names[0], BY_SHAPES, names)
+    return _Decision(None, f"they differ in {', '.join(differ_in(names))}, which weights don't show", names)
 
 
 def differ_in(candidates: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def differ_in(candidates: Sequence[str]) -> tuple[str, ...]:
 
 def by_function(
     builders: Mapping[str, Callable[[], Encoder]], tasks: Sequence[Task], progress: Progress = silent
-) -> Decision:
+) -> _Decision:
     """Choose the candidate whose zero-shot loss over some images of `tasks` is clearly the lowest.
 
     `builders` load the same weights under each candidate's config; one is held at a time. Only for
@@ -93,15 +93,15 @@ def by_function(
     names = tuple(trials)
     best = min(trials, key=lambda name: float(trials[name].losses.mean()))
     if not trials[best].beats_chance:
-        return Decision(None, "no candidate beats chance on the functional test", names)
+        return _Decision(None, "no candidate beats chance on the functional test", names)
     close = [name for name in names if name != best and not clearly_lower(trials[best], trials[name])]
     if close:
-        return Decision(None, f"{best} and {close[0]} do equally well on the functional test", names)
-    return Decision(best, BY_FUNCTION, names)
+        return _Decision(None, f"{best} and {close[0]} do equally well on the functional test", names)
+    return _Decision(best, BY_FUNCTION, names)
 
 
 @dataclass(frozen=True)
-class Part(Task):
+class _Part(Task):
     """A task with every n-th of its test images, which keeps the classes in proportion."""
 
     whole: Task
@@ -134,13 +134,13 @@ def doubt_activation(
     some images of `tasks` are asked. Empty where there is no doubt, no choice, or nothing to ask.
     """
     name = activation(checkpoint.config)
-    if checkpoint.inferred.get(ARCHITECTURE) in BEYOND_DOUBT or name not in OTHER_ACTIVATION:
+    if checkpoint.inferred.get(ARCHITECTURE) in _BEYOND_DOUBT or name not in _OTHER_ACTIVATION:
         return ""
-    other = OTHER_ACTIVATION[name]
+    other = _OTHER_ACTIVATION[name]
     model = {**checkpoint.config["model_cfg"], ACTIVATION: other == QUICK}
     try:
         twin = rebuilt(encoder, {**checkpoint.config, "model_cfg": model})
-        for most in (FIRST_IMAGES, MAX_IMAGES):
+        for most in (FIRST_IMAGES, _MAX_IMAGES):
             some = sampled(tasks, most)
             here, there = (attempt(each, some, progress, engine) for each in (encoder, twin))
             if float(there.losses.mean()) >= float(here.losses.mean()):
@@ -156,21 +156,21 @@ def doubt_activation(
     )
 
 
-def sampled(tasks: Sequence[Task], most: int = MAX_IMAGES) -> list[Task]:
+def sampled(tasks: Sequence[Task], most: int = _MAX_IMAGES) -> list[Task]:
     """Keep some `most` test images of all tasks together. Raises InputError if there are none."""
     tasks = [task for task in tasks if task.labelled_by == "class"]
     sizes = [size(task, "test") for task in tasks]
     if not any(sizes):
         raise CheckpointError("no task has test images: nothing would be measured.")
     every = max(1, math.ceil(sum(sizes) / most))
-    return [Part(task, every) for task, count in zip(tasks, sizes, strict=True) if count]
+    return [_Part(task, every) for task, count in zip(tasks, sizes, strict=True) if count]
 
 
 def attempt(
     encoder: Encoder, tasks: Sequence[Task], progress: Progress = silent, engine: Engine | None = None
 ) -> Trial:
     """Classify the test images of every task by its prompts."""
-    parts = [attempt_one(encoder, task, progress, engine) for task in tasks]
+    parts = [_attempt_one(encoder, task, progress, engine) for task in tasks]
     return Trial(
         torch.cat([part.losses for part in parts]),
         torch.cat([part.hits for part in parts]),
@@ -178,7 +178,7 @@ def attempt(
     )
 
 
-def attempt_one(encoder: Encoder, task: Task, progress: Progress, engine: Engine | None) -> Trial:
+def _attempt_one(encoder: Encoder, task: Task, progress: Progress, engine: Engine | None) -> Trial:
     (seen,) = encode_task("for the activation", task, [encoder], ("test",), progress, engine)
     split = seen.splits["test"]
     logits = encoder.scale * split.embeddings.double() @ seen.prompts.double().T
@@ -201,7 +201,7 @@ def clearly_lower(better: Trial, worse: Trial) -> bool:
     gain = worse.losses - better.losses
     error = float(gain.std()) / math.sqrt(len(gain))
     mean = float(gain.mean())
-    return mean > MIN_Z * error and mean > MIN_ADVANTAGE * float(worse.losses.mean())
+    return mean > _MIN_Z * error and mean > _MIN_ADVANTAGE * float(worse.losses.mean())
 
 
 @dataclass(frozen=True)
@@ -226,15 +226,15 @@ def usual_preprocessing(names: Sequence[str]) -> Usual:
     config = {key: plain(value) for key, value in architecture(names[0])["preprocess_cfg"].items()}
     if names[0] == TINY:
         return Usual(config, BY_US)
-    published = [get_pretrained_cfg(name, tag) for name in names for tag in tags_of(name)]
+    published = [get_pretrained_cfg(name, tag) for name in names for tag in _tags_of(name)]
     if not published:
         return Usual(config, f"{OF_OPEN_CLIP}: no weights of {names[0]} are published")
-    odd = [key for key in PREPROCESSING if len({str(plain(item.get(key))) for item in published}) > 1]
+    odd = [key for key in _PREPROCESSING if len({str(plain(item.get(key))) for item in published}) > 1]
     if odd:
         return Usual(config, f"{OF_OPEN_CLIP}: published weights of {names[0]} differ in {', '.join(odd)}")
-    known = {key: plain(published[0][key]) for key in PREPROCESSING if key in published[0]}
+    known = {key: plain(published[0][key]) for key in _PREPROCESSING if key in published[0]}
     return Usual({**config, **known}, f"all {len(published)} published weights of {' and '.join(names)}")
 
 
-def tags_of(name: str) -> list[str]:
+def _tags_of(name: str) -> list[str]:
     return list(list_pretrained_tags_by_model(name))

@@ -36,7 +36,7 @@ def nearest(shapes: Shapes) -> Nearest:
     alone = all(name.startswith(VISUAL) for name in wanted)
     known = index()
     layouts = {key: visual_part(layout) if alone else layout for key, layout in known.layouts.items()}
-    misses = {key: count_mismatches(wanted, layout) for key, layout in layouts.items()}
+    misses = {key: _count_mismatches(wanted, layout) for key, layout in layouts.items()}
     # of equally near ones the plainest name, such as ViT-B-32 before ViT-B-32-quickgelu
     name = min(known.fits, key=lambda name: (misses[known.fits[name]], len(name), name))
     found = mismatches(shapes, layouts[known.fits[name]])
@@ -50,13 +50,13 @@ def mismatches(shapes: Shapes, layout: Shapes, visual_only: bool = False) -> lis
     if visual_only:
         wanted, layout = visual_part(wanted), visual_part(layout)
     return [
-        *different(wanted, layout, spelled),
+        *_different(wanted, layout, spelled),
         *(f"'{key}' is missing" for key in layout if key not in wanted),
         *(f"'{spelled[key]}' is unknown" for key in wanted if key not in layout),
     ]
 
 
-def different(wanted: Shapes, layout: Shapes, spelled: Mapping[str, str]) -> list[str]:
+def _different(wanted: Shapes, layout: Shapes, spelled: Mapping[str, str]) -> list[str]:
     return [
         f"'{spelled[key]}' is {wanted[key]}, not {shape}"
         for key, shape in layout.items()
@@ -64,7 +64,7 @@ def different(wanted: Shapes, layout: Shapes, spelled: Mapping[str, str]) -> lis
     ]
 
 
-def count_mismatches(wanted: Shapes, layout: Shapes) -> int:
+def _count_mismatches(wanted: Shapes, layout: Shapes) -> int:
     equal = sum(layout.get(name) == shape for name, shape in wanted.items())
     shared = sum(name in layout for name in wanted)
     return (shared - equal) + (len(wanted) - shared) + (len(layout) - shared)

@@ -26,11 +26,11 @@ from forgetcheck.provenance import digest
 SCHEMA = "forgetcheck/architectures@1"
 SHIPPED = Path(__file__).parent / "architectures.json.xz"
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Index:
+class _Index:
     """Which architecture has which names and shapes. Twins share one layout."""
 
     open_clip: str  # the version whose code built the layouts
@@ -41,7 +41,7 @@ class Index:
 
 
 @cache
-def index() -> Index:
+def index() -> _Index:
     """Return the index of the installed open_clip. Milliseconds, but for the first call after an update."""
     return open_index(installed_configs(), SHIPPED, cached_path())
 
@@ -51,32 +51,32 @@ def open_index(
     shipped: Path,
     cached: Path | None,
     progress: Progress = silent,
-) -> Index:
+) -> _Index:
     """Read the index that covers exactly these configs, or build what is missing and cache it.
 
     The key is open_clip's version and each config. timm's version is not: published weights hold its
     layouts still, and weights that don't fit what it builds are refused when they are loaded.
     """
     wanted = {name: digest(config) for name, config in configs.items()}
-    known = Index(open_clip.__version__, {}, {}, {}, {})
+    known = _Index(open_clip.__version__, {}, {}, {}, {})
     for path in (shipped, cached):
         found = read_index(path) if path is not None else None
         if found is not None and found.open_clip == open_clip.__version__:
-            known = restricted(joined(known, found), wanted)
+            known = _restricted(_joined(known, found), wanted)
             if len(known.configs) == len(wanted):
                 return known
     missing = {name: configs[name] for name in wanted if name not in known.configs}
-    complete = joined(known, build_index(missing, progress))
+    complete = _joined(known, build_index(missing, progress))
     if cached is not None:
         keep(complete, cached)
     return complete
 
 
-def restricted(known: Index, wanted: Mapping[str, str]) -> Index:
+def _restricted(known: _Index, wanted: Mapping[str, str]) -> _Index:
     """Keep the architectures whose config is still the wanted one."""
     names = {name for name, key in known.configs.items() if wanted.get(name) == key}
     fits = {name: key for name, key in known.fits.items() if name in names}
-    return Index(
+    return _Index(
         known.open_clip,
         {name: key for name, key in known.configs.items() if name in names},
         fits,
@@ -85,8 +85,8 @@ def restricted(known: Index, wanted: Mapping[str, str]) -> Index:
     )
 
 
-def joined(known: Index, more: Index) -> Index:
-    return Index(
+def _joined(known: _Index, more: _Index) -> _Index:
+    return _Index(
         known.open_clip,
         {**known.configs, **more.configs},
         {**known.fits, **more.fits},
@@ -95,10 +95,10 @@ def joined(known: Index, more: Index) -> Index:
     )
 
 
-def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = silent) -> Index:
+def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = silent) -> _Index:
     """Build each architecture without memory for its weights, and write down what it is made of."""
     if configs:
-        logger.info("indexing %d architectures of open_clip %s, once", len(configs), open_clip.__version__)
+        _logger.info("indexing %d architectures of open_clip %s, once", len(configs), open_clip.__version__)
     fits, layouts, unbuildable = {}, {}, {}
     for number, (name, config) in enumerate(configs.items()):
         progress("indexing architectures", number, len(configs), name)
@@ -110,7 +110,7 @@ def build_index(configs: Mapping[str, Mapping[str, Any]], progress: Progress = s
         fits[name] = layout_key(shapes)
         layouts[fits[name]] = shapes
     digests = {name: digest(config) for name, config in configs.items()}
-    return Index(open_clip.__version__, digests, fits, layouts, unbuildable)
+    return _Index(open_clip.__version__, digests, fits, layouts, unbuildable)
 
 
 def installed_configs() -> dict[str, dict[str, Any]]:
@@ -129,15 +129,15 @@ def cached_path() -> Path | None:
     return None if folder is None else folder / f"architectures-{open_clip.__version__}.json.xz"
 
 
-def keep(found: Index, path: Path) -> None:
+def keep(found: _Index, path: Path) -> None:
     """Write the index for the next time; a cache that can't be written is no cache, not an error."""
     try:
         write_index(found, path)
     except (InputError, OSError) as problem:
-        logger.info("the index of architectures is not cached: %s", problem)
+        _logger.info("the index of architectures is not cached: %s", problem)
 
 
-def write_index(found: Index, path: Path) -> None:
+def write_index(found: _Index, path: Path) -> None:
     record = {
         "schema": SCHEMA,
         "open_clip": found.open_clip,
@@ -151,7 +151,7 @@ def write_index(found: Index, path: Path) -> None:
         temporary.write_bytes(lzma.compress(text.encode()))
 
 
-def read_index(path: Path) -> Index | None:
+def read_index(path: Path) -> _Index | None:
     """Read an index; None where there is none, or where it is damaged or of another schema."""
     try:
         record = parse_json(lzma.decompress(path.read_bytes()).decode())
@@ -164,6 +164,6 @@ def read_index(path: Path) -> Index | None:
         fits = {str(name): str(key) for name, key in record["fits"].items()}
         if not set(fits.values()) <= set(layouts):
             return None
-        return Index(str(record["open_clip"]), record["configs"], fits, layouts, record["unbuildable"])
+        return _Index(str(record["open_clip"]), record["configs"], fits, layouts, record["unbuildable"])
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError):
         return None

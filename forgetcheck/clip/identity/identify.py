@@ -39,10 +39,10 @@ from forgetcheck.errors import CheckpointError, InputError
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
-TEXT = "text tower"  # key of what was inferred
+_TEXT = "text tower"  # key of what was inferred
 TOLD = "--model"
-RECORDED = "the record beside the weights"
-BY_BASE = "the base that it is merged into"
+_RECORDED = "the record beside the weights"
+_BY_BASE = "the base that it is merged into"
 BY_CLASS = "its names and shapes, and the class of its activation"
 
 
@@ -87,7 +87,7 @@ class Unmerged:
                 f"'{self.named}' is an adapter, and its base '{base.name}' as well: merge that."
             )
         name = self.path.resolve().name if self.path.is_dir() else self.path.parent.resolve().name
-        inferred = {ARCHITECTURE: BY_BASE, PREPROCESSED: BY_BASE}
+        inferred = {ARCHITECTURE: _BY_BASE, PREPROCESSED: _BY_BASE}
         return replace(
             base, name=name, weights=self.path, adapts=base, inferred=inferred,
             tag=None, run={}, head=None, text_from=None, choice=Choice(),
@@ -102,11 +102,11 @@ def identify(found: Checkpoint | Bare | Unmerged, model: str | None, like: Check
     """
     if isinstance(found, Unmerged):
         if like is None:
-            raise no_base(found)
+            raise _no_base(found)
         return found.onto(like)
     if not isinstance(found, Bare):
-        return completed_by(found, like)
-    known = identify_bare(found, model, like)
+        return _completed_by(found, like)
+    known = _identify_bare(found, model, like)
     if known.tokenizer is not None or like is None or like.tokenizer is None:
         return known
     here, there = (each.config.get("model_cfg", {}).get("text_cfg", {}) for each in (known, like))
@@ -118,7 +118,7 @@ def identify(found: Checkpoint | Bare | Unmerged, model: str | None, like: Check
     return replace(known, config=config, tokenizer=like.tokenizer)
 
 
-def no_base(found: Unmerged) -> InputError:
+def _no_base(found: Unmerged) -> InputError:
     settings = read_settings((found.path if found.path.is_dir() else found.path.parent) / ADAPTER)
     recorded = f", '{shown(settings.base)}' as it says" if settings.base else ""
     return InputError(
@@ -128,60 +128,60 @@ def no_base(found: Unmerged) -> InputError:
     )
 
 
-def completed_by(found: Checkpoint, like: Checkpoint | None) -> Checkpoint:
+def _completed_by(found: Checkpoint, like: Checkpoint | None) -> Checkpoint:
     """Let the other of the pair lend its text tower to a recorded model of which an image tower was saved."""
     if found.weights is None or not image_alone(dict.fromkeys(names_in(found.weights), ())):
         return found
     if like is None or differences(
         {**found.config, "preprocess_cfg": {}}, {**like.config, "preprocess_cfg": {}}
     ):
-        raise CheckpointError(no_text_tower(found.weights, like))
-    return replace(found, text_from=like, inferred={**found.inferred, TEXT: BY_OTHER})
+        raise CheckpointError(_no_text_tower(found.weights, like))
+    return replace(found, text_from=like, inferred={**found.inferred, _TEXT: BY_OTHER})
 
 
-def identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
+def _identify_bare(found: Bare, model: str | None, like: Checkpoint | None) -> Checkpoint:
     if found.recorded:
         refuse_contradiction(f"the config of '{found.path}'", found.recorded, model)
-        config, by = preprocessed(found, like)
-        return found.checkpoint(config, inferred={ARCHITECTURE: RECORDED, PREPROCESSED: by})
+        config, by = _preprocessed(found, like)
+        return found.checkpoint(config, inferred={ARCHITECTURE: _RECORDED, PREPROCESSED: by})
     if model is not None:
-        return as_told(found, model, like)
-    if like is not None and fits(like.config, found, like.name):
-        return as_like(found, like)
+        return _as_told(found, model, like)
+    if like is not None and _fits(like.config, found, like.name):
+        return _as_like(found, like)
     if found.image_alone:
-        return found.open(no_text_tower(found.path, like))
+        return found.open(_no_text_tower(found.path, like))
     return by_shapes(found, like)
 
 
-def preprocessed(found: Bare, like: Checkpoint | None) -> tuple[Mapping[str, Any], str]:
+def _preprocessed(found: Bare, like: Checkpoint | None) -> tuple[Mapping[str, Any], str]:
     """Return a recorded config; where it lacks the preprocessing, with that of the same model of the pair."""
     config = found.recorded or {}
     if not found.assumed:
-        return config, RECORDED
+        return config, _RECORDED
     lent = {**config, "preprocess_cfg": like.config.get("preprocess_cfg", {})} if like is not None else None
     if lent is not None and like is not None and not differences(lent, like.config):
         return lent, BY_OTHER
     return config, f"{OF_TRANSFORMERS}: {found.assumed}"
 
 
-def as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
+def _as_told(found: Bare, model: str, like: Checkpoint | None) -> Checkpoint:
     """Take the word of --model, if the shapes allow it; it doesn't tell the preprocessing."""
     config = architecture(model)
-    layout = layout_of(config, model)
+    layout = _layout_of(config, model)
     odd = mismatches(found.shapes, layout, found.image_alone) if layout is not None else []
-    refuse_contradiction(f"the classes in '{found.path}'", as_pickled(found, config), model)
+    refuse_contradiction(f"the classes in '{found.path}'", _as_pickled(found, config), model)
     if odd:
         fitting = matching(found.shapes)
         hint = f"pass --model {fitting[0]}" if fitting else "leave --model out to see the nearest"
         raise CheckpointError(f"'{found.path}' is no {model}: {'; '.join(odd[:3])}; {hint}.")
     if found.image_alone and like is None:
-        return found.open(no_text_tower(found.path, like))
-    usual = usual_for(model, config, like)
-    known = completed(found, like, {ARCHITECTURE: TOLD, PREPROCESSED: usual.why})
+        return found.open(_no_text_tower(found.path, like))
+    usual = _usual_for(model, config, like)
+    known = _completed(found, like, {ARCHITECTURE: TOLD, PREPROCESSED: usual.why})
     return found.checkpoint({"model_cfg": config["model_cfg"], "preprocess_cfg": usual.config}, **known)
 
 
-def usual_for(model: str, config: Mapping[str, Any], like: Checkpoint | None) -> Usual:
+def _usual_for(model: str, config: Mapping[str, Any], like: Checkpoint | None) -> Usual:
     """Take the preprocessing from the other of the pair if it is the same model, else what is usual."""
     if like is not None and not differences({**like.config, "model_cfg": config["model_cfg"]}, like.config):
         return Usual(like.config["preprocess_cfg"], BY_OTHER)
@@ -190,28 +190,28 @@ def usual_for(model: str, config: Mapping[str, Any], like: Checkpoint | None) ->
     return Usual(config["preprocess_cfg"], f"the config of {model}")
 
 
-def as_like(found: Bare, like: Checkpoint) -> Checkpoint:
+def _as_like(found: Bare, like: Checkpoint) -> Checkpoint:
     """Take everything but the weights from the other checkpoint of the pair."""
-    known = completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSED: BY_OTHER})
-    config = as_pickled(found, like.config)
+    known = _completed(found, like, {ARCHITECTURE: BY_OTHER, PREPROCESSED: BY_OTHER})
+    config = _as_pickled(found, like.config)
     return found.checkpoint(config, candidates=like.candidates, undecided=like.undecided, **known)
 
 
-def as_pickled(found: Bare, config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _as_pickled(found: Bare, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the config with the activation whose class a whole module names, where there is a choice."""
     if found.quick_gelu is None or activation(config) not in (PLAIN, QUICK):
         return config
     return {**config, "model_cfg": {**config["model_cfg"], ACTIVATION: found.quick_gelu}}
 
 
-def completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) -> dict[str, Any]:
+def _completed(found: Bare, like: Checkpoint | None, inferred: dict[str, str]) -> dict[str, Any]:
     """Let the other checkpoint of the pair lend its text tower to an image tower saved alone."""
     if not found.image_alone:
         return {"inferred": inferred}
-    return {"inferred": {**inferred, TEXT: BY_OTHER}, "text_from": like}
+    return {"inferred": {**inferred, _TEXT: BY_OTHER}, "text_from": like}
 
 
-def no_text_tower(path: Path, like: Checkpoint | None) -> str:
+def _no_text_tower(path: Path, like: Checkpoint | None) -> str:
     if like is None:
         return (
             f"'{path}' holds an image tower only: name it in `audit` or `inspect` behind the whole "
@@ -224,14 +224,14 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
     """Look among all architectures of open_clip for those with these names and shapes."""
     names = matching(found.shapes)
     if not names:
-        return found.open(no_architecture(found, like))
+        return found.open(_no_architecture(found, like))
     said = [
-        name for name in names if not differences(as_pickled(found, architecture(name)), architecture(name))
+        name for name in names if not differences(_as_pickled(found, architecture(name)), architecture(name))
     ]
     left = tuple(said) or names
     decision = decide(left)
     usual = usual_preprocessing(names)
-    config = as_pickled(found, architecture(decision.name or left[0]))
+    config = _as_pickled(found, architecture(decision.name or left[0]))
     config = {**config, "preprocess_cfg": usual.config}
     if decision.name is None:
         refusal = f"'{found.path}' may be {' or '.join(left)}: {decision.by}; pass --model NAME."
@@ -242,10 +242,10 @@ def by_shapes(found: Bare, like: Checkpoint | None) -> Checkpoint:
     return found.checkpoint(config, inferred={ARCHITECTURE: by, PREPROCESSED: usual.why})
 
 
-def no_architecture(found: Bare, like: Checkpoint | None) -> str:
+def _no_architecture(found: Bare, like: Checkpoint | None) -> str:
     """Say what comes nearest and where it differs: an architecture of open_clip, or the rest of the pair."""
     near = nearest(found.shapes)
-    layout = layout_of(like.config, like.name) if like is not None else None
+    layout = _layout_of(like.config, like.name) if like is not None else None
     odd = mismatches(found.shapes, layout) if layout is not None else []
     if like is not None and layout is not None and len(odd) <= near.count:
         near = Nearest(f"'{like.name}'", tuple(odd[:SHOWN]), len(odd))
@@ -261,16 +261,16 @@ def no_architecture(found: Bare, like: Checkpoint | None) -> str:
     )
 
 
-def fits(config: Mapping[str, Any], found: Bare, name: str) -> bool:
+def _fits(config: Mapping[str, Any], found: Bare, name: str) -> bool:
     """Tell whether weights have the names and shapes of a config, or of its image tower."""
-    layout = layout_of(config, name)
+    layout = _layout_of(config, name)
     if layout is None:  # shown when they are loaded
         return True
     wanted = canonical(found.shapes)
     return visual_part(wanted) == visual_part(layout) if found.image_alone else wanted == layout
 
 
-def layout_of(config: Mapping[str, Any], name: str) -> Shapes | None:
+def _layout_of(config: Mapping[str, Any], name: str) -> Shapes | None:
     """Return the canonical names and shapes of a config, None where only a hub describes it."""
     if config["model_cfg"].get("text_cfg", {}).get(MODEL) and TEXT_MODEL not in config:
         return None
@@ -296,7 +296,7 @@ def settled(checkpoint: Checkpoint, tasks: Sequence[Task] = (), progress: Progre
     askable = any(task.labelled_by == "class" for task in tasks)
     if not askable or differ_in(checkpoint.candidates) != (ACTIVATION,):
         raise CheckpointError(checkpoint.undecided)
-    ways = {name: settle(checkpoint, name) for name in checkpoint.candidates}
+    ways = {name: _settle(checkpoint, name) for name in checkpoint.candidates}
     found = by_function({name: partial(load_encoder, way) for name, way in ways.items()}, tasks, progress)
     if found.name is None:
         raise CheckpointError(f"{checkpoint.undecided.rstrip('.')} ({found.by}).")
@@ -311,7 +311,7 @@ def buildable(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def settle(checkpoint: Checkpoint, name: str) -> Checkpoint:
+def _settle(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """Take one of the candidates for granted."""
     config = {**checkpoint.config, "model_cfg": architecture(name)["model_cfg"]}
     return replace(checkpoint, config=config, candidates=(), undecided="")

@@ -47,10 +47,10 @@ def issue(checkpoint: Checkpoint, encoder: Encoder) -> ModelInfo:
     return ModelInfo(
         name=checkpoint.name,
         family=origin.family,
-        architectures=checkpoint.candidates or names_of(config, encoder),
+        architectures=checkpoint.candidates or _names_of(config, encoder),
         inferred=dict(checkpoint.inferred),
         undecided=checkpoint.undecided,
-        activation=" or ".join(activations(checkpoint)),
+        activation=" or ".join(_activations(checkpoint)),
         image_size=settings["vision_cfg.image_size"],
         preprocessing=preprocessing(config),
         tokenizer=tokenizer(config),
@@ -63,13 +63,13 @@ def issue(checkpoint: Checkpoint, encoder: Encoder) -> ModelInfo:
     )
 
 
-def activations(checkpoint: Checkpoint) -> list[str]:
+def _activations(checkpoint: Checkpoint) -> list[str]:
     """Return the activation, or those of all candidates while it is open."""
     configs = [*map(architecture, checkpoint.candidates)] or [dict(checkpoint.config)]
     return list(dict.fromkeys(map(activation, configs)))
 
 
-def names_of(config: Mapping[str, Any], encoder: Encoder) -> tuple[str, ...]:
+def _names_of(config: Mapping[str, Any], encoder: Encoder) -> tuple[str, ...]:
     """Return the shortest of open_clip's names for an architecture that does what this config does."""
     shapes = {name: tuple(value.shape) for name, value in encoder.model.state_dict().items()}
     named = [name for name in matching(shapes) if effective(architecture(name)) == effective(config)]

@@ -55,7 +55,7 @@ from forgetcheck.files import RUN_MANIFEST
 from forgetcheck.progress import Progress, silent
 from forgetcheck.tasks.base import Task
 
-FOREIGN_FOLDERS = {
+_FOREIGN_FOLDERS = {
     ".distcp": (
         "a checkpoint of torch.distributed in parts",
         "join it by `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
@@ -72,7 +72,7 @@ FOREIGN_FOLDERS = {
     ".npz": ("weights of MLX or JAX", "save the PyTorch model that they were made from"),
 }
 LOCAL, HUB = "local-dir:", "hf-hub:"
-TRANSFORMERS = "config.json"
+_TRANSFORMERS = "config.json"
 
 
 def find_checkpoint(
@@ -90,8 +90,7 @@ def find_checkpoint(
     `model` if it is told; else what is recorded with them; else, of all that have their names and shapes,
     that of `like`, the other checkpoint of the pair; else, of two activations, the one that works on the
     images of `tasks`. Of a file with several sets of weights the one under `weights` is meant. What a config
-    names of the hub is fetched only with `allow_download`. Raises InputError when nothing fits, or when several
-    models do.
+    names of the hub is fetched only with `allow_download`. Raises InputError when nothing or several fit.
     """
     return complete(settled(look(text, model, like, Choice(weights)), tasks), like, Ask.of(allow_download))
 
@@ -130,12 +129,12 @@ def together(
 ) -> list[Checkpoint]:
     # a base that holds one set of weights only was trained by others, who named them otherwise
     choices = [Choice(weights, required=place > 0 or len(texts) == 1) for place in range(len(texts))]
-    found = [point(text, model, choice) for text, choice in zip(texts, choices, strict=True)]
-    base = complete(finish(base_among(found, model)), None, ask)
+    found = [_point(text, model, choice) for text, choice in zip(texts, choices, strict=True)]
+    base = complete(finish(_base_among(found, model)), None, ask)
     return [base, *(complete(finish(identify(each, model, base)), base, ask) for each in found[1:])]
 
 
-def base_among(found: Sequence[Checkpoint | Bare | Unmerged], model: str | None) -> Checkpoint:
+def _base_among(found: Sequence[Checkpoint | Bare | Unmerged], model: str | None) -> Checkpoint:
     """Identify the first of several. Another that is certain tells only what it leaves open."""
     first, *rest = found
     base = identify(first, model, None)
@@ -156,10 +155,10 @@ def look(
     text: str, model: str | None = None, like: Checkpoint | None = None, choice: Choice = ANY
 ) -> Checkpoint:
     """Work out what `text` names as far as it shows; what stays open is said in `undecided`."""
-    return identify(point(text, model, choice), model, like)
+    return identify(_point(text, model, choice), model, like)
 
 
-def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | Unmerged:
+def _point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | Unmerged:
     """Follow a word to what it names."""
     if model is not None:
         architecture(model)  # a name that nothing knows is refused, also where it isn't needed
@@ -171,24 +170,24 @@ def point(text: str, model: str | None, choice: Choice) -> Checkpoint | Bare | U
         return Checkpoint("tiny", config, TINY_FOLDER / WEIGHTS, inferred={ARCHITECTURE: BY_US})
     if text.startswith(HUB):
         path = download(text.removeprefix(HUB))
-    adapter = unmerged(text, path)
+    adapter = _unmerged(text, path)
     if adapter is not None:
         return adapter
     if path.is_dir():
-        return folder_checkpoint(path, model, choice)
+        return _folder_checkpoint(path, model, choice)
     if path.exists():
-        return file_checkpoint(path, model, choice)
+        return _file_checkpoint(path, model, choice)
     if text.startswith("forgetcheck:"):
         raise unknown_name("embedded checkpoint", text, [TINY], "forgetcheck --help")
     if ":" in text and not text.startswith(LOCAL):
-        return tagged_checkpoint(text, model)
+        return _tagged_checkpoint(text, model)
     raise CheckpointError(
         f"no checkpoint at '{path}': expected {TINY}, a folder, a file of weights (.safetensors, .pt, .bin), "
         "or open_clip's NAME:TAG such as ViT-B-32:openai."
     )
 
 
-def unmerged(text: str, path: Path) -> Unmerged | None:
+def _unmerged(text: str, path: Path) -> Unmerged | None:
     """Return the adapter that lies at a path, None for whatever else is there."""
     try:
         adapter = find_adapter(path)
@@ -200,18 +199,18 @@ def unmerged(text: str, path: Path) -> Unmerged | None:
 def adapter_named(text: str) -> Adapter | None:
     """Read the adapter that `text` names, for a look at it without its base; None for a whole model."""
     path = download(text.removeprefix(HUB)) if text.startswith(HUB) else Path(text.removeprefix(LOCAL))
-    found = unmerged(text, path)
+    found = _unmerged(text, path)
     return read_adapter(found.path, finite=False) if found is not None else None
 
 
-def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
+def _folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Tell a folder of open_clip, which may be a run folder, from one of transformers."""
     if not (folder / CONFIG).is_file():
-        if (folder / TRANSFORMERS).is_file():
+        if (folder / _TRANSFORMERS).is_file():
             return bare(folder, choice)
-        refuse_foreign(folder)
+        _refuse_foreign(folder)
         raise CheckpointError(
-            f"'{folder}' is no run folder: it has no {CONFIG} (nor a {TRANSFORMERS} of transformers); "
+            f"'{folder}' is no run folder: it has no {CONFIG} (nor a {_TRANSFORMERS} of transformers); "
             "name a folder of `forgetcheck tune`, or a file."
         )
     if not has_weights(folder):
@@ -225,19 +224,19 @@ def folder_checkpoint(folder: Path, model: str | None, choice: Choice) -> Checkp
         weights=only_weights(folder) or folder,
         choice=choice,
         tokenizer=tokenizer_in(folder),
-        inferred=unrecorded(config),
+        inferred=_unrecorded(config),
         run=read_run(folder / RUN_MANIFEST) if (folder / RUN_MANIFEST).is_file() else {},
         head=head if head.is_file() else None,
     )
 
 
-def unrecorded(config: Mapping[str, Any]) -> dict[str, str]:
+def _unrecorded(config: Mapping[str, Any]) -> dict[str, str]:
     """Say that open_clip's default is used where a config doesn't say how images are prepared."""
     lacking = [key for key in ("mean", "std") if key not in config["preprocess_cfg"]]
     return {PREPROCESSED: f"{OF_OPEN_CLIP}: its config has no {' and '.join(lacking)}"} if lacking else {}
 
 
-def refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path) -> None:
     """Name the format of a folder that is none of ours, and what makes one of it that is read."""
     if (folder / ADAPTER).is_file():
         refuse_adapter(folder)
@@ -245,7 +244,7 @@ def refuse_foreign(folder: Path) -> None:
         names = [path.name for path in folder.iterdir()]
     except OSError as problem:
         raise CheckpointError(f"cannot read the folder '{folder}': {reason(problem)}.") from None
-    for ending, (what, way_out) in FOREIGN_FOLDERS.items():
+    for ending, (what, way_out) in _FOREIGN_FOLDERS.items():
         if any(name.endswith(ending) for name in names):
             raise CheckpointError(f"'{folder}' holds {what}: {way_out}.")
 
@@ -265,7 +264,7 @@ def read_run(path: Path) -> dict[str, Any]:
     return run
 
 
-def file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
+def _file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint | Bare:
     """Read the config in the header of a safetensors file, or see which weights there are."""
     recorded = read_metadata(path).get(HEADER)
     beside = path.parent / CONFIG
@@ -278,7 +277,7 @@ def file_checkpoint(path: Path, model: str | None, choice: Choice) -> Checkpoint
         return bare(path, choice)
     refuse_contradiction(where, config, model)
     own = None if recorded else tokenizer_in(path.parent)
-    return Checkpoint(path.stem, config, path, choice=choice, tokenizer=own, inferred=unrecorded(config))
+    return Checkpoint(path.stem, config, path, choice=choice, tokenizer=own, inferred=_unrecorded(config))
 
 
 def bare(path: Path, choice: Choice) -> Bare:
@@ -289,7 +288,7 @@ def bare(path: Path, choice: Choice) -> Bare:
     return Bare(path, shapes, recorded, read.quick_gelu, read.assumed, choice)
 
 
-def tagged_checkpoint(text: str, model: str | None) -> Checkpoint:
+def _tagged_checkpoint(text: str, model: str | None) -> Checkpoint:
     """Look up open_clip's NAME:TAG with the preprocessing its weights were trained with."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
     from open_clip.transform import merge_preprocess_dict

@@ -13,18 +13,18 @@ from torch import Tensor
 from forgetcheck.clip.model.towers import VISUAL
 
 CHUNK = 1 << 22  # entries compared together: bounds the memory for any tensor
-TOWERS = ("visual", "text", "scale")
-SCALES = ("logit_scale", "logit_bias")
-NUMBERED = re.compile(
+_TOWERS = ("visual", "text", "scale")
+_SCALES = ("logit_scale", "logit_bias")
+_NUMBERED = re.compile(
     r"^(?:visual\.(?:transformer\.resblocks\.|trunk\.(?:blocks|stages|layers)\.|layer)"
     r"|(?:text\.)?transformer\.(?:resblocks|encoder\.layer)\.|text_decoder\.(?:resblocks|cross_attn)\.)(\d+)\."
 )
-STATISTIC = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked)$")  # of batch norm
-IMAGE_STEM = re.compile(
+_STATISTIC = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked)$")  # of batch norm
+_IMAGE_STEM = re.compile(
     r"^visual\.(?:conv\d|bn\d|class_embedding|positional_embedding|ln_pre"
     r"|trunk\.(?:stem|patch_embed|pos_embed|cls_token|reg_token|norm_pre))"
 )
-TEXT_STEM = re.compile(
+_TEXT_STEM = re.compile(
     r"^(?:text\.)?(?:token_embedding|positional_embedding|cls_emb|transformer\.embeddings)"
 )
 
@@ -91,7 +91,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Moved:
+class _Moved:
     """How much one tensor moved; squared norms."""
 
     block: str
@@ -109,9 +109,9 @@ def compare(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> Comparis
     """
     shared = [name for name in base if name in tuned]
     same = [name for name in shared if base[name].shape == tuned[name].shape]
-    moved = [measure(block_of(name), base[name], tuned[name], not STATISTIC.search(name)) for name in same]
-    blocks = tuple(sorted(summed(moved, by_tower=False), key=lambda change: place(change.name)))
-    towers = tuple(sorted(summed(moved, by_tower=True), key=lambda change: TOWERS.index(change.name)))
+    moved = [_measure(block_of(name), base[name], tuned[name], not _STATISTIC.search(name)) for name in same]
+    blocks = tuple(sorted(_summed(moved, by_tower=False), key=lambda change: place(change.name)))
+    towers = tuple(sorted(_summed(moved, by_tower=True), key=lambda change: _TOWERS.index(change.name)))
     return Comparison(
         towers=towers,
         blocks=blocks,
@@ -121,37 +121,37 @@ def compare(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> Comparis
     )
 
 
-def measure(block: str, base: Tensor, tuned: Tensor, weighed: bool = True) -> Moved:
+def _measure(block: str, base: Tensor, tuned: Tensor, weighed: bool = True) -> _Moved:
     changed, distance, norm = False, 0.0, 0.0
-    for here, there in pieces(base, tuned):
-        changed = changed or not same_bits(here, there)
+    for here, there in _pieces(base, tuned):
+        changed = changed or not _same_bits(here, there)
         if weighed and here.is_floating_point() and there.is_floating_point():
             before = here.double()
             norm += float(before.square().sum())
             distance += float((there.double() - before).square().sum())
-    return Moved(block, changed, distance, norm)
+    return _Moved(block, changed, distance, norm)
 
 
-def pieces(base: Tensor, tuned: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _pieces(base: Tensor, tuned: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     flat = (value.detach().cpu().reshape(-1).split(CHUNK) for value in (base, tuned))
     yield from zip(*flat, strict=True)
 
 
-def same_bits(here: Tensor, there: Tensor) -> bool:
+def _same_bits(here: Tensor, there: Tensor) -> bool:
     """Compare bit for bit, so that NaN equals itself and -0.0 is not 0.0; exact also across precisions."""
     if here.dtype != there.dtype:
         here, there = here.double(), there.double()
     return torch.equal(here.view(torch.uint8), there.view(torch.uint8))
 
 
-def summed(moved: Sequence[Moved], by_tower: bool) -> Iterator[Change]:
-    groups: dict[str, list[Moved]] = defaultdict(list)
+def _summed(moved: Sequence[_Moved], by_tower: bool) -> Iterator[Change]:
+    groups: dict[str, list[_Moved]] = defaultdict(list)
     for item in moved:
-        groups[tower_of(item.block) if by_tower else item.block].append(item)
+        groups[_tower_of(item.block) if by_tower else item.block].append(item)
     for name, items in groups.items():
         yield Change(
             name=name,
-            tower=tower_of(name),
+            tower=_tower_of(name),
             tensors=len(items),
             changed=sum(item.changed for item in items),
             distance=math.sqrt(sum(item.distance for item in items)),
@@ -165,20 +165,20 @@ def block_of(name: str) -> str:
     The numbers are those of the encoder's intermediate features, from 1. CoCa's second text tower counts
     as `text.decoder`.
     """
-    if name in SCALES:
+    if name in _SCALES:
         return name
     side = "visual" if name.startswith(VISUAL) else "text"
-    numbered = NUMBERED.match(name)
+    numbered = _NUMBERED.match(name)
     if numbered:
         part = "decoder" if name.startswith("text_decoder.") else "block"
         number = int(numbered.group(1)) + (0 if name.startswith("visual.layer") else 1)
         return f"{side}.{part}.{number}"
-    stem = IMAGE_STEM if side == "visual" else TEXT_STEM
+    stem = _IMAGE_STEM if side == "visual" else _TEXT_STEM
     return f"{side}.stem" if stem.match(name) else f"{side}.end"
 
 
-def tower_of(block: str) -> str:
-    return "scale" if block in SCALES or block == "scale" else block.partition(".")[0]
+def _tower_of(block: str) -> str:
+    return "scale" if block in _SCALES or block == "scale" else block.partition(".")[0]
 
 
 def place(block: str) -> tuple[int, int, int, str]:
@@ -186,4 +186,4 @@ def place(block: str) -> tuple[int, int, int, str]:
     parts = block.split(".")
     kinds = ("stem", "block", "decoder", "end")
     kind = kinds.index(parts[1]) if len(parts) > 1 else 0
-    return TOWERS.index(tower_of(block)), kind, int(parts[2]) if len(parts) > 2 else 0, block
+    return _TOWERS.index(_tower_of(block)), kind, int(parts[2]) if len(parts) > 2 else 0, block

@@ -26,17 +26,17 @@ def find_adapter(path: Path) -> Path | None:
         return None
     if (path / ADAPTER).is_file():
         return path
-    inside = adapters_in(path)
+    inside = _adapters_in(path)
     if any((path / name).exists() for name in ("config.json", "open_clip_config.json")) or not inside:
         return None
     if len(inside) > 1:
         raise CheckpointError(
-            f"'{path}' holds several adapters ({listed(inside)}): name one, as '{inside[0]}'."
+            f"'{path}' holds several adapters ({_listed(inside)}): name one, as '{inside[0]}'."
         )
     return inside[0]
 
 
-def adapters_in(folder: Path) -> list[Path]:
+def _adapters_in(folder: Path) -> list[Path]:
     """Return the adapters in the folders right inside of a folder."""
     try:
         return sorted(each.parent for each in folder.glob(f"*/{ADAPTER}") if each.is_file())
@@ -44,7 +44,7 @@ def adapters_in(folder: Path) -> list[Path]:
         return []
 
 
-def listed(folders: list[Path]) -> str:
+def _listed(folders: list[Path]) -> str:
     more = f" and {len(folders) - 3} more" if folders[3:] else ""
     return ", ".join(shown(each.name) for each in folders[:3]) + more
 
@@ -56,20 +56,20 @@ def read_adapter(path: Path, finite: bool = True) -> Adapter:
     there = [folder / name for name in FILES if (folder / name).exists()] if path.is_dir() else [path]
     if not there:
         raise CheckpointError(f"'{folder}' has an {ADAPTER} and none of {', '.join(FILES)}: copy it again.")
-    tensors, notes = read_tensors(there[0], finite)
+    tensors, notes = _read_tensors(there[0], finite)
     for other in there[1:]:
-        if not same_weights(tensors, read_tensors(other, False)[0]):
+        if not same_weights(tensors, _read_tensors(other, False)[0]):
             raise CheckpointError(
                 f"'{folder}' holds different adapters in {there[0].name} and {other.name}: name the file "
                 f"that is meant, as '{there[0]}'."
             )
-    others = adapters_in(folder) if path.is_dir() else []
+    others = _adapters_in(folder) if path.is_dir() else []
     if others:
-        notes = (*notes, f"Left out other adapters in its folder: {listed(others)}.")
+        notes = (*notes, f"Left out other adapters in its folder: {_listed(others)}.")
     return Adapter(there[0], settings, tensors, notes, trained(folder))
 
 
-def read_tensors(path: Path, finite: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _read_tensors(path: Path, finite: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     refuse_irregular(path)
     raw = read_one(path, ANY)
     refuse_unfit(path, raw.tensors, path.stat().st_size)

@@ -27,17 +27,17 @@ from forgetcheck.clip.model.tensor_names import canonical_name
 from forgetcheck.clip.model.towers import VISUAL, digest
 from forgetcheck.errors import CheckpointError, InputError
 
-BEFORE = ("", "visual.", "text.", "vision_model.", "text_model.")  # what names of a tower alone lack
-TOWERS = {"visual", "vision_model", "text", "text_model", "transformer", "trunk"}  # never a wrapper's name
-INSIDE = TOWERS | {"encoder", "embeddings", "head"}  # what is in one of them is never outside of the CLIP
-LEAVES = {"weight": "bias", "in_proj_weight": "in_proj_bias"}  # what LoRA changes of a module
-WHOLE = ("CLIP", "CustomTextCLIP", "CoCa")  # open_clip's classes that have both towers
-TRIED = 8  # modules whose names suggest what is before all of them
-MENTIONED = 3
-LIKE_A_CLIP = re.compile(r"clip|vit|siglip|rn50|rn101|convnext", re.IGNORECASE)
-PATCH = re.compile(r"patch-?(\d+)", re.IGNORECASE)
+_BEFORE = ("", "visual.", "text.", "vision_model.", "text_model.")  # what names of a tower alone lack
+_TOWERS = {"visual", "vision_model", "text", "text_model", "transformer", "trunk"}  # never a wrapper's name
+_INSIDE = _TOWERS | {"encoder", "embeddings", "head"}  # what is in one of them is never outside of the CLIP
+_LEAVES = {"weight": "bias", "in_proj_weight": "in_proj_bias"}  # what LoRA changes of a module
+_WHOLE = ("CLIP", "CustomTextCLIP", "CoCa")  # open_clip's classes that have both towers
+_TRIED = 8  # modules whose names suggest what is before all of them
+_MENTIONED = 3
+_LIKE_A_CLIP = re.compile(r"clip|vit|siglip|rn50|rn101|convnext", re.IGNORECASE)
+_PATCH = re.compile(r"patch-?(\d+)", re.IGNORECASE)
 
-Spelling = Callable[[str], Place]
+_Spelling = Callable[[str], Place]
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ class Adapter:
         }
 
 
-def own_name(name: str) -> Place:
+def _own_name(name: str) -> Place:
     return Place(name, whole_tensor)
 
 
 @dataclass(frozen=True)
-class Fit:
+class _Fit:
     """How names of an adapter become its base's: what is taken off, what is put before, the spelling."""
 
     off: str = ""
     on: str = ""
-    spelling: Spelling = own_name
+    spelling: _Spelling = _own_name
 
     def place(self, name: str) -> Place | None:
         """Return where a tensor lies; None for what is outside of the model that the others are of."""
@@ -82,7 +82,7 @@ class Fit:
 
 
 @dataclass
-class Draft:
+class _Draft:
     """Weights of a base while they are changed; the base's own tensors stay as they are."""
 
     tensors: dict[str, Tensor]
@@ -107,9 +107,9 @@ class Draft:
             self.fresh.add(name)
         place.view(self.tensors[name]).copy_(value)
 
-    def slot(self, fit: Fit, module: str) -> tuple[Place, Place] | None:
+    def slot(self, fit: _Fit, module: str) -> tuple[Place, Place] | None:
         """Return where the weight and the bias of a module lie; None where it has no weight."""
-        for weight, bias in LEAVES.items():
+        for weight, bias in _LEAVES.items():
             place, beside = fit.place(f"{module}.{weight}"), fit.place(f"{module}.{bias}")
             if place is not None and beside is not None and self.find(place) is not None:
                 return place, beside
@@ -125,19 +125,19 @@ def merge(base: Weights, adapter: Adapter, name: str) -> Weights:
     path, settings = adapter.path, adapter.settings
     taken = take_deltas(path, adapter.tensors)
     refuse_odd_deltas(path, taken.deltas, settings)
-    draft = Draft(dict(base.tensors))
-    fit = find_fit(adapter, taken.deltas, list(taken.others), draft, name)
+    draft = _Draft(dict(base.tensors))
+    fit = _find_fit(adapter, taken.deltas, list(taken.others), draft, name)
     for delta in taken.deltas.values():
-        apply(draft, fit, delta, adapter, name)
-    left = [each for each, value in taken.others.items() if not put(draft, fit, each, value, path, name)]
+        _apply(draft, fit, delta, adapter, name)
+    left = [each for each, value in taken.others.items() if not _put(draft, fit, each, value, path, name)]
     heads = {match[1]: taken.others[each] for each in left if (match := ANY_HEAD.search(each))}
     left = [each for each in left if not ANY_HEAD.search(each)]
-    refuse_strange(adapter, left, name)
+    _refuse_strange(adapter, left, name)
     copies = len(taken.others) - len(left) - len(heads)
     return Weights(
         draft.tensors,
         f"{settings.describe()}, merged into '{name}'",
-        (*adapter.notes, *merging(taken.deltas, copies, settings, name)),
+        (*adapter.notes, *_merging(taken.deltas, copies, settings, name)),
         doubts=(f"Left out what is no part of the CLIP: {some(left)}.",) if left else (),
         head=heads.get("classification_head.weight"),
         head_bias=heads.get("classification_head.bias"),
@@ -151,13 +151,13 @@ def merge_within(path: Path, tensors: Mapping[str, Tensor], settings: Settings) 
     adapter = Adapter(path, settings, tensors)
     taken = take_deltas(path, tensors)
     refuse_odd_deltas(path, taken.deltas, settings)
-    draft = Draft(taken.others)
+    draft = _Draft(taken.others)
     for delta in taken.deltas.values():
-        apply(draft, Fit(), delta, adapter, path.name)
+        _apply(draft, _Fit(), delta, adapter, path.name)
     return draft.tensors
 
 
-def merging(deltas: Mapping[str, Delta], copies: int, settings: Settings, name: str) -> Iterator[str]:
+def _merging(deltas: Mapping[str, Delta], copies: int, settings: Settings, name: str) -> Iterator[str]:
     """Say what was done."""
     whole = f" and {copies} whole tensors" if copies else ""
     yield (
@@ -168,11 +168,11 @@ def merging(deltas: Mapping[str, Delta], copies: int, settings: Settings, name: 
         yield "The change of out_proj in torch's attention counts twice, as PEFT computes and merges it."
 
 
-def apply(draft: Draft, fit: Fit, delta: Delta, adapter: Adapter, name: str) -> None:
+def _apply(draft: _Draft, fit: _Fit, delta: Delta, adapter: Adapter, name: str) -> None:
     """Change one weight."""
     slot = draft.slot(fit, delta.module)
     if slot is None:
-        raise other_base(adapter, name, f"it changes '{shown(delta.module)}', which that doesn't have")
+        raise _other_base(adapter, name, f"it changes '{shown(delta.module)}', which that doesn't have")
     place, beside = slot
     weight, bias = draft.find(place), draft.find(beside)
     assert weight is not None
@@ -182,7 +182,7 @@ def apply(draft: Draft, fit: Fit, delta: Delta, adapter: Adapter, name: str) -> 
         )
     problem = misfit(delta, weight, bias)
     if problem:
-        raise other_base(adapter, name, f"at '{shown(delta.module)}', {problem}")
+        raise _other_base(adapter, name, f"at '{shown(delta.module)}', {problem}")
     scale = adapter.settings.scale(delta.layer, delta.rank)
     value = changed(weight, delta, scale)
     if value is not None:
@@ -192,7 +192,7 @@ def apply(draft: Draft, fit: Fit, delta: Delta, adapter: Adapter, name: str) -> 
         draft.write(beside, bias.float() + delta.parts["bias"].float() * scale)
 
 
-def put(draft: Draft, fit: Fit, name: str, value: Tensor, path: Path, base: str) -> bool:
+def _put(draft: _Draft, fit: _Fit, name: str, value: Tensor, path: Path, base: str) -> bool:
     """Put a tensor that was trained as a whole in its place; tell whether it has one."""
     place = fit.place(name)
     there = draft.find(place)
@@ -209,28 +209,28 @@ def put(draft: Draft, fit: Fit, name: str, value: Tensor, path: Path, base: str)
     return True
 
 
-def find_fit(
-    adapter: Adapter, deltas: Mapping[str, Delta], others: list[str], draft: Draft, name: str
-) -> Fit:
+def _find_fit(
+    adapter: Adapter, deltas: Mapping[str, Delta], others: list[str], draft: _Draft, name: str
+) -> _Fit:
     """Find what an adapter's names must lose or gain to be those of the base."""
     modules = list(deltas) or [other.rpartition(".")[0] for other in others]
     fits = [
-        Fit(off, on, spelling)
-        for module in islice(modules, TRIED)
-        for off, on in cuts(module)
-        for spelling in (own_name, clip_place, siglip_place)
-        if lands(adapter.settings, draft.slot(Fit(off, on, spelling), module))
+        _Fit(off, on, spelling)
+        for module in islice(modules, _TRIED)
+        for off, on in _cuts(module)
+        for spelling in (_own_name, clip_place, siglip_place)
+        if _lands(adapter.settings, draft.slot(_Fit(off, on, spelling), module))
     ]
     if not fits:
-        raise other_base(
+        raise _other_base(
             adapter,
             name,
             f"it changes '{shown(modules[0]) if modules else 'nothing'}', which that doesn't have",
         )
-    marked = [(marks(fit, modules, deltas, draft), fit) for fit in dict.fromkeys(fits)]
+    marked = [(_marks(fit, modules, deltas, draft), fit) for fit in dict.fromkeys(fits)]
     best = max(mark for mark, _ in marked)
-    places = {landing(fit, modules, draft): fit for mark, fit in marked if mark == best}
-    if len(places) > 1 and adapter.settings.model in WHOLE:
+    places = {_landing(fit, modules, draft): fit for mark, fit in marked if mark == best}
+    if len(places) > 1 and adapter.settings.model in _WHOLE:
         places = {where: fit for where, fit in places.items() if not fit.on} or places
     if len(places) > 1:
         raise CheckpointError(
@@ -240,16 +240,16 @@ def find_fit(
     return next(iter(places.values()))
 
 
-def cuts(module: str) -> Iterator[tuple[str, str]]:
+def _cuts(module: str) -> Iterator[tuple[str, str]]:
     """Yield what may be taken off a name and put before it: wrappers go, and the tower of one alone comes."""
     parts = module.split(".")
     for count in range(len(parts)):
-        if TOWERS & set(parts[:count]):
+        if _TOWERS & set(parts[:count]):
             return
-        yield from (("".join(f"{part}." for part in parts[:count]), on) for on in BEFORE)
+        yield from (("".join(f"{part}." for part in parts[:count]), on) for on in _BEFORE)
 
 
-def lands(settings: Settings, slot: tuple[Place, Place] | None) -> bool:
+def _lands(settings: Settings, slot: tuple[Place, Place] | None) -> bool:
     """Tell whether a module is there, in the tower that the config names by its class, if it names one."""
     if slot is None:
         return False
@@ -257,7 +257,7 @@ def lands(settings: Settings, slot: tuple[Place, Place] | None) -> bool:
     return not ("Vision" in settings.model and not in_image) and not ("Text" in settings.model and in_image)
 
 
-def marks(fit: Fit, modules: list[str], deltas: Mapping[str, Delta], draft: Draft) -> tuple[int, int, int]:
+def _marks(fit: _Fit, modules: list[str], deltas: Mapping[str, Delta], draft: _Draft) -> tuple[int, int, int]:
     """Count the modules that fit by name and shape, and by name; the least taken off is best."""
     shaped = named = 0
     for module in modules:
@@ -273,22 +273,22 @@ def marks(fit: Fit, modules: list[str], deltas: Mapping[str, Delta], draft: Draf
     return shaped, named, -len(fit.off)
 
 
-def landing(fit: Fit, modules: list[str], draft: Draft) -> str:
+def _landing(fit: _Fit, modules: list[str], draft: _Draft) -> str:
     slots = (draft.slot(fit, module) for module in modules)
     return next(canonical_name(slot[0].name) for slot in slots if slot is not None)
 
 
-def refuse_strange(adapter: Adapter, left: list[str], name: str) -> None:
+def _refuse_strange(adapter: Adapter, left: list[str], name: str) -> None:
     """What lies in no tower may be a head; anything else that the base lacks is of another model."""
     settings = adapter.settings
     for each in left:
-        outside = not INSIDE & set(each.split("."))
+        outside = not _INSIDE & set(each.split("."))
         trained = settings.saved or each.endswith("bias")
         if not (outside and trained):
-            raise other_base(adapter, name, f"it holds '{shown(each)}', which that doesn't have")
+            raise _other_base(adapter, name, f"it holds '{shown(each)}', which that doesn't have")
 
 
-def other_base(adapter: Adapter, name: str, why: str) -> InputError:
+def _other_base(adapter: Adapter, name: str, why: str) -> InputError:
     recorded = adapter.settings.base
     hint = f" (it says '{shown(recorded)}')" if recorded else ""
     return InputError(
@@ -298,8 +298,8 @@ def other_base(adapter: Adapter, name: str, why: str) -> InputError:
 
 
 def some(names: list[str]) -> str:
-    more = f" and {len(names) - MENTIONED:,} more" if names[MENTIONED:] else ""
-    return f"{', '.join(map(shown, names[:MENTIONED]))}{more}"
+    more = f" and {len(names) - _MENTIONED:,} more" if names[_MENTIONED:] else ""
+    return f"{', '.join(map(shown, names[:_MENTIONED]))}{more}"
 
 
 def about_base(recorded: str, words: tuple[str, ...], config: Mapping[str, Any]) -> tuple[str, bool]:
@@ -312,8 +312,8 @@ def about_base(recorded: str, words: tuple[str, ...], config: Mapping[str, Any])
     named = [word.casefold() for word in words]
     if not called or called in named:
         return "", False
-    patch, own = PATCH.search(called), config.get("model_cfg", {}).get("vision_cfg", {}).get("patch_size")
+    patch, own = _PATCH.search(called), config.get("model_cfg", {}).get("vision_cfg", {}).get("patch_size")
     differs = bool(patch and type(own) is int and int(patch[1]) != own) or bool(
-        len(named) > 1 and LIKE_A_CLIP.search(called) and LIKE_A_CLIP.search(named[-1])
+        len(named) > 1 and _LIKE_A_CLIP.search(called) and _LIKE_A_CLIP.search(named[-1])
     )
     return f"It says that it was trained on '{shown(recorded)}', not '{shown(words[-1])}'.", differs

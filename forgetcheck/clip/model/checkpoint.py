@@ -22,12 +22,16 @@ HEADER = "open_clip_config"  # key of our safetensors header
 ARCHITECTURE, PREPROCESSED = "architecture", "preprocessing"  # keys of what was inferred
 GUESS = "a guess"
 TEXT_MODEL = "text_model"  # key of a config: that of a text tower which transformers builds
-LARGEST_CONFIG = 2**24  # bytes; configs have some thousand, records of runs some hundred thousand
+_LARGEST_CONFIG = 2**24  # bytes; configs have some thousand, records of runs some hundred thousand
 MAX_LAYERS = 1000  # of a tower; the deepest CLIP has some 60
 MAX_TOKENS = 2**12  # of a text; the longest that a CLIP reads are of 512
-MAX_SIDE = 2**11  # pixels of an image as a tower sees it; the largest are of 1024
-MAX_PATCHES = 2**14  # of an image
-TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}  # all that open_clip's own configs use, and more
+_MAX_SIDE = 2**11  # pixels of an image as a tower sees it; the largest are of 1024
+_MAX_PATCHES = 2**14  # of an image
+_TOKENIZER_OPTIONS = {
+    "clean",
+    "strip_sep_token",
+    "language",
+}  # all that open_clip's own configs use, and more
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,13 @@ def checked_config(where: str, text: str) -> dict[str, Any]:
         if not isinstance(part, dict):
             raise CheckpointError(f"{where}: {name} is no table: it is no config of open_clip.")
     decoder = model.get("multimodal_cfg")
-    refuse_extravagant(
+    _refuse_extravagant(
         where, parts["vision_cfg"], parts["text_cfg"], decoder if isinstance(decoder, dict) else {}
     )
     return config
 
 
-def refuse_extravagant(
+def _refuse_extravagant(
     where: str, vision: Mapping[str, Any], text: Mapping[str, Any], decoder: Mapping[str, Any]
 ) -> None:
     """A config is as untrusted as weights: it may not fill the memory, run code or call somebody."""
@@ -107,11 +111,11 @@ def refuse_extravagant(
         for count in layers if isinstance(layers, list) else [layers]:
             refuse_more(where, "layers", count, MAX_LAYERS)
         refuse_more(where, "tokens (context_length)", tower.get("context_length"), MAX_TOKENS)
-    refuse_many_pixels(where, vision)
+    _refuse_many_pixels(where, vision)
     options = text.get("tokenizer_kwargs") or {}
     if not isinstance(options, dict):
         raise CheckpointError(f"{where}: tokenizer_kwargs is no table: it is no config of open_clip.")
-    unknown = sorted(set(options) - TOKENIZER_OPTIONS)
+    unknown = sorted(set(options) - _TOKENIZER_OPTIONS)
     if unknown:  # handed on to transformers, where trust_remote_code would execute what it finds
         raise CheckpointError(f"{where}: tokenizer_kwargs may not hold '{unknown[0]}'; remove it.")
     for key, name in {**vision, **text}.items():
@@ -121,16 +125,16 @@ def refuse_extravagant(
         raise CheckpointError(f"{where}: timm_model_name must be a name of timm, not an address; correct it.")
 
 
-def refuse_many_pixels(where: str, vision: Mapping[str, Any]) -> None:
+def _refuse_many_pixels(where: str, vision: Mapping[str, Any]) -> None:
     sides, patches = (
         value if isinstance(value, list) else [value, value]
         for value in (vision.get("image_size", 224), vision.get("patch_size", 16))
     )
     for side in sides:
-        refuse_more(where, "pixels (image_size)", side, MAX_SIDE)
+        refuse_more(where, "pixels (image_size)", side, _MAX_SIDE)
     if all(isinstance(size, int) and size > 0 for size in (*sides, *patches)) and vision.get("patch_size"):
         count = math.prod(side // patch for side, patch in zip(sides, patches, strict=False))
-        refuse_more(where, "patches of an image", count, MAX_PATCHES)
+        refuse_more(where, "patches of an image", count, _MAX_PATCHES)
 
 
 def refuse_more(where: str, what: str, count: Any, most: int) -> None:
@@ -147,6 +151,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     try:
-        return read_bounded(path, LARGEST_CONFIG)
+        return read_bounded(path, _LARGEST_CONFIG)
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"cannot read '{path}': {reason(problem)}.") from None

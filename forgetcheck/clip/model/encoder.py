@@ -18,8 +18,8 @@ from forgetcheck.clip.model.tensor_stats import TensorStats
 from forgetcheck.clip.model.towers import digests
 from forgetcheck.errors import CheckpointError
 
-TEXT_BATCH = 256  # prompts per forward
-STEM_LAYERS = 4  # of a container that is a stem and not a whole tower: convolution, norm, activation, pool
+_TEXT_BATCH = 256  # prompts per forward
+_STEM_LAYERS = 4  # of a container that is a stem and not a whole tower: convolution, norm, activation, pool
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,20 @@ class Encoder:
         visual: Any = self.model.visual
         # the last block is always asked for: open_clip's ResNet stops at the last index of the list
         inner = sorted({depth for depth in depths if depth > 0} | {self.blocks})
-        with stem_watched(visual) as stem:
+        with _stem_watched(visual) as stem:
             output = visual.forward_intermediates(
                 images.to(self.device),
                 indices=[depth if hasattr(visual, "layer4") else depth - 1 for depth in inner],
-                output_extra_tokens=has_extra_tokens(visual),
+                output_extra_tokens=_has_extra_tokens(visual),
             )
         layers = output["image_intermediates"]
         prefixes = output.get("image_intermediates_prefix", [None] * len(layers))
         found = {
-            depth: as_tokens(layer, prefix)
+            depth: _as_tokens(layer, prefix)
             for depth, layer, prefix in zip(inner, layers, prefixes, strict=True)
         }
         if stem:
-            found[0] = as_tokens(stem[0], None)
+            found[0] = _as_tokens(stem[0], None)
         embedding = F.normalize(output["image_features"].float(), dim=-1)
         return embedding, tuple(found[depth] for depth in depths)
 
@@ -113,8 +113,8 @@ class Encoder:
         """Embed texts -> (t, d); equal texts are read once."""
         distinct = sorted(set(texts), key=lambda text: (len(text), text))  # texts of a batch are as long
         parts = []
-        for start in range(0, len(distinct), TEXT_BATCH):
-            tokens = self.tokenizer(distinct[start : start + TEXT_BATCH]).to(self.device)
+        for start in range(0, len(distinct), _TEXT_BATCH):
+            tokens = self.tokenizer(distinct[start : start + _TEXT_BATCH]).to(self.device)
             parts.append(self.model.encode_text(tokens).float())  # type: ignore[operator]
         row = {text: number for number, text in enumerate(distinct)}
         return F.normalize(torch.cat(parts), dim=-1)[[row[text] for text in texts]]
@@ -136,7 +136,7 @@ class Encoder:
     def places(self, texts: Sequence[str]) -> tuple[int, int]:
         """Return how many tokens the longest text takes, and how many `read` always reads."""
         tokens = self.tokenizer(sorted(set(texts)))
-        return used(tokens, self.padding), tokens.shape[1]
+        return _used(tokens, self.padding), tokens.shape[1]
 
     def cut_short(self, texts: Sequence[str]) -> tuple[int, int]:
         """Return how many texts end beyond what `read` reads, and how many tokens that is.
@@ -172,7 +172,7 @@ class CutText(nn.Module):
         self.padding = padding
 
     def encode_text(self, tokens: Tensor) -> Tensor:  # (t, context) -> (t, d)
-        length = used(tokens, self.padding)
+        length = _used(tokens, self.padding)
         # open_clip adds every positional embedding to the tokens, so the weights are cut with them
         features: Tensor = functional_call(self, self.cut(length), (tokens[:, :length],))
         return features
@@ -191,7 +191,7 @@ class CutText(nn.Module):
         return found
 
 
-def used(tokens: Tensor, padding: int) -> int:
+def _used(tokens: Tensor, padding: int) -> int:
     """Return how many places of tokens (t, context) hold more than padding in some text."""
     return int((tokens != padding).any(dim=0).nonzero().max()) + 1
 
@@ -214,7 +214,7 @@ def why_uncut(model: nn.Module) -> str:
 
 
 @contextmanager
-def stem_watched(visual: Any) -> Iterator[list[Tensor]]:
+def _stem_watched(visual: Any) -> Iterator[list[Tensor]]:
     """Collect what enters the first block, which open_clip's intermediates leave out for ViTs."""
     caught: list[Tensor] = []
     stem = stem_of(visual)
@@ -238,10 +238,10 @@ def stem_of(visual: Any) -> nn.Module:
         *(getattr(trunk, name, None) for name in ("stem", "norm_pre", "patch_embed")),
     ]
     found = next((module for module in candidates if isinstance(module, nn.Module)), None)
-    return entrance(trunk) if found is None and isinstance(trunk, nn.Module) else found or visual
+    return _entrance(trunk) if found is None and isinstance(trunk, nn.Module) else found or visual
 
 
-def entrance(module: nn.Module) -> nn.Module:
+def _entrance(module: nn.Module) -> nn.Module:
     """Find the stem of a tower that names none: the layers before the first block, by how they are nested.
 
     Layers before the first container end with the stem; a small container of layers before others is one.
@@ -253,18 +253,18 @@ def entrance(module: nn.Module) -> nn.Module:
     if not children:
         return module
     first, inner = children[0], list(children[0].children())
-    small = len(inner) <= STEM_LAYERS and not any(list(layer.children()) for layer in inner)
-    return first if small and len(children) > 1 else entrance(first)
+    small = len(inner) <= _STEM_LAYERS and not any(list(layer.children()) for layer in inner)
+    return first if small and len(children) > 1 else _entrance(first)
 
 
-def has_extra_tokens(visual: Any) -> bool:
+def _has_extra_tokens(visual: Any) -> bool:
     return (
         hasattr(visual, "class_embedding")
         or getattr(getattr(visual, "trunk", None), "num_prefix_tokens", 0) > 0
     )
 
 
-def as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
+def _as_tokens(layer: Tensor, prefix: Tensor | None) -> Tensor:
     """Bring (n, width, h, w) or (n, t, width) to (n, t, width), class token first."""
     tokens = layer.flatten(2).transpose(1, 2) if layer.ndim == 4 else layer
     return tokens if prefix is None else torch.cat([prefix, tokens], dim=1)

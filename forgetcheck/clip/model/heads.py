@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from forgetcheck.clip.model.encoder import Encoder
 
-COARSE = 1000.0  # steps of a grid that an embedding's entries, at most 1, are laid on
-SAME = 1e-5  # entries of equal inputs differ by less
+_COARSE = 1000.0  # steps of a grid that an embedding's entries, at most 1, are laid on
+_SAME = 1e-5  # entries of equal inputs differ by less
 
 
 class Head(nn.Module):
@@ -59,11 +59,11 @@ def equal_rows(rows: NDArray[np.float32]) -> list[tuple[int, int]]:  # (n, d)
     first: dict[bytes, int] = {}
     pairs = []
     # equal inputs differ by rounding, which moves few entries over the edge of a coarse grid: two grids
-    grids = [np.floor(rows * COARSE + shift).astype(np.int16) for shift in (0.0, 0.5)]
+    grids = [np.floor(rows * _COARSE + shift).astype(np.int16) for shift in (0.0, 0.5)]
     for place in range(len(rows)):
         keys = [bytes([number]) + grid[place].tobytes() for number, grid in enumerate(grids)]
         known = next((first[key] for key in keys if key in first), None)
-        if known is not None and np.abs(rows[known] - rows[place]).max() < SAME:
+        if known is not None and np.abs(rows[known] - rows[place]).max() < _SAME:
             pairs.append((known, place))
         else:
             first.update((key, place) for key in keys if key not in first)

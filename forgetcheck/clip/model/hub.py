@@ -14,7 +14,7 @@ from forgetcheck.clip.model.read import FILES
 from forgetcheck.errors import InputError
 from forgetcheck.network import hub_asked, offline
 
-DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
+_DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
 
 
 def download(name: str) -> Path:
@@ -27,20 +27,20 @@ def download(name: str) -> Path:
     try:
         with hub_asked():
             away = offline()
-            described = [fetched(repository, file, revision) for file in DESCRIPTIONS]
-            weights = fetched_first(repository, revision)
+            described = [fetched(repository, file, revision) for file in _DESCRIPTIONS]
+            weights = _fetched_first(repository, revision)
             for file in TOKENIZER_FILES:  # its own vocabulary is the one that its text tower knows
                 fetched(repository, file, revision)
     except Exception as problem:  # the hub client raises its own zoo of exceptions
-        raise unreachable(name, f"{type(problem).__name__}") from None
+        raise _unreachable(name, f"{type(problem).__name__}") from None
     if weights is None or not any(described):
         nothing = "nothing of it is in the cache, and the hub isn't asked or doesn't answer"
         empty = away and weights is None and not any(described)
-        raise unreachable(name, nothing if empty else "it has no weights and config that can be read")
+        raise _unreachable(name, nothing if empty else "it has no weights and config that can be read")
     return weights.parent
 
 
-def fetched_first(repository: str, revision: str) -> Path | None:
+def _fetched_first(repository: str, revision: str) -> Path | None:
     """Fetch the first file of weights there is, with its parts if it is an index."""
     for file in (*FILES, *INDEXES, *ADAPTERS):
         path = fetched(repository, file, revision)
@@ -65,7 +65,7 @@ def cached_file(repository: str, file: str) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-def unreachable(name: str, why: str) -> InputError:
+def _unreachable(name: str, why: str) -> InputError:
     return InputError(
         f"cannot load 'hf-hub:{name}' ({why}): neither in the local cache nor reachable as a CLIP; check the "
         "name, connect to the network once, or download the folder and name it."

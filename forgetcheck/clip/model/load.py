@@ -47,13 +47,13 @@ def load_encoder(
     if (
         read is not None and ARCHITECTURE not in checkpoint.inferred
     ):  # what nobody has compared with the weights yet
-        refuse_misfit(checkpoint, read)
+        _refuse_misfit(checkpoint, read)
     with quiet():
         model, tokenizer, preprocess = create(checkpoint, words=words)
     if read is None:
-        origin = Origin(OF_OPEN_CLIP, census=census_of(model.state_dict()))
+        origin = Origin(OF_OPEN_CLIP, census=_census_of(model.state_dict()))
     else:
-        origin = fill(model, checkpoint, read)
+        origin = _fill(model, checkpoint, read)
     return Encoder(
         name=checkpoint.name,
         config=checkpoint.config,
@@ -78,11 +78,11 @@ def rebuilt(encoder: Encoder, config: Mapping[str, Any]) -> Encoder:
     )
 
 
-def refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
+def _refuse_misfit(checkpoint: Checkpoint, read: Weights) -> None:
     """Compare a recorded config with the weights before anything is built: it may ask for terabytes."""
     own = shapes_of(checkpoint.name, checkpoint.config)
     tensors = scalars_shaped(renamed(read.tensors, own), own)
-    refuse_problems(checkpoint, misfits(own, shapes(tensors)))
+    _refuse_problems(checkpoint, _misfits(own, shapes(tensors)))
 
 
 def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
@@ -97,17 +97,17 @@ def read_whole(checkpoint: Checkpoint, finite: bool) -> Weights | None:
     note = f"The text tower is that of '{checkpoint.text_from.name}': the file holds an image tower only."
     return replace(
         read,
-        tensors={**text_of(checkpoint.text_from, finite), **read.tensors},
+        tensors={**_text_of(checkpoint.text_from, finite), **read.tensors},
         notes=(*read.notes, note),
     )
 
 
-def text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
+def _text_of(checkpoint: Checkpoint, finite: bool) -> dict[str, Tensor]:
     """Return the text tower and the logit scale."""
-    return tower(whole_of(checkpoint, finite).tensors, "text")
+    return tower(_whole_of(checkpoint, finite).tensors, "text")
 
 
-def whole_of(checkpoint: Checkpoint, finite: bool) -> Weights:
+def _whole_of(checkpoint: Checkpoint, finite: bool) -> Weights:
     """Read both towers, also those behind a tag."""
     read = read_whole(checkpoint, finite)
     if read is None:
@@ -118,7 +118,7 @@ def whole_of(checkpoint: Checkpoint, finite: bool) -> Weights:
 
 def adapted(path: Path, base: Checkpoint, finite: bool) -> Weights:
     """Read an adapter and its base, and merge them."""
-    whole, adapter = whole_of(base, finite), read_adapter(path, finite)
+    whole, adapter = _whole_of(base, finite), read_adapter(path, finite)
     merged = merge(whole, adapter, base.name)
     note, differs = about_base(adapter.settings.base, words_of(base), base.config)
     return replace(
@@ -136,7 +136,7 @@ def words_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(word for part in checkpoint.weights.resolve().parts for word in part.split("--"))
 
 
-def with_base(checkpoint: Checkpoint, read: Weights, own: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def _with_base(checkpoint: Checkpoint, read: Weights, own: Mapping[str, Tensor]) -> Mapping[str, Any]:
     """Return what is told of an adapter, with the digests of its base as the model has them; or nothing."""
     if checkpoint.adapts is None:
         return {}
@@ -151,17 +151,17 @@ def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) ->
     text = checkpoint.config["model_cfg"].get("text_cfg", {})
     missing = tokenizer is None and bool(text.get(NAME)) and checkpoint.tokenizer is None
     if missing:
-        tokenizer = missing_tokenizer(checkpoint.name, text[NAME])
+        tokenizer = _missing_tokenizer(checkpoint.name, text[NAME])
         if words:
             tokenizer([""])
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        source = lay_out_config(checkpoint.name, checkpoint.config, Path(folder))
+        source = _lay_out_config(checkpoint.name, checkpoint.config, Path(folder))
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(
                 source, load_weights=False, pretrained_text=False
             )
-            tokenizer = tokenizer or make_tokenizer(text, checkpoint.tokenizer, Path(folder))
-            try_out(model.eval(), None if missing else tokenizer, preprocess)
+            tokenizer = tokenizer or _make_tokenizer(text, checkpoint.tokenizer, Path(folder))
+            _try_out(model.eval(), None if missing else tokenizer, preprocess)
             return model, tokenizer, preprocess
         except (MemoryError, InputError):
             raise
@@ -173,7 +173,7 @@ def create(checkpoint: Checkpoint, tokenizer: Any = None, words: bool = True) ->
             ) from None
 
 
-def make_tokenizer(text: Mapping[str, Any], own: Path | None, folder: Path) -> Any:
+def _make_tokenizer(text: Mapping[str, Any], own: Path | None, folder: Path) -> Any:
     """Make the tokenizer of a text_cfg: CLIP's, or the one whose folder was found.
 
     open_clip itself looks for any but CLIP's in the folder of the config, and nowhere else.
@@ -184,7 +184,7 @@ def make_tokenizer(text: Mapping[str, Any], own: Path | None, folder: Path) -> A
     return open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
 
 
-def missing_tokenizer(name: str, named: str) -> Any:
+def _missing_tokenizer(name: str, named: str) -> Any:
     """Stand in for a tokenizer that isn't there."""
 
     def refuse(_texts: list[str]) -> Tensor:
@@ -196,7 +196,7 @@ def missing_tokenizer(name: str, named: str) -> Any:
     return refuse
 
 
-def try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
+def _try_out(model: nn.Module, tokenizer: Any, preprocess: Any) -> None:
     """Send one blank image and one word through: a config can be odd where building doesn't notice."""
     with torch.no_grad():
         model.encode_image(preprocess(Image.new("RGB", (64, 64)))[None])  # type: ignore[operator]
@@ -219,18 +219,18 @@ def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any
         ) from problem
 
 
-def fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
+def _fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:
     """Load a state dict strictly; a mismatch names the first few tensors, not all of them."""
     own = model.state_dict()
     tensors = scalars_shaped(renamed(read.tensors, own), shapes(own))
-    refuse_problems(checkpoint, [*misfits(shapes(own), shapes(tensors)), *not_fractions(own, tensors)])
-    adapter = with_base(checkpoint, read, own)  # before the model's own tensors are overwritten
+    _refuse_problems(checkpoint, [*_misfits(shapes(own), shapes(tensors)), *_not_fractions(own, tensors)])
+    adapter = _with_base(checkpoint, read, own)  # before the model's own tensors are overwritten
     model.load_state_dict({**own, **tensors})
     return Origin(
         read.family,
         read.notes,
         read.doubts,
-        census_of(tensors),
+        _census_of(tensors),
         read.head,
         read.head_bias,
         read.counters,
@@ -250,7 +250,7 @@ def scalars_shaped(tensors: Mapping[str, Tensor], own: Shapes) -> dict[str, Tens
     }
 
 
-def refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
+def _refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
     if problems:
         raise CheckpointError(
             f"'{checkpoint.weights}' doesn't fit the architecture: {'; '.join(problems[:3])}"
@@ -258,7 +258,7 @@ def refuse_problems(checkpoint: Checkpoint, problems: list[str]) -> None:
         )
 
 
-def misfits(own: Shapes, found: Shapes) -> list[str]:
+def _misfits(own: Shapes, found: Shapes) -> list[str]:
     """Say in words which tensors a model misses, doesn't know, or has in another shape."""
     return [
         *(f"'{name}' is missing" for name in own if name not in found and not harmless(name)),
@@ -271,7 +271,7 @@ def misfits(own: Shapes, found: Shapes) -> list[str]:
     ]
 
 
-def not_fractions(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+def _not_fractions(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
     """Say in words which tensors hold whole numbers where the model has fractions."""
     return [
         f"'{name}' holds {str(tensors[name].dtype).removeprefix('torch.')}, not fractions"
@@ -280,7 +280,7 @@ def not_fractions(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
     ]
 
 
-def census_of(weights: Mapping[str, Tensor]) -> dict[str, TensorStats]:
+def _census_of(weights: Mapping[str, Tensor]) -> dict[str, TensorStats]:
     return {part: take_census(tower(weights, part)) for part in TOWERS}
 
 
@@ -325,7 +325,7 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def lay_out_config(name: str, config: Mapping[str, Any], folder: Path) -> str:
+def _lay_out_config(name: str, config: Mapping[str, Any], folder: Path) -> str:
     """Write a config into a new folder for open_clip, and return what open_clip calls it.
 
     The name of a text tower that transformers builds is replaced by a folder with its config: transformers
@@ -353,7 +353,7 @@ def shapes_of(name: str, config: Mapping[str, Any]) -> dict[str, Shape]:
     described on the Hugging Face hub only.
     """
     with tempfile.TemporaryDirectory(prefix="forgetcheck-") as folder:
-        source = lay_out_config(name, {**config, "preprocess_cfg": {}}, Path(folder))
+        source = _lay_out_config(name, {**config, "preprocess_cfg": {}}, Path(folder))
         try:
             with quiet(), torch.device("meta"):
                 model = open_clip.create_model(

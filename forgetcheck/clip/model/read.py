@@ -52,15 +52,15 @@ FILES = (  # of a folder, in the order of open_clip
     "pytorch_model.bin",
 )
 NAMES = (*FILES, *INDEXES)
-TRANSFORMERS = ("vision_model.", "text_model.")
+_TRANSFORMERS = ("vision_model.", "text_model.")
 ANY = Choice()
-FOREIGN = {
+_FOREIGN = {
     b"GGUF": "a GGUF file of llama.cpp",
     b"\x89HDF": "an HDF5 file, as Keras writes them",
     b"\x93NUMPY": "an array of numpy",
 }
-BASE_LAYER = ".base_layer."
-GIT_LFS = b"version https://git-lfs"
+_BASE_LAYER = ".base_layer."
+_GIT_LFS = b"version https://git-lfs"
 
 
 def read_weights(path: Path, finite: bool = True, choice: Choice = ANY) -> Weights:
@@ -70,17 +70,17 @@ def read_weights(path: Path, finite: bool = True, choice: Choice = ANY) -> Weigh
     differ, `choice` says which is meant. Raises InputError for a missing, empty, truncated or foreign file,
     for code in it, for a choice that is open, and, unless `finite` is off, for NaN or Inf.
     """
-    if is_folder(path):
-        return read_folder(path, finite, choice)
-    raw = read_file(path, finite, choice)
+    if _is_folder(path):
+        return _read_folder(path, finite, choice)
+    raw = _read_file(path, finite, choice)
     weights = converted(path, path.parent, raw)
     return with_openai_config(path, weights) if raw.family == OPENAI_ARCHIVE else weights
 
 
 def converted(path: Path, folder: Path, raw: Raw) -> Weights:
     """Bring weights to open_clip's names; those of transformers need the config in their folder."""
-    if not of_transformers(strip_prefixes(raw.tensors)[0]):
-        return settled(path, raw)
+    if not _of_transformers(strip_prefixes(raw.tensors)[0]):
+        return _settled(path, raw)
     if not (folder / TRANSFORMERS_CONFIG).exists():
         raise CheckpointError(
             f"'{path}' has the names of transformers: name the folder of save_pretrained, which says how "
@@ -111,23 +111,23 @@ def only_weights(folder: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def is_folder(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     """Tell a folder from a file. Raises InputError for what is neither."""
     try:
         folder = path.is_dir()
     except OSError as problem:  # such as a name that is too long
-        raise unreachable(path, problem) from None
+        raise _unreachable(path, problem) from None
     if not folder:
         refuse_irregular(path)
     return folder
 
 
-def unreachable(path: Path, problem: Exception) -> InputError:
+def _unreachable(path: Path, problem: Exception) -> InputError:
     reason = getattr(problem, "strerror", None) or problem
     return InputError(f"no checkpoint at '{path}' ({reason}): check the path.")
 
 
-def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
+def _read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
     """Read the file of weights that a folder has. Of several, all must hold the same."""
     refuse_adapter(folder)
     names = [name for name in (*FILES, *INDEXES) if (folder / name).exists()]
@@ -136,9 +136,9 @@ def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
             f"no weights in the folder '{folder}': expected one of {', '.join((*FILES, *INDEXES))}."
         )
     first, *others = names
-    weights = converted(folder, folder, read_file(folder / first, finite, choice))
+    weights = converted(folder, folder, _read_file(folder / first, finite, choice))
     for name in others:
-        if not same_weights(weights.tensors, other_weights(folder, name, first, choice)):
+        if not same_weights(weights.tensors, _other_weights(folder, name, first, choice)):
             raise CheckpointError(
                 f"'{folder}' holds different weights in {first} and {name}: name the file that is meant, as "
                 f"'{folder / name}'."
@@ -147,9 +147,9 @@ def read_folder(folder: Path, finite: bool, choice: Choice) -> Weights:
     return weights
 
 
-def other_weights(folder: Path, name: str, first: str, choice: Choice) -> dict[str, Tensor]:
+def _other_weights(folder: Path, name: str, first: str, choice: Choice) -> dict[str, Tensor]:
     try:
-        return converted(folder, folder, read_file(folder / name, False, choice)).tensors
+        return converted(folder, folder, _read_file(folder / name, False, choice)).tensors
     except InputError as problem:
         raise CheckpointError(
             f"'{folder}' holds weights in {first} and in {name}, which can't be compared "
@@ -169,46 +169,46 @@ def refuse_adapter(folder: Path) -> None:
     )
 
 
-def of_transformers(names: Iterable[str]) -> bool:
-    return any(name.startswith(TRANSFORMERS) for name in names)
+def _of_transformers(names: Iterable[str]) -> bool:
+    return any(name.startswith(_TRANSFORMERS) for name in names)
 
 
-def read_file(path: Path, finite: bool, choice: Choice) -> Raw:
+def _read_file(path: Path, finite: bool, choice: Choice) -> Raw:
     """Read one file, told by its content."""
     refuse_irregular(path)
     with path.open("rb") as file:
-        start = file.read(len(GIT_LFS))
-    refuse_foreign_file(path, start)
-    if start == GIT_LFS:
+        start = file.read(len(_GIT_LFS))
+    _refuse_foreign_file(path, start)
+    if start == _GIT_LFS:
         raise CheckpointError(
             f"'{path}' is a pointer of Git LFS and not the file itself: run `git lfs pull`."
         )
     if start[:1] == b"{" and not is_safetensors(path):
-        raw = read_parts(path, finite, choice)
+        raw = _read_parts(path, finite, choice)
     else:
         raw = read_one(path, choice)
         refuse_part(path, raw.tensors)
         refuse_unfit(path, raw.tensors, path.stat().st_size)
         if finite:
             refuse_not_finite(path, raw.tensors)
-    return one_model(path, put_together(path, raw), choice)
+    return _one_model(path, _put_together(path, raw), choice)
 
 
-def put_together(path: Path, raw: Raw) -> Raw:
+def _put_together(path: Path, raw: Raw) -> Raw:
     """Make plain weights of what training code keeps in parts: trained copies, adapters, norms."""
     tensors, saved = with_saved_copies(path, raw.tensors)
-    tensors, merged = without_adapters(path, tensors)
+    tensors, merged = _without_adapters(path, tensors)
     tensors, computed = whole_weights(path, tensors)
     return replace(raw, tensors=tensors, notes=(*raw.notes, *filter(None, (saved, merged, computed))))
 
 
-def without_adapters(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+def _without_adapters(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Merge what LoRA adds into the weights beside it, if a config beside the file says how much it is."""
     adapters = [name for name in tensors if is_adapter(name)]
     if not adapters:
         return tensors, ""
     config = path.parent / ADAPTER
-    wrapped = [name for name in tensors if BASE_LAYER in name]
+    wrapped = [name for name in tensors if _BASE_LAYER in name]
     if not wrapped or not config.is_file():
         beside = (
             "" if not wrapped else f", or save its {ADAPTER}, which says how much of it is added, beside it"
@@ -219,12 +219,14 @@ def without_adapters(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, 
     return whole, f"Merged {settings.describe()} into the weights it lies beside, as its {ADAPTER} says."
 
 
-def one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
+def _one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
     """Take the CLIP out of a model that it is a part of, whatever its names begin with there."""
     parts = take_apart(raw.tensors)
     found = {prefix.rstrip(".") or TOP: parts.models[prefix] for prefix in sorted(parts.models, key=bool)}
     told = choice.name in raw.keys  # a key that leads to the weights
-    if set(parts.models) <= {""} or (len(parts.models) == 1 and has_tower(settle_names(raw.tensors).tensors)):
+    if set(parts.models) <= {""} or (
+        len(parts.models) == 1 and _has_tower(settle_names(raw.tensors).tensors)
+    ):
         if choice.name and choice.required and raw.keys and not told and choice.name not in found:
             raise no_such(path, choice, raw.keys)
         return raw
@@ -243,7 +245,7 @@ def one_model(path: Path, raw: Raw, choice: Choice) -> Raw:
     )
 
 
-def has_tower(names: Iterable[str]) -> bool:
+def _has_tower(names: Iterable[str]) -> bool:
     return any(TOWER.match(name) for name in names)
 
 
@@ -252,9 +254,9 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return f"{', '.join(map(shown, names[:most]))}{more}"
 
 
-def refuse_foreign_file(path: Path, start: bytes) -> None:
+def _refuse_foreign_file(path: Path, start: bytes) -> None:
     """Name a format that holds weights and isn't read, with what makes one of it that is."""
-    for magic, what in FOREIGN.items():
+    for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise CheckpointError(f"'{path}' is {what}: save the PyTorch model that it was made from.")
     if path.suffix.lower() == ".onnx":
@@ -270,7 +272,7 @@ def read_one(path: Path, choice: Choice) -> Raw:
     return replace(raw, tensors=tensors, notes=(*raw.notes, note) if note else raw.notes)
 
 
-def read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
+def _read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
     """Read the parts that an index lists; each must hold what the index says."""
     tensors: dict[str, Tensor] = {}
     parts = read_index(index)
@@ -291,7 +293,7 @@ def read_parts(index: Path, finite: bool, choice: Choice) -> Raw:
     return Raw(tensors, "sharded safetensors" if "safetensors" in index.name else "sharded state dict")
 
 
-def settled(path: Path, raw: Raw) -> Weights:
+def _settled(path: Path, raw: Raw) -> Weights:
     named = settle_names(raw.tensors)
     twice = [name for name in named.tensors if f"text.{name}" in named.tensors]
     if twice:
@@ -332,7 +334,7 @@ def refuse_irregular(path: Path) -> None:
         if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             path.open("rb").close()
     except (OSError, ValueError) as problem:
-        raise unreachable(path, problem) from None
+        raise _unreachable(path, problem) from None
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(
             f"'{path}' is not a file: expected weights (.safetensors, .pt) or a run folder."

@@ -11,11 +11,11 @@ from forgetcheck.clip.model.checkpoint import TEXT_MODEL
 ACTIVATION = "quick_gelu"
 PLAIN, QUICK = "GELU", "QuickGELU"
 # settings of training, and which of two equal text layouts: no prediction depends on them
-IDLE = (
+_IDLE = (
     "custom_text", "vision_cfg.timm_model_pretrained", "vision_cfg.patch_dropout", "vision_cfg.timm_drop",
     "vision_cfg.timm_drop_path", "text_cfg.hf_model_pretrained",
 )  # fmt: skip
-PREPROCESSING: Mapping[str, Any] = {  # open_clip's defaults, where a config is silent
+_PREPROCESSING: Mapping[str, Any] = {  # open_clip's defaults, where a config is silent
     "mode": "RGB",
     "mean": [0.48145466, 0.4578275, 0.40821073],
     "std": [0.26862954, 0.26130258, 0.27577711],
@@ -30,7 +30,7 @@ WORDS = {
     "text_cfg.vocab_size": "vocabulary", "text_cfg.tokenizer_mode": "tokenizer mode",
     "text_cfg.tokenizer_kwargs": "tokenizer options",
 }  # fmt: skip
-SAID_APART = (ACTIVATION, "vision_cfg.act_kwargs", "text_cfg.act_kwargs", "text_cfg.hf_tokenizer_name")
+_SAID_APART = (ACTIVATION, "vision_cfg.act_kwargs", "text_cfg.act_kwargs", "text_cfg.hf_tokenizer_name")
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         **{f"text_cfg.{key}": value for key, value in text.items()},
         **{f"text_cfg.{TEXT_MODEL}.{key}": value for key, value in config.get(TEXT_MODEL, {}).items()},
     }
-    return {key: plain(value) for key, value in told(settings).items() if key not in IDLE}
+    return {key: plain(value) for key, value in told(settings).items() if key not in _IDLE}
 
 
 def told(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how an image is prepared: defaults filled in, the size that of the tower, as in open_clip."""
     told = {key: value for key, value in config.get("preprocess_cfg", {}).items() if value is not None}
     size = effective(config)["vision_cfg.image_size"]
-    merged: dict[str, Any] = listed({**PREPROCESSING, **told, "size": size})
+    merged: dict[str, Any] = listed({**_PREPROCESSING, **told, "size": size})
     return merged
 
 
@@ -104,13 +104,13 @@ def differences(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> tuple[str,
         if here != there
     ]
     ways = [{k: v for k, v in preprocessing(config).items() if k != "size"} for config in (base, tuned)]
-    found += differing(*ways)
-    apart = {key: value for key, value in effective(base).items() if key not in SAID_APART}
-    other = {key: value for key, value in effective(tuned).items() if key not in SAID_APART}
-    return tuple(found + differing(apart, other))
+    found += _differing(*ways)
+    apart = {key: value for key, value in effective(base).items() if key not in _SAID_APART}
+    other = {key: value for key, value in effective(tuned).items() if key not in _SAID_APART}
+    return tuple(found + _differing(apart, other))
 
 
-def differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Compare settings in the order of WORDS, then as they come."""
     keys = [*WORDS, *(key for key in {**here, **there} if key not in WORDS)]
     return [

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-HARMLESS = ("attn_mask", "position_ids", "num_batches_tracked")  # buffers that no prediction depends on
-ARCHIVED = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's archives keep beside weights
+_HARMLESS = ("attn_mask", "position_ids", "num_batches_tracked")  # buffers that no prediction depends on
+_ARCHIVED = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's archives keep beside weights
 SCALARS = ("logit_scale", "logit_bias")  # 0-d or 1-d, by age and taste
-FLAT_TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
+_FLAT_TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -27,12 +27,12 @@ def canonical(shapes: Shapes) -> dict[str, Shape]:
 
 
 def canonical_name(name: str) -> str:
-    return f"text.{name}" if name.startswith(FLAT_TEXT) else name
+    return f"text.{name}" if name.startswith(_FLAT_TEXT) else name
 
 
 def harmless(name: str) -> bool:
     """Tell whether a model predicts the same with and without this entry of its state dict."""
-    return name.rpartition(".")[2] in HARMLESS or name in ARCHIVED
+    return name.rpartition(".")[2] in _HARMLESS or name in _ARCHIVED
 
 
 def image_alone(shapes: Shapes) -> bool:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 1 << 22  # entries looked at together: bounds the memory for any tensor
-NAMED = 3  # offending tensors told per tower
-BUFFERS = ("running_mean", "running_var")  # measured statistics beside the parameters
+_NAMED = 3  # offending tensors told per tower
+_BUFFERS = ("running_mean", "running_var")  # measured statistics beside the parameters
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def take_census(weights: Mapping[str, Tensor]) -> TensorStats:
             not_finite.append(name)
         if found["denormal"]:
             denormal_in.append(name)
-        if not name.endswith(BUFFERS):
+        if not name.endswith(_BUFFERS):
             precisions[str(value.dtype).removeprefix("torch.")] += value.numel()
     return TensorStats(
         parameters=precisions.total(),
@@ -52,8 +52,8 @@ def take_census(weights: Mapping[str, Tensor]) -> TensorStats:
         infinite=totals["infinite"],
         denormal=totals["denormal"],
         zeros=totals["zeros"],
-        not_finite=tuple(not_finite[:NAMED]),
-        denormal_in=tuple(denormal_in[:NAMED]),
+        not_finite=tuple(not_finite[:_NAMED]),
+        denormal_in=tuple(denormal_in[:_NAMED]),
     )
 
 
@@ -62,13 +62,13 @@ def kinds(value: Tensor) -> Counter[str]:
     found = Counter[str]()
     for piece in value.detach().reshape(-1).split(CHUNK):
         size = piece.abs()
-        zeros = count(size == 0)
+        zeros = _count(size == 0)
         found["zeros"] += zeros
-        found["nan"] += count(size.isnan())
-        found["infinite"] += count(size.isinf())
-        found["denormal"] += count(size < smallest) - zeros
+        found["nan"] += _count(size.isnan())
+        found["infinite"] += _count(size.isinf())
+        found["denormal"] += _count(size < smallest) - zeros
     return found
 
 
-def count(marks: Tensor) -> int:
+def _count(marks: Tensor) -> int:
     return int(torch.count_nonzero(marks))  # much faster than their sum, which counts in int64

@@ -23,16 +23,16 @@ from forgetcheck.network import hub_asked
 MODEL = "hf_model_name"  # of a text_cfg: what makes open_clip let transformers build the text tower
 FILE = "text_config.json"  # of that tower, beside the weights; `tune` and `convert` write it
 CONFIG = "config.json"  # what transformers calls it, in a folder of its own
-KINDS = ("bert", "roberta", "xlm-roberta", "mt5", "m2m_100")  # which open_clip makes a tower of
-LARGEST = 2**20  # bytes of a config
+_KINDS = ("bert", "roberta", "xlm-roberta", "mt5", "m2m_100")  # which open_clip makes a tower of
+_LARGEST = 2**20  # bytes of a config
 # what says nothing of the numbers, or names something that would be looked for
-LEFT_OUT = (
+_LEFT_OUT = (
     "_name_or_path", "architectures", "dtype", "transformers_version", "output_attentions",
     "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type", "use_cache",
 )  # fmt: skip
-REPOSITORY = re.compile(r"(\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)  # as the hub allows
-DECODERS = ("decoder_layers", "num_decoder_layers")  # of which open_clip keeps nothing
-POSITIONS = "position_embedding_type"  # which today's transformers ignores, unless it is the usual one
+_REPOSITORY = re.compile(r"(\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)  # as the hub allows
+_DECODERS = ("decoder_layers", "num_decoder_layers")  # of which open_clip keeps nothing
+_POSITIONS = "position_embedding_type"  # which today's transformers ignores, unless it is the usual one
 
 
 class Ask(IntEnum):
@@ -68,30 +68,30 @@ def text_model(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> dic
     recorded = checkpoint.config.get(TEXT_MODEL)
     if recorded is not None:
         return {TEXT_MODEL: checked(recorded, f"the {TEXT_MODEL} of '{checkpoint.name}'")}
-    beside = config_beside(checkpoint)
+    beside = _config_beside(checkpoint)
     if beside:
         return {TEXT_MODEL: beside}
     if like is not None and like.config["model_cfg"].get("text_cfg", {}).get(MODEL) == name:
         return {TEXT_MODEL: like.config[TEXT_MODEL]} if TEXT_MODEL in like.config else {}
-    path = of_hub(name, (CONFIG,), ask)
+    path = _of_hub(name, (CONFIG,), ask)
     if path is not None:
         return {TEXT_MODEL: read(path)}
     if ask is Ask.NONE:
         return {}
     raise CheckpointError(
         f"the text tower of '{checkpoint.name}' is '{name}', whose config is neither beside the weights "
-        f"({FILE}) nor in the hub's cache: {way_out(name)}, or put its {CONFIG} there as {FILE}."
+        f"({FILE}) nor in the hub's cache: {_way_out(name)}, or put its {CONFIG} there as {FILE}."
     )
 
 
-def config_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
+def _config_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if checkpoint.weights is None:
         return None
     folder = checkpoint.weights if checkpoint.weights.is_dir() else checkpoint.weights.parent
     if (folder / FILE).is_file():
         return read(folder / FILE)
     # in a folder of transformers' own this would be the config of the whole model
-    if (folder / CONFIG).is_file() and document(folder / CONFIG).get("model_type") in KINDS:
+    if (folder / CONFIG).is_file() and _document(folder / CONFIG).get("model_type") in _KINDS:
         return read(folder / CONFIG)
     return None
 
@@ -102,37 +102,37 @@ def tokenizer(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> Path
     theirs = like.config["model_cfg"].get("text_cfg", {}) if like is not None else {}
     if like is not None and like.tokenizer is not None and theirs.get(NAME) == name:
         return like.tokenizer
-    path = of_hub(name, FILES, ask)
+    path = _of_hub(name, FILES, ask)
     if path is not None and tokenizer_in(path.parent):
         return path.parent
     if ask is Ask.NONE:
         return None
     raise CheckpointError(
         f"'{checkpoint.name}' has the tokenizer '{name}', whose files are neither beside the weights nor in "
-        f"the hub's cache: {way_out(name)}, or copy {VOCABULARIES[0]} there."
+        f"the hub's cache: {_way_out(name)}, or copy {VOCABULARIES[0]} there."
     )
 
 
-def way_out(name: str) -> str:
-    if name in shipped_names():
+def _way_out(name: str) -> str:
+    if name in _shipped_names():
         return "connect to the network once"
     return (
         "add --allow-download if you trust that name" if is_repository(name) else "it is no name of the hub"
     )
 
 
-def of_hub(name: str, files: tuple[str, ...], ask: Ask) -> Path | None:
+def _of_hub(name: str, files: tuple[str, ...], ask: Ask) -> Path | None:
     """Return the first of some files of a repository, from the cache; or fetched with the others."""
     if not is_repository(name):
         return None
     found = [path for file in files if (path := cached_file(name, file)) is not None]
-    if not found and ask >= (Ask.SHIPPED if name in shipped_names() else Ask.ANY):
+    if not found and ask >= (Ask.SHIPPED if name in _shipped_names() else Ask.ANY):
         with hub_asked():
-            found = [path for file in files if (path := tried(name, file)) is not None]
+            found = [path for file in files if (path := _tried(name, file)) is not None]
     return found[0] if found else None
 
 
-def tried(name: str, file: str) -> Path | None:
+def _tried(name: str, file: str) -> Path | None:
     try:
         return fetched(name, file, "")
     except Exception:  # the hub client's own zoo: not reachable, gone, forbidden
@@ -143,11 +143,11 @@ def is_repository(name: Any) -> bool:
     """Whether a word can be a repository of the hub: never a path."""
     if not isinstance(name, str) or "--" in name or ".." in name:
         return False
-    return REPOSITORY.fullmatch(name) is not None
+    return _REPOSITORY.fullmatch(name) is not None
 
 
 @cache
-def shipped_names() -> frozenset[str]:
+def _shipped_names() -> frozenset[str]:
     """Return the names of text models and tokenizers in the configs that open_clip ships."""
     import open_clip
 
@@ -158,12 +158,12 @@ def shipped_names() -> frozenset[str]:
 
 def read(path: Path) -> dict[str, Any]:
     """Read the config of a text tower; raises InputError for one that open_clip can't build."""
-    return checked(document(path), f"'{path}'")
+    return checked(_document(path), f"'{path}'")
 
 
-def document(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> dict[str, Any]:
     try:
-        return parse_json(read_text(path, LARGEST))
+        return parse_json(read_text(path, _LARGEST))
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"cannot read '{path}': {reason(problem)}; copy the file again.") from None
 
@@ -174,13 +174,13 @@ def checked(config: Any, where: str) -> dict[str, Any]:
     What names code, another model or a kernel is left out, and so are the layers of a decoder.
     """
     kind = config.get("model_type") if isinstance(config, Mapping) else None
-    if kind not in KINDS:
+    if kind not in _KINDS:
         raise CheckpointError(
-            f"{where} is no text tower that open_clip builds: those are {', '.join(KINDS)}."
+            f"{where} is no text tower that open_clip builds: those are {', '.join(_KINDS)}."
         )
-    if config.get(POSITIONS, "absolute") != "absolute":
+    if config.get(_POSITIONS, "absolute") != "absolute":
         raise CheckpointError(
-            f"{where} has {POSITIONS} '{config[POSITIONS]}', which transformers no longer builds."
+            f"{where} has {_POSITIONS} '{config[_POSITIONS]}', which transformers no longer builds."
         )
     try:
         from transformers import AutoConfig
@@ -189,25 +189,25 @@ def checked(config: Any, where: str) -> dict[str, Any]:
             f"{where} is of a model that transformers builds: pip install transformers."
         ) from None
 
-    known = set(AutoConfig.for_model(kind).to_dict()) - {*LEFT_OUT, "model_type"}
-    told = {key: config[key] for key in known if key in config and is_plain(config[key])}
-    refuse_extravagant(told, where)
+    known = set(AutoConfig.for_model(kind).to_dict()) - {*_LEFT_OUT, "model_type"}
+    told = {key: config[key] for key in known if key in config and _is_plain(config[key])}
+    _refuse_extravagant(told, where)
     try:
         filled = AutoConfig.for_model(
-            kind, **{**told, **{key: 0 for key in DECODERS if key in known}}
+            kind, **{**told, **{key: 0 for key in _DECODERS if key in known}}
         ).to_dict()
     except Exception as problem:  # whatever transformers makes of odd values
         raise CheckpointError(
             f"{where}: transformers refuses it ({type(problem).__name__}: {problem})."
         ) from None
-    return {key: filled[key] for key in sorted(known) if is_plain(filled[key])} | {"model_type": kind}
+    return {key: filled[key] for key in sorted(known) if _is_plain(filled[key])} | {"model_type": kind}
 
 
-def is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def refuse_extravagant(told: Mapping[str, Any], where: str) -> None:
+def _refuse_extravagant(told: Mapping[str, Any], where: str) -> None:
     """Refuse what would fill the memory beside the weights, which are compared with the rest."""
     for key, value in told.items():
         if "layers" in key:

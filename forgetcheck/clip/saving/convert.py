@@ -18,11 +18,11 @@ from forgetcheck.clip.saving.write import LINEAGE, SCHEMA, Clip
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import CheckpointError
 
-OWN = ("schema", "forgetcheck", "digests", "read")  # of a lineage, said anew by whoever writes it
+_OWN = ("schema", "forgetcheck", "digests", "read")  # of a lineage, said anew by whoever writes it
 
 
 @dataclass(frozen=True)
-class Found:
+class _Found:
     """A whole CLIP and how it was read."""
 
     clip: Clip
@@ -42,7 +42,7 @@ def read_clip(
     weights: str = "",
     base: str = "",
     allow_download: bool = False,
-) -> Found:
+) -> _Found:
     """Read the checkpoint that `text` names and load it; raises InputError for what doesn't fit its model.
 
     `base` names the whole model that an adapter is merged into, or whose text tower an image tower takes.
@@ -61,7 +61,7 @@ def read_clip(
         notes = (*notes, "Left out the fine-tuned head: what is written is the CLIP alone.")
     read = {"name": checkpoint.name, "family": stored.family, "notes": stored.notes}
     clip = Clip(checkpoint.config, tensors, {**made, "read": read}, tokenizer=encoder.tokenizer)
-    return Found(clip, stored.family, (*stored.notes, *notes))
+    return _Found(clip, stored.family, (*stored.notes, *notes))
 
 
 def made_of(adapter: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,4 +96,4 @@ def earlier(path: Path | None, found: Mapping[str, str]) -> tuple[Mapping[str, A
         record = {}
     if record.get("schema") != SCHEMA or record.get("digests") != found:
         return {}, ("Left out what the file says of its making: it speaks of other weights.",)
-    return {key: value for key, value in record.items() if key not in OWN}, ()
+    return {key: value for key, value in record.items() if key not in _OWN}, ()

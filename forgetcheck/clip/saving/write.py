@@ -41,36 +41,36 @@ def write_clip(path: Path, clip: Clip, kind: str, overwrite: bool = False) -> No
     else:
         refuse_existing_file(path, overwrite)
         with whole_file(path) as temporary:
-            WRITERS[kind](temporary, clip)
+            _WRITERS[kind](temporary, clip)
 
 
 def fill_folder(folder: Path, clip: Clip) -> None:
     """Put what `open_clip.create_model_and_transforms("local-dir:FOLDER")` reads into an existing folder."""
-    write_safetensors(folder / WEIGHTS, clip)
-    (folder / CONFIG).write_text(config_text(clip) + "\n", encoding="utf-8")
+    _write_safetensors(folder / WEIGHTS, clip)
+    (folder / CONFIG).write_text(_config_text(clip) + "\n", encoding="utf-8")
     if hasattr(clip.tokenizer, "save_pretrained"):
         clip.tokenizer.save_pretrained(str(folder))
 
 
-def write_safetensors(path: Path, clip: Clip) -> None:
+def _write_safetensors(path: Path, clip: Clip) -> None:
     record = json.dumps(lineage(clip))
-    header = {**clip.header, HEADER: config_text(clip), "format": "pt", LINEAGE: record}
+    header = {**clip.header, HEADER: _config_text(clip), "format": "pt", LINEAGE: record}
     save_file(separate(clip.tensors), path, header)
 
 
-def write_state_dict(path: Path, clip: Clip) -> None:
+def _write_state_dict(path: Path, clip: Clip) -> None:
     # given the path, torch would write the temporary name into the file
-    with path.open("wb") as file, system_heard():
+    with path.open("wb") as file, _system_heard():
         torch.save(separate(clip.tensors), file)
 
 
-WRITERS: Mapping[str, Callable[[Path, Clip], None]] = {
-    "safetensors": write_safetensors,
-    "pt": write_state_dict,
+_WRITERS: Mapping[str, Callable[[Path, Clip], None]] = {
+    "safetensors": _write_safetensors,
+    "pt": _write_state_dict,
 }
 
 
-def config_text(clip: Clip) -> str:
+def _config_text(clip: Clip) -> str:
     return json.dumps(dict(clip.config), indent=2)
 
 
@@ -99,7 +99,7 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def system_heard() -> Iterator[None]:
+def _system_heard() -> Iterator[None]:
     """Raise what the operating system said: torch reports a full disk as a mistake in its own counting."""
     try:
         yield

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # between ticks, of fractions
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)  # between ticks, of fractions
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def axis_over(
     """Return the axis that holds all values, its ends on ticks and within `bounds`."""
     inside = [min(max(value, bounds[0]), bounds[1]) for value in values if math.isfinite(value)]
     low, high = min(inside, default=bounds[0]), max(inside, default=bounds[1])
-    step = next((step for step in STEPS if (high - low) / step <= ticks), STEPS[-1])
+    step = next((step for step in _STEPS if (high - low) / step <= ticks), _STEPS[-1])
     low = max(math.floor(low / step + 1e-9) * step, bounds[0])
     high = min(math.ceil(high / step - 1e-9) * step, bounds[1])
     if high <= low:

@@ -9,16 +9,16 @@ from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Finding, Verdict
 
-PANELS = 6  # checkpoints in one figure; all are in its table
-TASKS = 30  # in a panel, worst first; all are in its table
-TOP = 30.0
-PITCH = 25.0
-BOTTOM = 34.0
+_PANELS = 6  # checkpoints in one figure; all are in its table
+_TASKS = 30  # in a panel, worst first; all are in its table
+_TOP = 30.0
+_PITCH = 25.0
+_BOTTOM = 34.0
 FONT = 12.5
 
 
 @dataclass(frozen=True)
-class Layout:
+class _Layout:
     """Where the columns of a panel stand; panels that share a line of the page are narrower."""
 
     width: float
@@ -30,13 +30,13 @@ class Layout:
     ticks: int
 
 
-ALONE = Layout(900, 188, 204, 716, 776, 790, 10)
-PAIR = Layout(560, 122, 136, 408, 458, 470, 6)
-THREE = Layout(376, 112, 126, 320, 372, None, 5)
+_ALONE = _Layout(900, 188, 204, 716, 776, 790, 10)
+_PAIR = _Layout(560, 122, 136, 408, 458, 470, 6)
+_THREE = _Layout(376, 112, 126, 320, 372, None, 5)
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """One task of a panel."""
 
     label: str
@@ -52,24 +52,24 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Panel:
+class _Panel:
     """What one checkpoint did to the tasks, by one probe."""
 
     checkpoint: str
     probe: str
     axis: Axis
-    rows: tuple[Row, ...]
-    layout: Layout
-    top: float = TOP
-    pitch: float = PITCH
+    rows: tuple[_Row, ...]
+    layout: _Layout
+    top: float = _TOP
+    pitch: float = _PITCH
 
     @property
     def height(self) -> float:
-        return self.floor + BOTTOM
+        return self.floor + _BOTTOM
 
     @property
     def floor(self) -> float:
-        return TOP + PITCH * len(self.rows)
+        return _TOP + _PITCH * len(self.rows)
 
     @property
     def described(self) -> str:
@@ -83,11 +83,11 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Figure:
+class _Figure:
     """All panels of one probe, and every finding of it for the table."""
 
     probe: str
-    panels: tuple[Panel, ...]
+    panels: tuple[_Panel, ...]
     findings: tuple[Finding, ...]
     tasks: int
     checkpoints: int
@@ -100,28 +100,28 @@ class Figure:
 
     @property
     def tasks_left_out(self) -> int:
-        return max(self.tasks - TASKS, 0)
+        return max(self.tasks - _TASKS, 0)
 
     @property
     def panels_left_out(self) -> int:
-        return max(self.checkpoints - PANELS, 0)
+        return max(self.checkpoints - _PANELS, 0)
 
 
-def figures(report: Report) -> list[Figure]:
+def figures(report: Report) -> list[_Figure]:
     """Return a figure per probe, zero-shot first."""
     return [figure(report, probe) for probe in sorted(report.probes, key=lambda probe: probe != "zero-shot")]
 
 
-def figure(report: Report, probe: str) -> Figure:
+def figure(report: Report, probe: str) -> _Figure:
     findings = report.tasks(probe=probe)
     order = tasks_by_drop(findings)
     checkpoints = [name for name in report.checkpoints if report.tasks(name, probe)]
-    drawn = {name: in_order(report.tasks(name, probe), order[:TASKS]) for name in checkpoints[:PANELS]}
-    layout = {1: ALONE, 2: PAIR}.get(len(drawn), THREE)
-    shown = [value for rows in drawn.values() for f in rows for value in reach(f, report.policy)]
+    drawn = {name: _in_order(report.tasks(name, probe), order[:_TASKS]) for name in checkpoints[:_PANELS]}
+    layout = {1: _ALONE, 2: _PAIR}.get(len(drawn), _THREE)
+    shown = [value for rows in drawn.values() for f in rows for value in _reach(f, report.policy)]
     axis = axis_over(shown, layout.start, layout.end, layout.ticks, (0.0, 1.0))
     panels = tuple(panel(name, probe, rows, axis, layout, report.policy) for name, rows in drawn.items())
-    return Figure(probe, panels, tuple(in_order(findings, order)), len(order), len(checkpoints))
+    return _Figure(probe, panels, tuple(_in_order(findings, order)), len(order), len(checkpoints))
 
 
 def tasks_by_drop(findings: Sequence[Finding]) -> list[str]:
@@ -133,7 +133,7 @@ def tasks_by_drop(findings: Sequence[Finding]) -> list[str]:
     return sorted(worst, key=lambda task: -worst[task])
 
 
-def in_order(findings: Sequence[Finding], tasks: Sequence[str]) -> list[Finding]:
+def _in_order(findings: Sequence[Finding], tasks: Sequence[str]) -> list[Finding]:
     """Return the findings on these tasks, in their order."""
     place = {task: number for number, task in enumerate(tasks)}
     kept = [finding for finding in findings if finding.retention.task in place]
@@ -141,21 +141,21 @@ def in_order(findings: Sequence[Finding], tasks: Sequence[str]) -> list[Finding]
 
 
 def panel(
-    checkpoint: str, probe: str, findings: Sequence[Finding], axis: Axis, layout: Layout, policy: Policy
-) -> Panel:
+    checkpoint: str, probe: str, findings: Sequence[Finding], axis: Axis, layout: _Layout, policy: Policy
+) -> _Panel:
     rows = (
-        row(finding, axis, layout.labels, policy, TOP + PITCH * (number + 0.5))
+        row(finding, axis, layout.labels, policy, _TOP + _PITCH * (number + 0.5))
         for number, finding in enumerate(findings)
     )
-    return Panel(checkpoint, probe, axis, tuple(rows), layout)
+    return _Panel(checkpoint, probe, axis, tuple(rows), layout)
 
 
-def row(finding: Finding, axis: Axis, room: float, policy: Policy, y: float) -> Row:
+def row(finding: Finding, axis: Axis, room: float, policy: Policy, y: float) -> _Row:
     low, high = interval_of_tuned(finding, policy)
     facts = finding.retention
     note = " (target)" if facts.target else ""
     name = clipped(facts.task, room / FONT - width(note)) + note
-    return Row(
+    return _Row(
         label=name,
         told=f"{named(facts.task)}: base {share(facts.base)} %, tuned {tuned(finding)} %, "
         f"drop {drop(finding)} points {drop_ends(finding)}, n = {facts.n}: {finding.verdict}",
@@ -170,7 +170,7 @@ def row(finding: Finding, axis: Axis, room: float, policy: Policy, y: float) -> 
     )
 
 
-def reach(finding: Finding, policy: Policy) -> tuple[float, ...]:
+def _reach(finding: Finding, policy: Policy) -> tuple[float, ...]:
     """Return every accuracy that a row shows."""
     row = finding.retention
     return (row.base, row.tuned, *interval_of_tuned(finding, policy), limit_of_tuned(finding))

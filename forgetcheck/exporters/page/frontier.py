@@ -11,18 +11,18 @@ from forgetcheck.retention.text.summary import main_mean
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.text import percent, points
 
-SIZE = (640.0, 380.0)
-ACROSS = (64.0, 616.0)  # left and right end of the plot
-UP = (326.0, 20.0)  # its floor and its ceiling
+_SIZE = (640.0, 380.0)
+_ACROSS = (64.0, 616.0)  # left and right end of the plot
+_UP = (326.0, 20.0)  # its floor and its ceiling
 FONT = 12.5
-LABEL_ROOM = 16.0  # em
-DOT = 7.0
-MARGIN = 0.04
+_LABEL_ROOM = 16.0  # em
+_DOT = 7.0
+_MARGIN = 0.04
 URGENCY = (Outcome.FAILED, Outcome.UNSURE, Outcome.NEVER_KNEW, Outcome.MET)
 
 
 @dataclass(frozen=True)
-class Method:
+class _Method:
     """One checkpoint: the gain it was tuned for, and what the other tasks lost on average."""
 
     checkpoint: str
@@ -38,10 +38,10 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Dot:
+class _Dot:
     """A method in the picture; the ends are those of its two intervals."""
 
-    method: Method
+    method: _Method
     x: float
     y: float
     left: float
@@ -56,14 +56,14 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Scatter:
+class _Scatter:
     """Target accuracy against mean retention."""
 
     across: Axis  # of tuned - base
     up: Axis
-    dots: tuple[Dot, ...]
+    dots: tuple[_Dot, ...]
     steps: str  # the frontier, as points of a polyline
-    size: tuple[float, float] = SIZE
+    size: tuple[float, float] = _SIZE
 
     @property
     def unnamed(self) -> int:
@@ -79,10 +79,10 @@ class Scatter:
         )
 
 
-def methods(report: Report) -> list[Method]:
+def methods(report: Report) -> list[_Method]:
     """Describe every checkpoint, and mark those on the frontier."""
     found = [
-        Method(
+        _Method(
             name,
             report.target(name),
             main_mean(report, name),
@@ -93,39 +93,39 @@ def methods(report: Report) -> list[Method]:
     return [mark(method, found) for method in found]
 
 
-def mark(method: Method, others: Sequence[Method]) -> Method:
-    place = standing(method)
+def mark(method: _Method, others: Sequence[_Method]) -> _Method:
+    place = _standing(method)
     if place is None:
         return method
-    rivals = [there for other in others if (there := standing(other)) is not None]
+    rivals = [there for other in others if (there := _standing(other)) is not None]
     beaten = any(there != place and there[0] >= place[0] and there[1] >= place[1] for there in rivals)
     return replace(method, best=not beaten)
 
 
-def standing(method: Method) -> tuple[float, float] | None:
+def _standing(method: _Method) -> tuple[float, float] | None:
     """Return (mean change of the other tasks, target accuracy); larger is better."""
     if method.target is None or method.mean is None:
         return None
     return -method.mean.drop, method.target.retention.tuned
 
 
-def scatter(found: Sequence[Method], confidence: float) -> Scatter | None:
+def scatter(found: Sequence[_Method], confidence: float) -> _Scatter | None:
     """Draw the methods that have both a target and other tasks; nothing if fewer than two have."""
-    drawn = [(method, spans(method, confidence)) for method in found if standing(method) is not None]
+    drawn = [(method, _spans(method, confidence)) for method in found if _standing(method) is not None]
     if len(drawn) < 2:
         return None
     reach = [v for _, (x, _) in drawn for v in x]
-    margin = (max(*reach, 0.0) - min(*reach, 0.0)) * MARGIN  # what kept all stands clear of the edge
-    across = axis_over([0.0, *reach, max(*reach, 0.0) + margin], *ACROSS, 6, (-1.0, 1.0))
-    up = axis_over([v for _, (_, y) in drawn for v in y], *UP, 5, (0.0, 1.0))
-    dots = tuple(placed([dot(method, x, y, across, up) for method, (x, y) in drawn]))
-    return Scatter(across, up, dots, staircase(dots))
+    margin = (max(*reach, 0.0) - min(*reach, 0.0)) * _MARGIN  # what kept all stands clear of the edge
+    across = axis_over([0.0, *reach, max(*reach, 0.0) + margin], *_ACROSS, 6, (-1.0, 1.0))
+    up = axis_over([v for _, (_, y) in drawn for v in y], *_UP, 5, (0.0, 1.0))
+    dots = tuple(_placed([dot(method, x, y, across, up) for method, (x, y) in drawn]))
+    return _Scatter(across, up, dots, _staircase(dots))
 
 
-Span = tuple[float, float, float]  # low, value, high
+_Span = tuple[float, float, float]  # low, value, high
 
 
-def spans(method: Method, confidence: float) -> tuple[Span, Span]:
+def _spans(method: _Method, confidence: float) -> tuple[_Span, _Span]:
     assert method.mean is not None
     assert method.target is not None
     mean, row = method.mean, method.target.retention
@@ -133,8 +133,8 @@ def spans(method: Method, confidence: float) -> tuple[Span, Span]:
     return (-mean.high, -mean.drop, -mean.low), (low, row.tuned, high)
 
 
-def dot(method: Method, x: Span, y: Span, across: Axis, up: Axis) -> Dot:
-    return Dot(
+def dot(method: _Method, x: _Span, y: _Span, across: Axis, up: Axis) -> _Dot:
+    return _Dot(
         method=method,
         x=across.at(x[1]),
         y=up.at(y[1]),
@@ -142,7 +142,7 @@ def dot(method: Method, x: Span, y: Span, across: Axis, up: Axis) -> Dot:
         right=across.at(x[2]),
         bottom=up.at(y[0]),
         top=up.at(y[2]),
-        label=clipped(method.checkpoint, LABEL_ROOM),
+        label=clipped(method.checkpoint, _LABEL_ROOM),
         label_x=0.0,
         label_y=0.0,
         anchor="start",
@@ -151,27 +151,29 @@ def dot(method: Method, x: Span, y: Span, across: Axis, up: Axis) -> Dot:
     )
 
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
-class Seat:
+class _Seat:
     """A place for a label, and the room it takes there."""
 
     x: float
     y: float
     anchor: str
-    box: Box
+    box: _Box
 
 
-def placed(dots: Sequence[Dot]) -> Iterator[Dot]:
+def _placed(dots: Sequence[_Dot]) -> Iterator[_Dot]:
     """Put each label beside its dot where it hits neither another label nor a dot; the best first.
 
     A label without room is left out: the table names every dot.
     """
-    taken: list[Box] = [box_of_dot(dot) for dot in dots]
+    taken: list[_Box] = [box_of_dot(dot) for dot in dots]
     for dot in sorted(dots, key=lambda dot: not dot.method.best):
-        free = (seat for seat in seats(dot) if inside(seat.box) and not any(hits(seat.box, b) for b in taken))
+        free = (
+            seat for seat in _seats(dot) if inside(seat.box) and not any(hits(seat.box, b) for b in taken)
+        )
         seat = next(free, None)
         if seat is None:
             yield replace(dot, label="")
@@ -180,33 +182,33 @@ def placed(dots: Sequence[Dot]) -> Iterator[Dot]:
             yield replace(dot, label_x=seat.x, label_y=seat.y, anchor=seat.anchor)
 
 
-def seats(dot: Dot) -> Iterator[Seat]:
+def _seats(dot: _Dot) -> Iterator[_Seat]:
     """Yield places for a label, the nicest first."""
     long = round(width(dot.label) * FONT, 1)
     left, right = dot.x - 9, dot.x + 9
     for lift in (14.0, 30.0, 46.0):
         for y in (dot.y - lift + 4, dot.y + lift + 4):
-            yield Seat(right, y, "start", (right, y - FONT, right + long, y + 3))
-            yield Seat(left, y, "end", (left - long, y - FONT, left, y + 3))
+            yield _Seat(right, y, "start", (right, y - FONT, right + long, y + 3))
+            yield _Seat(left, y, "end", (left - long, y - FONT, left, y + 3))
 
 
-def box_of_dot(dot: Dot) -> Box:
-    return dot.x - DOT, dot.y - DOT, dot.x + DOT, dot.y + DOT
+def box_of_dot(dot: _Dot) -> _Box:
+    return dot.x - _DOT, dot.y - _DOT, dot.x + _DOT, dot.y + _DOT
 
 
-def inside(box: Box) -> bool:
-    return ACROSS[0] <= box[0] and box[2] <= ACROSS[1] and UP[1] <= box[1] + 8 and box[3] <= UP[0]
+def inside(box: _Box) -> bool:
+    return _ACROSS[0] <= box[0] and box[2] <= _ACROSS[1] and _UP[1] <= box[1] + 8 and box[3] <= _UP[0]
 
 
-def hits(one: Box, other: Box) -> bool:
+def hits(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def staircase(dots: Sequence[Dot]) -> str:
+def _staircase(dots: Sequence[_Dot]) -> str:
     """Join the best dots by steps: what lies right of and above the line was reached by none."""
     corners: list[tuple[float, float]] = []
-    at = ACROSS[0]
+    at = _ACROSS[0]
     for x, y in sorted({(dot.x, dot.y) for dot in dots if dot.method.best}):
         corners += [(at, y), (x, y)]
         at = x
-    return " ".join(f"{x:g},{y:g}" for x, y in [*corners, (at, UP[0])])
+    return " ".join(f"{x:g},{y:g}" for x, y in [*corners, (at, _UP[0])])

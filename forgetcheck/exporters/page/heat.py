@@ -19,18 +19,18 @@ SHADES = (
     "drop of 10 to 25",
     "drop of 25 and more",
 )
-TASKS = 40  # rows in the picture, worst first; all are in its table
-WIDEST = 16  # columns before only one probe is drawn, zero-shot if it was asked
-LABELS = 168.0
-HEAD = (50.0, 66.0)  # the room for names; more with options of probes below them
-CELL = (88.0, 28.0)
-GAP = 14.0  # between checkpoints
+_TASKS = 40  # rows in the picture, worst first; all are in its table
+_WIDEST = 16  # columns before only one probe is drawn, zero-shot if it was asked
+_LABELS = 168.0
+_HEAD = (50.0, 66.0)  # the room for names; more with options of probes below them
+_CELL = (88.0, 28.0)
+_GAP = 14.0  # between checkpoints
 FONT = 12.5
-LOUD = (Verdict.FORGOT, Verdict.STILL_KNOWN)
+_LOUD = (Verdict.FORGOT, Verdict.STILL_KNOWN)
 
 
 @dataclass(frozen=True)
-class Column:
+class _Column:
     """One checkpoint by one probe."""
 
     checkpoint: str
@@ -41,7 +41,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Group:
+class _Group:
     """The columns of one checkpoint, under its name."""
 
     checkpoint: str
@@ -51,7 +51,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Cell:
+class _Cell:
     """A finding of the map."""
 
     x: float
@@ -64,51 +64,54 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class _Line:
     """A task: its label, and a cell per column, or None where it was not asked."""
 
     task: str
     label: str
     y: float
-    cells: tuple[Cell | None, ...]
+    cells: tuple[_Cell | None, ...]
 
 
 @dataclass(frozen=True)
-class Heat:
+class _Heat:
     """The whole map; `lines` beyond TASKS are in the table only."""
 
-    columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    columns: tuple[_Column, ...]
+    lines: tuple[_Line, ...]
     shades: tuple[str, ...] = SHADES
-    cell: tuple[float, float] = CELL
-    labels: float = LABELS
+    cell: tuple[float, float] = _CELL
+    labels: float = _LABELS
 
     @property
-    def drawn(self) -> tuple[Line, ...]:
-        return self.lines[:TASKS]
+    def drawn(self) -> tuple[_Line, ...]:
+        return self.lines[:_TASKS]
 
     @property
     def width(self) -> float:
-        return self.columns[-1].x + CELL[0] + 1 if self.columns else LABELS
+        return self.columns[-1].x + _CELL[0] + 1 if self.columns else _LABELS
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[_Group, ...]:
         """Return the checkpoints, each over its columns."""
         found = {column.checkpoint: column for column in self.columns}  # the last of each
         firsts = {column.checkpoint: column.x for column in reversed(self.columns)}
         return tuple(
-            Group(
-                name, clipped(name, (last.x + CELL[0] - firsts[name]) / FONT), firsts[name], last.x + CELL[0]
+            _Group(
+                name,
+                clipped(name, (last.x + _CELL[0] - firsts[name]) / FONT),
+                firsts[name],
+                last.x + _CELL[0],
             )
             for name, last in found.items()
         )
 
     @property
     def height(self) -> float:
-        return (self.drawn[-1].y if self.drawn else 0) + CELL[1] + 2
+        return (self.drawn[-1].y if self.drawn else 0) + _CELL[1] + 2
 
 
-def heat_map(report: Report) -> Heat:
+def heat_map(report: Report) -> _Heat:
     """Map every probe that was put to tasks other than the target."""
     pairs = [
         (mean.checkpoint, mean.probe)
@@ -116,7 +119,7 @@ def heat_map(report: Report) -> Heat:
         for mean in report.means_of(checkpoint)
         if not mean.of_target
     ]
-    if len(pairs) > WIDEST:
+    if len(pairs) > _WIDEST:
         first = min((probe for _, probe in pairs), key=lambda probe: probe != "zero-shot")
         pairs = [pair for pair in pairs if pair[1] == first]
     order = list(dict.fromkeys(checkpoint for checkpoint, _ in pairs))
@@ -126,37 +129,37 @@ def heat_map(report: Report) -> Heat:
         for finding in report.tasks()
     }
     kept = [f for place, f in by_place.items() if place[:2] in set(pairs)]
-    top = HEAD[any(column.below for column in columns)]
+    top = _HEAD[any(column.below for column in columns)]
     lines = tuple(
-        line(task, top + CELL[1] * number, columns, [by_place.get((*pair, task)) for pair in pairs])
+        line(task, top + _CELL[1] * number, columns, [by_place.get((*pair, task)) for pair in pairs])
         for number, task in enumerate(tasks_by_drop(kept))
     )
-    return Heat(columns, lines)
+    return _Heat(columns, lines)
 
 
-def column(number: int, group: int, checkpoint: str, probe: str) -> Column:
+def column(number: int, group: int, checkpoint: str, probe: str) -> _Column:
     name, colon, options = probe.partition(":")
-    room = (CELL[0] - 4) / FONT
+    room = (_CELL[0] - 4) / FONT
     below = clipped(colon + options, room) if options else ""
-    return Column(checkpoint, probe, clipped(name, room), below, LABELS + CELL[0] * number + GAP * group)
+    return _Column(checkpoint, probe, clipped(name, room), below, _LABELS + _CELL[0] * number + _GAP * group)
 
 
-def line(task: str, y: float, columns: Sequence[Column], findings: Sequence[Finding | None]) -> Line:
+def line(task: str, y: float, columns: Sequence[_Column], findings: Sequence[Finding | None]) -> _Line:
     cells = (
         None if finding is None else cell(finding, at.x, y)
         for at, finding in zip(columns, findings, strict=True)
     )
-    return Line(task, clipped(task, (LABELS - 14) / FONT), y, tuple(cells))
+    return _Line(task, clipped(task, (_LABELS - 14) / FONT), y, tuple(cells))
 
 
-def cell(finding: Finding, x: float, y: float) -> Cell:
+def cell(finding: Finding, x: float, y: float) -> _Cell:
     row = finding.retention
-    return Cell(
+    return _Cell(
         x=x,
         y=y,
         shade=bisect_right(EDGES, row.drop),
         text=drop(finding),
-        loud=finding.verdict in LOUD,
+        loud=finding.verdict in _LOUD,
         told=f"{named(row.checkpoint)}, {named(row.task)}, {row.probe}: drop {drop(finding)} points "
         f"{drop_ends(finding)}, n = {row.n}: {finding.verdict}",
         finding=finding,

@@ -19,9 +19,9 @@ CARDS = 6  # checkpoints of the first screen; all are in the table of methods
 CONCEPTS = 2000  # rows of the full table
 PICTURES = 48  # of the gallery
 PICTURE_BYTES = 1_000_000  # all of them together, as base64
-TINY = 64  # pixels; below this a thumbnail is enlarged without smoothing
-PNG = b"\x89PNG\r\n\x1a\n"
-INTERVALS = (4.0, 116.0)  # the ends of the small axis in a row of concepts
+_TINY = 64  # pixels; below this a thumbnail is enlarged without smoothing
+_PNG = b"\x89PNG\r\n\x1a\n"
+_INTERVALS = (4.0, 116.0)  # the ends of the small axis in a row of concepts
 
 
 def sorted_checks(report: Report) -> list[Check]:
@@ -60,17 +60,17 @@ class Worst:
 
 
 def worst(report: Report, count: int) -> list[Worst]:
-    return [worst_of(report, name, count) for name in report.checkpoints]
+    return [_worst_of(report, name, count) for name in report.checkpoints]
 
 
-def worst_of(report: Report, checkpoint: str, count: int) -> Worst:
+def _worst_of(report: Report, checkpoint: str, count: int) -> Worst:
     found = report.worst_concepts(checkpoint, count)
     drops = [end for finding in found for end in (finding.retention.low, finding.retention.high)]
     tried: dict[str, int] = defaultdict(int)
     for finding in concepts(report):
         if finding.retention.checkpoint == checkpoint:
             tried[finding.retention.probe] += 1
-    axis = axis_over([0.0, *drops], *INTERVALS, 10, (-1.0, 1.0))
+    axis = axis_over([0.0, *drops], *_INTERVALS, 10, (-1.0, 1.0))
     return Worst(checkpoint, tuple(found), axis, tuple(tried.items()))
 
 
@@ -112,7 +112,7 @@ def calibrations(report: Report) -> list[Calibration]:
             fmean(errors(finding).base for finding in found),
             fmean(errors(finding).tuned for finding in found),
             fmean(errors(finding).change for finding in found),
-            max(found, key=growth),
+            max(found, key=_growth),
         )
         for (checkpoint, probe), found in groups.items()
     ]
@@ -123,12 +123,12 @@ def errors(finding: Finding) -> Calibrated:
     return finding.retention.calibration
 
 
-def growth(finding: Finding) -> float:
+def _growth(finding: Finding) -> float:
     return errors(finding).change
 
 
 @dataclass(frozen=True)
-class Picture:
+class _Picture:
     """A lost sample, its thumbnail as the page holds it."""
 
     lost: LostSample
@@ -137,23 +137,23 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Wall:
+class _Wall:
     """The lost samples of one checkpoint and probe."""
 
     checkpoint: str
     probe: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[_Picture, ...]
 
 
-def gallery(lost: Sequence[LostSample]) -> list[Wall]:
+def gallery(lost: Sequence[LostSample]) -> list[_Wall]:
     """Hang as many pictures as the page has room for, by checkpoint and probe."""
-    groups: dict[tuple[str, str], list[Picture]] = defaultdict(list)
-    for item in within_room(lost):
-        groups[item.checkpoint, item.probe].append(Picture(item, data_uri(item.image), is_tiny(item.image)))
-    return [Wall(*names, tuple(pictures)) for names, pictures in groups.items()]
+    groups: dict[tuple[str, str], list[_Picture]] = defaultdict(list)
+    for item in _within_room(lost):
+        groups[item.checkpoint, item.probe].append(_Picture(item, data_uri(item.image), _is_tiny(item.image)))
+    return [_Wall(*names, tuple(pictures)) for names, pictures in groups.items()]
 
 
-def within_room(lost: Sequence[LostSample]) -> Iterator[LostSample]:
+def _within_room(lost: Sequence[LostSample]) -> Iterator[LostSample]:
     """Yield pictures turn by turn over the questions, so that none crowds out the others."""
     queues: dict[tuple[str, str, str], list[LostSample]] = defaultdict(list)
     for item in lost:
@@ -168,13 +168,13 @@ def within_room(lost: Sequence[LostSample]) -> Iterator[LostSample]:
 
 
 def data_uri(image: bytes) -> str:
-    kind = "png" if image.startswith(PNG) else "jpeg"
+    kind = "png" if image.startswith(_PNG) else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
-def is_tiny(image: bytes) -> bool:
+def _is_tiny(image: bytes) -> bool:
     """Whether a PNG says in its header that it has few pixels."""
-    return image.startswith(PNG) and int.from_bytes(image[16:20], "big") <= TINY
+    return image.startswith(_PNG) and int.from_bytes(image[16:20], "big") <= _TINY
 
 
 def contents(report: Report) -> Iterator[tuple[str, str]]:
@@ -191,7 +191,7 @@ def contents(report: Report) -> Iterator[tuple[str, str]]:
         yield "probes", "Other probes"
     if concepts(report):
         yield "concepts", "Concepts"
-    if any(within_room(report.gallery)):
+    if any(_within_room(report.gallery)):
         yield "gallery", "Lost samples"
     if calibrated(report):
         yield "calibration", "Calibration"

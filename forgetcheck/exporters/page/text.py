@@ -13,9 +13,9 @@ from forgetcheck.retention.policy import Rule
 from forgetcheck.retention.verdict import Finding
 from forgetcheck.text import JOINERS, beside, digits, percent, points, printable, unsigned
 
-NONE = "–"  # nothing to say in a cell
-DIGITS = 3  # of a p-value, at least
-DEMANDS = {
+_NONE = "–"  # nothing to say in a cell
+_DIGITS = 3  # of a p-value, at least
+_DEMANDS = {
     "max_drop": "drop at most",
     "max_mean_drop": "mean drop at most",
     "max_target_drop": "drop of the target at most",
@@ -27,11 +27,11 @@ DEMANDS = {
     "identical": "to be another than the base",
     "asked": "to be asked",
 }
-SHARES = (*OF_ACCURACY, "max_lost")  # the demands whose values are shares, not drops
-WIDER = 1.05  # times as wide: less isn't worth a word
-PLENTY = 8  # names in a list
-BRIEF = 44.0  # em
-CELL = 17.0  # em, a little less than the style gives to a cell
+_SHARES = (*OF_ACCURACY, "max_lost")  # the demands whose values are shares, not drops
+_WIDER = 1.05  # times as wide: less isn't worth a word
+_PLENTY = 8  # names in a list
+_BRIEF = 44.0  # em
+_CELL = 17.0  # em, a little less than the style gives to a cell
 
 
 def shown(value: object) -> object:
@@ -48,7 +48,7 @@ def named(name: str) -> str:
     return name if name.strip() else "(no name)"
 
 
-def listed(names: Iterable[str], most: int = PLENTY) -> str:
+def listed(names: Iterable[str], most: int = _PLENTY) -> str:
     """Name the first few, and say how many there are beyond them."""
     unique = [brief(name) for name in dict.fromkeys(names)]
     more = f" and {len(unique) - most} more" if len(unique) > most else ""
@@ -63,10 +63,10 @@ def share(fraction: float) -> str:
 def probability(p: float, level: float) -> str:
     """Write a p-value with as many digits as tell it from the level it is held against."""
     if p != p:
-        return NONE
-    if p < 10**-DIGITS < level:
-        return f"<{10**-DIGITS:g}"
-    for decimals in range(DIGITS, 9):
+        return _NONE
+    if p < 10**-_DIGITS < level:
+        return f"<{10**-_DIGITS:g}"
+    for decimals in range(_DIGITS, 9):
         text = f"{p:.{decimals}f}"
         if float(text) != round(level, decimals):
             break
@@ -95,7 +95,7 @@ def among(finding: Finding, level: float) -> str:
 def templates(finding: Finding) -> str:
     """Write from which to which drop single prompt templates come; nothing where there is one."""
     found = finding.retention.by_template
-    return NONE if found is None else f"{points(found[0])} to {points(found[1])}"
+    return _NONE if found is None else f"{points(found[0])} to {points(found[1])}"
 
 
 def ends(low: float, high: float, decimals: int) -> str:
@@ -121,18 +121,18 @@ def limit(finding: Finding) -> str:
 def smallest(finding: Finding) -> str:
     """Write the smallest drop that would be found 4 times in 5."""
     if not finding.gated or finding.must_forget:
-        return NONE
+        return _NONE
     return "none" if finding.detectable is None else unsigned(finding.detectable)
 
 
 def confused(finding: Finding) -> str:
     said = finding.retention.confused
-    return ", ".join(f"{named(name)} ×{times}" for name, times in said) or NONE
+    return ", ".join(f"{named(name)} ×{times}" for name, times in said) or _NONE
 
 
 def notes(finding: Finding) -> str:
     """Say what else a reader of this row must know."""
-    return "; ".join(remarks(finding)) or NONE
+    return "; ".join(remarks(finding)) or _NONE
 
 
 def remarks(finding: Finding) -> Iterator[str]:
@@ -141,7 +141,7 @@ def remarks(finding: Finding) -> Iterator[str]:
         yield "tuned on this"
     if row.concept is None and not finding.gated:
         yield "ignored by the policy"
-    if row.widened >= WIDER:
+    if row.widened >= _WIDER:
         yield f"interval {row.widened:.1f} times as wide for the probe's training images"
     if finding.must_forget:
         yield "must be forgotten"
@@ -153,34 +153,34 @@ def remarks(finding: Finding) -> Iterator[str]:
 
 
 def check_demand(check: Check) -> str:
-    return DEMANDS.get(check.demand, check.demand)
+    return _DEMANDS.get(check.demand, check.demand)
 
 
 def check_limit(check: Check) -> str:
     if check.limit != check.limit:
-        return NONE
-    return f"{100 * check.limit:g} %" if check.demand in SHARES else f"{100 * check.limit:g}"
+        return _NONE
+    return f"{100 * check.limit:g} %" if check.demand in _SHARES else f"{100 * check.limit:g}"
 
 
 def check_found(check: Check) -> str:
     if check.value != check.value:
-        return NONE
+        return _NONE
     number = digits(check.limit, check.value, check.low, check.high)
-    return percent(check.value, number) if check.demand in SHARES else points(check.value, number)
+    return percent(check.value, number) if check.demand in _SHARES else points(check.value, number)
 
 
 def check_ends(check: Check) -> str:
     if check.low != check.low:
-        return NONE
+        return _NONE
     number = digits(check.limit, check.value, check.low, check.high)
-    if check.demand in SHARES:
+    if check.demand in _SHARES:
         return f"[{unsigned(check.low, number)}, {unsigned(check.high, number)}]"
     return ends(check.low, check.high, number)
 
 
 def check_smallest(check: Check) -> str:
     if check.demand not in ("max_drop", "max_target_drop"):
-        return NONE
+        return _NONE
     return "none" if check.detectable is None else unsigned(check.detectable)
 
 
@@ -202,12 +202,12 @@ def clipped(text: str, room: float) -> str:
 
 def brief(name: str) -> str:
     """Shorten a name for the first screen; the tables have it whole."""
-    return clipped(name, BRIEF)
+    return clipped(name, _BRIEF)
 
 
 def is_short(name: str) -> bool:
     """Whether a name fits a cell of a table on one line."""
-    return width(str(shown(name))) <= CELL
+    return width(str(shown(name))) <= _CELL
 
 
 def width(text: str) -> float:

@@ -14,8 +14,8 @@ from forgetcheck.exporters.page.sections import leaves
 from forgetcheck.retention.text import wording
 from forgetcheck.text import percent, points
 
-TEMPLATES = Path(__file__).parent / "templates"
-FILTERS = (
+_TEMPLATES = Path(__file__).parent / "templates"
+_FILTERS = (
     *(
         text.named,
         text.brief,
@@ -47,7 +47,7 @@ def write(**parts: Any) -> str:
 def environment() -> Environment:
     """Escape everything, refuse what is undefined, make every character visible."""
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=text.shown,
@@ -55,13 +55,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update({found.__name__: found for found in FILTERS})
-    made.filters |= {"css": css_class, "leaves": leaves}
+    made.filters.update({found.__name__: found for found in _FILTERS})
+    made.filters |= {"css": _css_class, "leaves": leaves}
     made.tests["short"] = text.is_short
     return made
 
 
-def css_class(word: str) -> str:
+def _css_class(word: str) -> str:
     """Turn a verdict or an outcome, which are ours, into a class name."""
     return word.replace(" ", "-")
 
@@ -69,7 +69,7 @@ def css_class(word: str) -> str:
 @cache
 def inline(name: str) -> Markup:
     """Read a style or script, which are ours, as they go between their tags."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8").strip())  # noqa: S704
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8").strip())  # noqa: S704
 
 
 def security(style: str, script: str) -> str:

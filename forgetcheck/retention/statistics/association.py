@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from forgetcheck.retention.statistics import special
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-SURE = 1e-20  # a tail this small is not summed to its end: it is a bound then
-SYMMETRIC = 1e-3  # skewness below which a distribution is taken for normal
+_Floats = NDArray[np.float64]
+_Whole = NDArray[np.int64]
+_SURE = 1e-20  # a tail this small is not summed to its end: it is a bound then
+_SYMMETRIC = 1e-3  # skewness below which a distribution is taken for normal
 PAIR, HALF_OF_PAIR = 0.95, 0.1  # shares of two classes that leave nothing to a third: hits come in twos
 
 
@@ -24,9 +24,9 @@ class _Table:
     """What was said of what, as counts. c classes; an answer may name k of them, as in acc@k."""
 
     n: int  # samples
-    are: Floats  # (c,) samples of each class
-    said: Floats  # (c,) answers that name it
-    hits: Floats  # (c,) answers that name it for a sample of it
+    are: _Floats  # (c,) samples of each class
+    said: _Floats  # (c,) answers that name it
+    hits: _Floats  # (c,) answers that name it for a sample of it
 
     @property
     def expected(self) -> float:
@@ -36,7 +36,7 @@ class _Table:
 
 def knowledge_p(
     labels: NDArray[np.int32], named: NDArray[np.int32], classes: int, groups: NDArray[np.int32] | None = None
-) -> Floats:  # (n,), (n, k), c, (n,) -> (1 + c,)
+) -> _Floats:  # (n,), (n, k), c, (n,) -> (1 + c,)
     """Return the p-value of "the base guesses" for the whole task, then for each class; small: it knows.
 
     For a class, Fisher's exact test (one-sided) of "named it" against "is it"; for the task, the permutation
@@ -58,7 +58,7 @@ def _tabulated(labels: NDArray[np.int32], named: NDArray[np.int32], classes: int
     return _Table(len(labels), are.astype(float), said.astype(float), hits.astype(float))
 
 
-def association_p(hits: ArrayLike, said: ArrayLike, are: ArrayLike, n: ArrayLike) -> Floats:  # (m,) each
+def association_p(hits: ArrayLike, said: ArrayLike, are: ArrayLike, n: ArrayLike) -> _Floats:  # (m,) each
     """Return Fisher's one-sided p-value: P(as many hits) if `said` of n are drawn and `are` of n are right.
 
     The upper tail of the hypergeometric distribution, summed by the ratios of its neighbours. Counts need not
@@ -71,7 +71,7 @@ def association_p(hits: ArrayLike, said: ArrayLike, are: ArrayLike, n: ArrayLike
     return np.asarray((1 + upper) / (1 + upper + lower))
 
 
-def _sum_from(hits: Floats, said: Floats, are: Floats, n: Floats, step: int) -> Floats:
+def _sum_from(hits: _Floats, said: _Floats, are: _Floats, n: _Floats, step: int) -> _Floats:
     """Sum the probabilities beyond `hits` in one direction, as multiples of the one at `hits`. (m,)"""
     total, term, place = np.zeros_like(hits), np.ones_like(hits), hits.copy()
     going = np.ones(len(hits), dtype=bool)
@@ -90,11 +90,11 @@ def _sum_from(hits: Floats, said: Floats, are: Floats, n: Floats, step: int) -> 
         total[going] += grown
         place[going] += step
         # falling terms end where they no longer count, rising ones where the answer is beyond doubt
-        going[going] = (grown > 1e-17 * (1 + total[going])) & (total[going] < 1 / SURE)
+        going[going] = (grown > 1e-17 * (1 + total[going])) & (total[going] < 1 / _SURE)
     return total
 
 
-def _task_p(named: NDArray[np.int32], table: _Table, each: Floats, effect: float) -> float:
+def _task_p(named: NDArray[np.int32], table: _Table, each: _Floats, effect: float) -> float:
     used = np.flatnonzero(table.are + table.said)
     if named.shape[1] == 1 and len(used) <= 2:
         return float(each[used[0]])  # hits of one class decide those of the other: Fisher's own table
@@ -149,7 +149,7 @@ def _moments(named: NDArray[np.int32], table: _Table, effect: float) -> tuple[fl
 def _upper_tail(value: float, mean: float, variance: float, third: float) -> float:
     """Return P(X >= value) of a Pearson type III variable, a shifted gamma, with these moments."""
     z, skew = (value - mean) / variance**0.5, third / variance**1.5
-    if abs(skew) < SYMMETRIC:
+    if abs(skew) < _SYMMETRIC:
         return float(special.ndtr(-z))
     shape = 4 / skew**2
     place = max(shape + z * shape**0.5 * np.sign(skew), 0.0)
@@ -159,7 +159,7 @@ def _upper_tail(value: float, mean: float, variance: float, third: float) -> flo
 
 def _design_effects(
     labels: NDArray[np.int32], named: NDArray[np.int32], table: _Table, groups: NDArray[np.int32]
-) -> Floats:  # (1 + c,)
+) -> _Floats:  # (1 + c,)
     """Return how many clustered samples tell as much of the association as one independent; at least 1.
 
     The variance over clusters of the doubly centred hits, by that over samples. One sample more is imagined
@@ -180,9 +180,9 @@ def _class_effects(
     named: NDArray[np.int32],
     table: _Table,
     numbers: NDArray[np.intp],
-    sizes: Floats,
+    sizes: _Floats,
     as_one: float,
-) -> Floats:  # (c,)
+) -> _Floats:  # (c,)
     n, count, classes = table.n, len(sizes), len(table.are)
     p, q = table.are / n, table.said / n
     # cells (class, cluster) that a label or an answer falls into; in the others only the centring is left
@@ -210,7 +210,7 @@ def _class_effects(
     return np.asarray(_effect(by_cluster, by_sample, as_one, n))
 
 
-def _effect(by_cluster: ArrayLike, by_sample: ArrayLike, as_one: float, n: int) -> Floats:
+def _effect(by_cluster: ArrayLike, by_sample: ArrayLike, as_one: float, n: int) -> _Floats:
     by_cluster, by_sample = np.asarray(by_cluster, dtype=float), np.asarray(by_sample, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         effect = (by_cluster + as_one * by_sample / n) / (by_sample * (1 + 1 / n))

@@ -9,9 +9,9 @@ from forgetcheck.retention.statistics import special
 from forgetcheck.retention.statistics.paired import Floats
 
 PSEUDO = 0.5  # added to lost and to gained: a task where nothing changed isn't certain never to change
-BISECTIONS = 55
-FAR = 60.0  # standard deviations: beyond any quantile asked for
-NEAR = 1e-4  # of the mean, in standard deviations: where the tail formula is 0/0
+_BISECTIONS = 55
+_FAR = 60.0  # standard deviations: beyond any quantile asked for
+_NEAR = 1e-4  # of the mean, in standard deviations: where the tail formula is 0/0
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ def bootstrap_p(strata: Strata, limit: float) -> float:
     """Return the share of resamples with a mean drop of at most `limit`: small speaks for more."""
     if scale(strata) == 0:
         return float(strata.mean <= limit)
-    tilt = solve(strata, lambda s: cumulants(strata, s)[1] > limit)
-    return 1 - upper_tail(strata, tilt)
+    tilt = _solve(strata, lambda s: _cumulants(strata, s)[1] > limit)
+    return 1 - _upper_tail(strata, tilt)
 
 
 def quantile(strata: Strata, share: float) -> float:
     if scale(strata) == 0:
         return strata.mean
-    tilt = solve(strata, lambda s: upper_tail(strata, s) < 1 - share)
-    return cumulants(strata, tilt)[1]
+    tilt = _solve(strata, lambda s: _upper_tail(strata, s) < 1 - share)
+    return _cumulants(strata, tilt)[1]
 
 
-def solve(strata: Strata, too_far: Callable[[float], bool]) -> float:
+def _solve(strata: Strata, too_far: Callable[[float], bool]) -> float:
     """Bisect the exponential tilt; `too_far` is false below the answer and true above it."""
-    low, high = -FAR / scale(strata), FAR / scale(strata)
-    for _ in range(BISECTIONS):
+    low, high = -_FAR / scale(strata), _FAR / scale(strata)
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if too_far(middle) else (middle, high)
     return (low + high) / 2
@@ -69,10 +69,10 @@ def solve(strata: Strata, too_far: Callable[[float], bool]) -> float:
 
 def scale(strata: Strata) -> float:
     """Return the standard deviation of the mean drop over resamples."""
-    return float(np.sqrt(cumulants(strata, 0.0)[2]))
+    return float(np.sqrt(_cumulants(strata, 0.0)[2]))
 
 
-def cumulants(strata: Strata, tilt: float) -> tuple[float, float, float, float]:
+def _cumulants(strata: Strata, tilt: float) -> tuple[float, float, float, float]:
     """Return the cumulant function of the mean drop and its first three derivatives at `tilt`."""
     step = strata.weight / strata.n  # what one lost answer adds to the mean
     total = strata.n + 2 * strata.pseudo
@@ -88,14 +88,14 @@ def cumulants(strata: Strata, tilt: float) -> tuple[float, float, float, float]:
     )
 
 
-def upper_tail(strata: Strata, tilt: float) -> float:
+def _upper_tail(strata: Strata, tilt: float) -> float:
     """Return P(mean drop of a resample >= K'(tilt)), by the saddlepoint formula."""
-    value, first, second, third = cumulants(strata, tilt)
+    value, first, second, third = _cumulants(strata, tilt)
     signed = tilt * np.sqrt(max(second, 0.0))
     root = np.sign(tilt) * np.sqrt(max(2 * (tilt * first - value), 0.0))
-    if abs(root) < NEAR:
+    if abs(root) < _NEAR:
         return float(0.5 - third / (6 * np.sqrt(2 * np.pi) * second**1.5) - signed / np.sqrt(2 * np.pi))
-    if abs(signed) < NEAR:  # tilted so far that all resamples are one: beyond every quantile
+    if abs(signed) < _NEAR:  # tilted so far that all resamples are one: beyond every quantile
         return 0.0 if tilt > 0 else 1.0
     density = np.exp(-(root**2) / 2) / np.sqrt(2 * np.pi)
     return float(np.clip(special.ndtr(-root) + density * (1 / signed - 1 / root), 0.0, 1.0))

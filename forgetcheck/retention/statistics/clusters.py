@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 IMAGINED = 1.0  # answers, beside those seen, whose cluster moved as one: few of them don't tell how they come
 
 
@@ -36,7 +36,7 @@ class Spread:
         )
 
     @property
-    def columns(self) -> tuple[Floats, ...]:
+    def columns(self) -> tuple[_Floats, ...]:
         names = ("n", "total", "squares", "sizes", "products", "clustered", "training")
         return tuple(np.asarray(getattr(self, name), dtype=np.float64) for name in names)
 
@@ -51,7 +51,7 @@ class Clustering:
     lost: Spread  # over the samples that the base has right; x: 1 where the answer was lost
 
 
-def design_effect(spread: Spread, mean: ArrayLike) -> Floats:
+def design_effect(spread: Spread, mean: ArrayLike) -> _Floats:
     """Return how many clustered samples tell as much as one independent, if the true mean of x is `mean`.
 
     The variance of the sum of x - mean over clusters, by that over samples (Rao & Scott 1992, Biometrics
@@ -100,11 +100,11 @@ def cluster_sums(
     """Sum over the clusters of the task, and over what each class holds of them."""
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     count = int(numbers.max()) + 1
-    task = over_clusters(numbers, values)
+    task = _over_clusters(numbers, values)
     held, cells = np.unique(labels.astype(np.int64) * count + numbers, return_inverse=True)
     per_class = [
         np.stack([np.bincount(held // count, column, classes) for column in part.T], axis=1)
-        for part in over_clusters(cells, values)
+        for part in _over_clusters(cells, values)
     ]
     rows = [
         np.concatenate([whole.sum(axis=0, keepdims=True), parts]).round().astype(np.int64)
@@ -114,10 +114,10 @@ def cluster_sums(
     return Sums(once[:, 0], once[:, 1], products, clustered)
 
 
-def over_clusters(numbers: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+def _over_clusters(numbers: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[_Floats, _Floats, _Floats]:
     """Return per cluster (1, size²) (k, 2), size times each total (k, v) and each total² (k, v)."""
     size = np.bincount(numbers).astype(np.float64)
-    totals: Floats = np.stack([np.bincount(numbers, column) for column in values.T], axis=1)
+    totals: _Floats = np.stack([np.bincount(numbers, column) for column in values.T], axis=1)
     once = np.stack([np.ones(len(size)), size**2], axis=1)
     return once, size[:, None] * totals, totals**2
 

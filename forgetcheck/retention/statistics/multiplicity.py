@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forgetcheck.retention.statistics.paired import Floats, at_least
 
-TIE = 1 + 1e-12  # two ways of computing one p-value may differ in the last digits
+_TIE = 1 + 1e-12  # two ways of computing one p-value may differ in the last digits
 
 
 def step_down(
@@ -28,29 +28,29 @@ def step_down(
     p, changed, exact, block = p[order], changed[order], exact[order], block[order]
     total = np.zeros_like(p)
     for value in np.unique(least[~exact]):
-        total += np.where(p * TIE >= value, p, 0.0) * remaining(~exact & (least == value))
-    tables = {int(m): smaller_or_equal(int(m), p) for m in np.unique(changed[exact])}
+        total += np.where(p * _TIE >= value, p, 0.0) * _remaining(~exact & (least == value))
+    tables = {int(m): _smaller_or_equal(int(m), p) for m in np.unique(changed[exact])}
     for name in np.unique(block[exact]):
         silent = np.zeros_like(p)  # log of the chance that none of this block comes out as small
         for m in np.unique(changed[exact & (block == name)]):
             here = exact & (block == name) & (changed == m)
             with np.errstate(divide="ignore", invalid="ignore"):
-                silent += np.where(remaining(here) > 0, remaining(here) * np.log1p(-tables[int(m)]), 0.0)
+                silent += np.where(_remaining(here) > 0, _remaining(here) * np.log1p(-tables[int(m)]), 0.0)
         total -= np.expm1(silent)
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(np.maximum(total, p)), 1.0)
     return adjusted
 
 
-def remaining(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _remaining(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Count the marked questions from each position on: those not yet rejected at that step. (k,)"""
     return np.asarray(np.cumsum(mask[::-1])[::-1])
 
 
-def smaller_or_equal(changed: int, p: Floats) -> Floats:
+def _smaller_or_equal(changed: int, p: Floats) -> Floats:
     """Return P(an exact p-value of `changed` answers is <= p) under "no drop": the largest attainable."""
     attainable = np.append(0.0, at_least(np.arange(changed, -1, -1), changed, 0.5))  # ascending
-    return np.asarray(attainable[np.searchsorted(attainable, p * TIE, side="right") - 1])
+    return np.asarray(attainable[np.searchsorted(attainable, p * _TIE, side="right") - 1])
 
 
 def holm(p: ArrayLike) -> Floats:

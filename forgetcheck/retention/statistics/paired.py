@@ -19,11 +19,11 @@ Floats = NDArray[np.float64]
 ECE_BINS = 15  # as in arXiv:2308.13320
 # That the halves of a sample tell each other's signs adds to the variance of a mean: where nothing is off, by
 # 2 / pi; where much is, nothing. The larger is taken, so that an interval is rather too wide.
-HALVES = (1 + 2 / np.pi) ** 0.5
-POINTS = 33  # at most, of a sum over likely counts
-REACH = 4.0  # standard deviations to each side of it
-TINY = 1e-300  # in place of a 0 that the incomplete beta function doesn't take
-BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
+_HALVES = (1 + 2 / np.pi) ** 0.5
+_POINTS = 33  # at most, of a sum over likely counts
+_REACH = 4.0  # standard deviations to each side of it
+_TINY = 1e-300  # in place of a 0 that the incomplete beta function doesn't take
+_BISECTIONS = 60  # halvings of [-1, 1]: the end points are exact to 2e-18
 
 
 def score(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Floats:
@@ -56,14 +56,14 @@ def interval(
     `spread` tells how lost - gained comes in clusters; None: every sample is independent.
     """
     bound = NormalDist().inv_cdf((1 + confidence) / 2)
-    return invert(lost, gained, n, bound, spread), invert(lost, gained, n, -bound, spread)
+    return _invert(lost, gained, n, bound, spread), _invert(lost, gained, n, -bound, spread)
 
 
-def invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float, spread: Spread | None) -> Floats:
+def _invert(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bound: float, spread: Spread | None) -> Floats:
     """Find the drop whose score is `bound`; the score falls as the hypothetical drop grows."""
     shape = np.broadcast_shapes(*(np.shape(value) for value in (lost, gained, n)))
     low, high = np.full(shape, -1.0), np.full(shape, 1.0)
-    for _ in range(BISECTIONS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         # of counts divided by a design effect, the score is this one divided by its root
         root = 1.0 if spread is None else np.sqrt(design_effect(spread, middle))
@@ -100,14 +100,14 @@ def tail(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> F
     return np.asarray((weight * at_least(needed, left, share[:, None])).sum(axis=1).reshape(shape))
 
 
-def likely_counts(n: Floats, share: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
+def likely_counts(n: Floats, share: Floats, points: int = _POINTS) -> tuple[Floats, Floats]:
     """Return likely counts (m, points) of n (m,) draws that each hit with `share` (m,), and their weights.
 
     All counts within four standard deviations, evenly thinned where they are more than `points`;
     weights are binomial and sum to 1.
     """
     n, share = np.asarray(n, dtype=np.float64)[:, None], share[:, None]
-    middle, spread = n * share, REACH * np.sqrt(n * share * (1 - share)) + 1
+    middle, spread = n * share, _REACH * np.sqrt(n * share * (1 - share)) + 1
     low, high = np.floor(np.maximum(middle - spread, 0)), np.ceil(np.minimum(middle + spread, n))
     counts = low + np.ceil((high - low + 1) / points) * np.arange(points, dtype=np.float64)
     inside = counts <= high
@@ -130,8 +130,8 @@ def at_least(successes: ArrayLike, trials: ArrayLike, chance: float | Floats) ->
     tail = special.bdtrc(np.maximum(successes - 1, 0), trials.astype(np.int64), chance)
     between = (successes % 1 != 0) | (trials % 1 != 0)
     if between.any():
-        rest = np.maximum(trials - successes + 1, TINY)
-        tail = np.where(between, special.betainc(np.maximum(successes, TINY), rest, chance), tail)
+        rest = np.maximum(trials - successes + 1, _TINY)
+        tail = np.where(between, special.betainc(np.maximum(successes, _TINY), rest, chance), tail)
     return np.asarray(np.where(successes <= 0, 1.0, tail))
 
 
@@ -145,16 +145,16 @@ def share_interval(
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     tail = (1 - confidence) / 2
     if spread is not None:
-        return lowest_share(k, n, tail, spread), 1 - lowest_share(n - k, n, tail, spread.opposite)
+        return _lowest_share(k, n, tail, spread), 1 - _lowest_share(n - k, n, tail, spread.opposite)
     low = np.where(k > 0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
 
 
-def lowest_share(successes: Floats, trials: Floats, level: float, spread: Spread) -> Floats:
+def _lowest_share(successes: Floats, trials: Floats, level: float, spread: Spread) -> Floats:
     """Find the share of which as many successes, as clustered, are just too many at this level."""
     low, high = np.zeros_like(successes), np.ones_like(successes)
-    for _ in range(BISECTIONS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         effect = design_effect(spread, middle)
         enough = at_least(successes / effect, trials / effect, middle) > level
@@ -162,7 +162,7 @@ def lowest_share(successes: Floats, trials: Floats, level: float, spread: Spread
     return low
 
 
-def calibration_gaps(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> Floats:
+def _calibration_gaps(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> Floats:
     """Return what each sample adds to n times the expected calibration error (Guo et al. 2017, eq. 5). (n,)
 
     confidence (n,) in [0, 1], right (n,) flags. The error is the mean of these; 0 is a model whose confidence
@@ -176,7 +176,7 @@ def calibration_gaps(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BI
 
 def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:
     """Return the expected calibration error over equal bins of confidence."""
-    return float(calibration_gaps(confidence, right, bins).mean())
+    return float(_calibration_gaps(confidence, right, bins).mean())
 
 
 def calibration_change(
@@ -196,7 +196,7 @@ def calibration_change(
     half[np.lexsort(columns)] = np.arange(len(half)) % 2  # by what they are, not by their order
     before, after = (_signed(columns[k], columns[k + 1], half, bins) for k in (0, 2))
     moved = after - before
-    return float(moved.mean()), HALVES * standard_error(moved, groups)
+    return float(moved.mean()), _HALVES * _standard_error(moved, groups)
 
 
 def _signed(confidence: Floats, right: Floats, half: NDArray[np.int64], bins: int) -> Floats:
@@ -205,7 +205,7 @@ def _signed(confidence: Floats, right: Floats, half: NDArray[np.int64], bins: in
     return np.asarray(np.sign(gaps[1 - half, place]) * (right - confidence))
 
 
-def standard_error(values: Floats, groups: NDArray[np.int32] | None = None) -> float:
+def _standard_error(values: Floats, groups: NDArray[np.int32] | None = None) -> float:
     """Return the standard error of a mean (n,), over clusters of samples where there are any."""
     excess = values - values.mean()
     if groups is not None:

@@ -17,8 +17,8 @@ from forgetcheck.retention.statistics.paired import (
 )
 
 POWER = 0.8
-FEW_POINTS = 9  # of a sum over likely counts, where two digits are enough
-HALVINGS = 20  # of the drop: to a millionth
+_FEW_POINTS = 9  # of a sum over likely counts, where two digits are enough
+_HALVINGS = 20  # of the drop: to a millionth
 SLACK, SLACK_SHARE = 6, 0.3  # lost answers that the exact tail may ask for beyond the normal curve
 
 
@@ -31,10 +31,10 @@ def detectable(n: ArrayLike, churn: ArrayLike, limit: ArrayLike, level: float) -
     """
     columns = np.broadcast_arrays(*(np.atleast_1d(value) for value in (n, churn, limit)))
     cases, place = np.unique(np.stack(columns).astype(np.float64), axis=1, return_inverse=True)
-    return smallest(cases[0], cases[1], cases[2], level)[place.ravel()]
+    return _smallest(cases[0], cases[1], cases[2], level)[place.ravel()]
 
 
-def smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
+def _smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
     """Bisect the drop at which the test has its power. (m,) each"""
     gained, weight = likely_counts(n, churn)
     critical = fewest_lost(gained, n[:, None], limit[:, None], level)
@@ -46,7 +46,7 @@ def smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
 
     low, high = limit.copy(), np.maximum(1 - 2 * churn, limit)
     possible = power(high) >= POWER
-    for _ in range(HALVINGS):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         enough = power(middle) >= POWER
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
@@ -56,14 +56,14 @@ def smallest(n: Floats, churn: Floats, limit: Floats, level: float) -> Floats:
 def fewest_lost(gained: Floats, n: Floats, limit: Floats, level: float | Floats) -> Floats:
     """Return the fewest lost answers the test rejects for; one more than there are if none will do."""
     none, all_of_them = gained * 0 - 1, n - gained + 1
-    by_curve = bisect(lambda lost: special.ndtr(-score(lost, gained, n, limit)) <= level, none, all_of_them)
+    by_curve = _bisect(lambda lost: special.ndtr(-score(lost, gained, n, limit)) <= level, none, all_of_them)
     # beyond a limit of 0 the exact tail asks for no less, and for a few answers more: look there only
     wider = np.minimum(np.floor(by_curve + SLACK + by_curve * SLACK_SHARE), all_of_them)
     low, high = np.where(limit == 0, none, by_curve - 1), np.where(limit == 0, all_of_them, wider)
-    return bisect(lambda lost: p_more_than(lost, gained, n, limit) <= level, low, high)
+    return _bisect(lambda lost: p_more_than(lost, gained, n, limit) <= level, low, high)
 
 
-def bisect(rejected: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
+def _bisect(rejected: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
     """Find the smallest whole number that is rejected; `low` isn't, `high` is taken to be."""
     while (high - low > 1).any():
         middle = np.floor((low + high) / 2)
@@ -77,7 +77,7 @@ def lost_power(n: Floats, lose: Floats, gain: Floats, limit: Floats, level: Floa
 
     A share `lose` of them is lost and `gain` gained. Exact up to the thinning of the sum over gained answers.
     """
-    gained, weight = likely_counts(n, gain, FEW_POINTS)
+    gained, weight = likely_counts(n, gain, _FEW_POINTS)
     critical = fewest_lost(gained, n[:, None], limit[:, None], level[:, None])
     share = np.clip(lose / np.maximum(1 - gain, 1e-12), 0, 1)
     return np.asarray((weight * at_least(critical, n[:, None] - gained, share[:, None])).sum(axis=1))
@@ -85,11 +85,11 @@ def lost_power(n: Floats, lose: Floats, gain: Floats, limit: Floats, level: Floa
 
 def kept_power(n: Floats, lose: Floats, gain: Floats, limit: Floats, level: Floats) -> Floats:
     """Return how often the interval of n samples (m,) ends within `limit`; `level` is of its upper end."""
-    gained, weight = likely_counts(n, gain, FEW_POINTS)
+    gained, weight = likely_counts(n, gain, _FEW_POINTS)
     size, held = n[:, None], limit[:, None]
     bound = np.array([NormalDist().inv_cdf(each) for each in level.ravel()])[:, None]
     none, all_of_them = gained * 0 - 1, size - gained + 1
-    first_too_many = bisect(lambda lost: score(lost, gained, size, held) > bound, none, all_of_them)
+    first_too_many = _bisect(lambda lost: score(lost, gained, size, held) > bound, none, all_of_them)
     share = np.clip(lose / np.maximum(1 - gain, 1e-12), 0, 1)
     too_many = at_least(first_too_many, size - gained, share[:, None])
     # at a limit of 0 nothing lost and nothing gained is no proof

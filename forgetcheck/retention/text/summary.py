@@ -9,10 +9,10 @@ from forgetcheck.retention.text.wording import opened
 from forgetcheck.text import MINUS, percent, printable
 
 LINES = 12
-NAMED = 3  # names in a list
+_NAMED = 3  # names in a list
 REMARKS, LOSSES = 2, 4  # lines, at most
 
-FAILURES = {
+_FAILURES = {
     "forgot": ("max_drop", "max_target_drop", "max_mean_drop", "max_lost"),
     "known": ("must_forget",),
     "short": ("min_target_accuracy",),
@@ -22,19 +22,19 @@ FAILURES = {
 
 def executive_summary(report: Report, language: Language = "en") -> list[str]:
     """Say what was tried, gained and lost, whether the evidence suffices, and what to do next."""
-    remarks = [say("remark", language, remark=remark) for remark in doubts(report)]
-    first = [*remarks[:REMARKS], tried(report, language), result(report, language)]
-    found = [*list(lost(report, language))[:LOSSES], *evidence(report, language)]
-    last = [*found, *list(following(report, language))[: LINES - len(first) - len(found) - 1]]
+    remarks = [_say("remark", language, remark=remark) for remark in _doubts(report)]
+    first = [*remarks[:REMARKS], tried(report, language), _result(report, language)]
+    found = [*list(lost(report, language))[:LOSSES], *_evidence(report, language)]
+    last = [*found, *list(_following(report, language))[: LINES - len(first) - len(found) - 1]]
     room = LINES - len(first) - len(last)
     return [*first, *told(report, language, room), *last]
 
 
-def say(key: str, language: Language, **facts: object) -> str:
+def _say(key: str, language: Language, **facts: object) -> str:
     return SAID[key][language].format(**facts)
 
 
-def doubts(report: Report) -> Iterator[str]:
+def _doubts(report: Report) -> Iterator[str]:
     """Say what makes the comparison itself doubtful, before anything that was found by it."""
     yield from (printable(opened(remark)) for remark in report.remarks)
 
@@ -46,7 +46,7 @@ def tried(report: Report, language: Language) -> str:
         images[row.task] = max(row.n, images.get(row.task, 0))
     base = report.provenance.get("base", {})
     name = base.get("name") if isinstance(base, dict) else None
-    return say(
+    return _say(
         "tried",
         language,
         tuned=listed(report.checkpoints, language),
@@ -57,7 +57,7 @@ def tried(report: Report, language: Language) -> str:
     )
 
 
-def result(report: Report, language: Language) -> str:
+def _result(report: Report, language: Language) -> str:
     counts = tally(report.checks)
     facts = {
         "total": sum(counts.values()),
@@ -66,48 +66,48 @@ def result(report: Report, language: Language) -> str:
         "unsure": counts.get(Outcome.UNSURE, 0),
     }
     if not report.gated:
-        return say("ungated", language, **facts, limit=f"{100 * report.policy.max_drop:g}")
+        return _say("ungated", language, **facts, limit=f"{100 * report.policy.max_drop:g}")
     if report.passed:
-        return say("passed-unsure" if facts["unsure"] else "passed", language, **facts)
+        return _say("passed-unsure" if facts["unsure"] else "passed", language, **facts)
     if facts["failed"]:
-        return say("failed", language, **facts)
-    return say("doubted" if facts["unsure"] else "nothing", language, **facts)
+        return _say("failed", language, **facts)
+    return _say("doubted" if facts["unsure"] else "nothing", language, **facts)
 
 
 def told(report: Report, language: Language, room: int) -> Iterator[str]:
     """Tell of each checkpoint what it gained and lost, as far as there is room."""
     named = report.checkpoints if len(report.checkpoints) <= room else report.checkpoints[: room - 1]
     for checkpoint in named:
-        facts = list(of_checkpoint(report, checkpoint, language))
+        facts = list(_of_checkpoint(report, checkpoint, language))
         if facts:
             yield printable(checkpoint) + ": " + JOIN[language].join(facts) + STOP[language]
     if len(named) < len(report.checkpoints):
-        yield say("more", language, count=len(report.checkpoints) - len(named))
+        yield _say("more", language, count=len(report.checkpoints) - len(named))
 
 
-def of_checkpoint(report: Report, checkpoint: str, language: Language) -> Iterator[str]:
+def _of_checkpoint(report: Report, checkpoint: str, language: Language) -> Iterator[str]:
     target = report.target(checkpoint)
     if target is not None:
         row = target.retention
         base, tuned = percent(row.base), percent(row.tuned)
-        yield say("target", language, task=printable(row.task), base=base, tuned=tuned)
+        yield _say("target", language, task=printable(row.task), base=base, tuned=tuned)
     mean = main_mean(report, checkpoint)
     if mean is not None:
-        fell = mean.drop > 0 and signless(mean.drop) != "0.0"
-        yield say(
+        fell = mean.drop > 0 and _signless(mean.drop) != "0.0"
+        yield _say(
             "lost" if fell else "kept",
             language,
-            which=say("all" if target is None else "others", language),
+            which=_say("all" if target is None else "others", language),
             tasks=mean.tasks,
-            drop=signless(mean.drop),
-            low=signless(mean.low),
-            high=signless(mean.high),
+            drop=_signless(mean.drop),
+            low=_signless(mean.low),
+            high=_signless(mean.high),
             probe=printable(mean.probe),
             worst=printable(mean.worst.task),
-            worst_drop=signless(mean.worst.drop),
+            worst_drop=_signless(mean.worst.drop),
         )
         if mean.unknown:
-            yield say("of-all", language, tasks=mean.every, drop=signless(mean.every_drop))
+            yield _say("of-all", language, tasks=mean.every, drop=_signless(mean.every_drop))
 
 
 def main_mean(report: Report, checkpoint: str) -> Mean | None:
@@ -118,29 +118,29 @@ def main_mean(report: Report, checkpoint: str) -> Mean | None:
 
 
 def lost(report: Report, language: Language) -> Iterator[str]:
-    for key, demands in FAILURES.items():
+    for key, demands in _FAILURES.items():
         found = [check.subject for check in report.failures() if check.demand in demands]
         if found:
-            yield say(key, language, names=listed(found, language))
+            yield _say(key, language, names=listed(found, language))
     guessed = [check.subject for check in report.checks if check.guessed]
     if guessed:
-        yield say("guessed", language, names=listed(guessed, language))
+        yield _say("guessed", language, names=listed(guessed, language))
     small = [finding.retention.subject for finding in report.small_losses()]
     if small:
-        yield say("small", language, names=listed(small, language))
+        yield _say("small", language, names=listed(small, language))
 
 
-def evidence(report: Report, language: Language) -> Iterator[str]:
+def _evidence(report: Report, language: Language) -> Iterator[str]:
     unsure = [check for check in report.failures(Outcome.UNSURE) if not check.guessed]
     if not unsure:
         decided = {check.outcome for check in report.checks} & {Outcome.MET, Outcome.FAILED}
         sure = all(check.demand not in (ASKED, IDENTICAL) and not check.guessed for check in report.checks)
         if decided and sure:
-            yield say("enough", language)
+            yield _say("enough", language)
         return
     known = sorted(check.advice.samples for check in unsure if check.advice and check.advice.samples)
     names = listed([check.subject for check in unsure], language)
-    yield say("scarce", language, count=len(unsure), names=names, images=wanted(unsure, known, language))
+    yield _say("scarce", language, count=len(unsure), names=names, images=wanted(unsure, known, language))
 
 
 def wanted(unsure: Sequence[Check], known: Sequence[int], language: Language) -> str:
@@ -148,52 +148,52 @@ def wanted(unsure: Sequence[Check], known: Sequence[int], language: Language) ->
     if not known:
         why = {check.advice.why for check in unsure if check.advice}
         key = next(iter(why)) if len(why) == 1 else "near the limit"
-        return say(f"none: {key or 'near the limit'}", language)
+        return _say(f"none: {key or 'near the limit'}", language)
     wording = "images" if len(unsure) == 1 else "images-same" if known[0] == known[-1] else "images-each"
-    text = say(wording, language, least=f"{known[0]:,}", most=f"{known[-1]:,}")
+    text = _say(wording, language, least=f"{known[0]:,}", most=f"{known[-1]:,}")
     left = len(unsure) - len(known)
-    return text + say("images-but", language, count=left) if left else text
+    return text + _say("images-but", language, count=left) if left else text
 
 
-def following(report: Report, language: Language) -> Iterator[str]:
+def _following(report: Report, language: Language) -> Iterator[str]:
     """Say what to do next; nothing is recommended that the numbers don't bear."""
     failed = report.failures()
     unasked = [check.subject for check in failed if check.demand == ASKED]
     if unasked:
-        yield say("next-unasked", language, names=listed(unasked, language))
+        yield _say("next-unasked", language, names=listed(unasked, language))
     known = [check.checkpoint for check in failed if check.demand == "must_forget"]
     same = [check.checkpoint for check in failed if check.demand == IDENTICAL]
     if same:
-        yield say("next-same", language, names=listed(in_order(report, same), language))
+        yield _say("next-same", language, names=listed(_in_order(report, same), language))
     bad = [c.checkpoint for c in failed if c.demand not in (ASKED, IDENTICAL, "must_forget")]
     if bad:
-        yield say("next-failed", language, names=listed(in_order(report, bad), language))
+        yield _say("next-failed", language, names=listed(_in_order(report, bad), language))
     if known:
-        yield say("next-known", language, names=listed(in_order(report, known), language))
-    best = only_one_that_meets(report)
+        yield _say("next-known", language, names=listed(_in_order(report, known), language))
+    best = _only_one_that_meets(report)
     if best is not None and (bad or known):
-        yield say("next-best", language, name=printable(best), count=len(report.checkpoints))
+        yield _say("next-best", language, name=printable(best), count=len(report.checkpoints))
     unsure = report.failures(Outcome.UNSURE)
     if any(check.guessed for check in unsure):
-        yield say("next-guessed", language)
+        yield _say("next-guessed", language)
     if any(check.advice is not None and check.advice.samples for check in unsure):
-        yield say("next-unsure", language)
+        yield _say("next-unsure", language)
     elif any(not check.guessed for check in unsure):
-        yield say("next-undecided", language)
+        yield _say("next-undecided", language)
     elif not unsure and report.passed and not report.remarks:
         if not report.gated:
-            yield say("next-policy", language)
+            yield _say("next-policy", language)
         elif len(report.checkpoints) > 1:
-            yield say("next-several", language, count=len(report.checkpoints))
+            yield _say("next-several", language, count=len(report.checkpoints))
         else:
-            yield say("next-fine", language)
+            yield _say("next-fine", language)
 
 
-def in_order(report: Report, names: Sequence[str]) -> list[str]:
+def _in_order(report: Report, names: Sequence[str]) -> list[str]:
     return [name for name in report.checkpoints if name in names]
 
 
-def only_one_that_meets(report: Report) -> str | None:
+def _only_one_that_meets(report: Report) -> str | None:
     """Return the checkpoint of which everything was asked and met, if there is just one."""
     if any(check.demand == ASKED and check.checkpoint not in report.checkpoints for check in report.checks):
         return None  # a rule that caught nothing speaks of all of them
@@ -208,11 +208,11 @@ def only_one_that_meets(report: Report) -> str | None:
 def listed(names: Sequence[str], language: Language) -> str:
     """Name the first few, and say how many there are beyond them."""
     unique = [printable(name) for name in dict.fromkeys(names)]
-    text = COMMA[language].join(unique[:NAMED])
-    return MORE[language].format(names=text, count=len(unique) - NAMED) if len(unique) > NAMED else text
+    text = COMMA[language].join(unique[:_NAMED])
+    return MORE[language].format(names=text, count=len(unique) - _NAMED) if len(unique) > _NAMED else text
 
 
-def signless(fraction: float) -> str:
+def _signless(fraction: float) -> str:
     """Write a loss in points: no plus, and no negative zero."""
     text = f"{100 * fraction:.1f}"
     return text.replace("-", MINUS) if text.strip("-0.") else "0.0"

@@ -16,8 +16,8 @@ from forgetcheck.retention.gate import (
 from forgetcheck.retention.report import Report
 from forgetcheck.text import digits, unsigned
 
-UNGATED = "no policy: by the default limit, "
-WHY_NONE: dict[Reason, str] = {
+_UNGATED = "no policy: by the default limit, "
+_WHY_NONE: dict[Reason, str] = {
     "at the limit": "the answers lie exactly at the limit, which no number of samples can decide",
     "near the limit": "it lies so near its limit that no number of samples anybody has would tell",
     "training images": "more test images would not tell: the probe needs more training images",
@@ -31,7 +31,7 @@ def sentence(report: Report) -> str:
 
 def verdict_in_full(report: Report) -> str:
     """Say the verdict, and what was lost that it doesn't speak of."""
-    return " ".join([verdict_of(report), *silent_losses(report)])
+    return " ".join([_verdict_of(report), *_silent_losses(report)])
 
 
 def opened(remark: str) -> str:
@@ -39,9 +39,9 @@ def opened(remark: str) -> str:
     return remark if remark.endswith("?") else f"{remark}."
 
 
-def verdict_of(report: Report) -> str:
+def _verdict_of(report: Report) -> str:
     counts = tally(report.checks)
-    passed, not_passed = ("passed: ", "NOT passed: ") if report.gated else (UNGATED, UNGATED)
+    passed, not_passed = ("passed: ", "NOT passed: ") if report.gated else (_UNGATED, _UNGATED)
     if not counts:
         return f"{not_passed}nothing was measured that the policy demands."
     if set(counts) == {Outcome.NEVER_KNEW}:
@@ -70,7 +70,7 @@ def unsure(report: Report) -> str:
     return f", {len(doubtful)} unsure (more images would not tell)"
 
 
-def silent_losses(report: Report) -> Iterator[str]:
+def _silent_losses(report: Report) -> Iterator[str]:
     """Name what was lost and fails nothing: it must not be overlooked behind a verdict."""
     guessed = [
         f"{check.subject} ({check.checkpoint}, {check.probe})" for check in report.checks if check.guessed
@@ -101,7 +101,7 @@ def advised(check: Check) -> str:
     if check.advice is None:
         return ""
     if check.advice.samples is None:
-        return WHY_NONE[check.advice.why]
+        return _WHY_NONE[check.advice.why]
     return f"about {check.advice.samples:,} samples in all would tell, if the drop stays as it is"
 
 
@@ -123,10 +123,10 @@ def demand(check: Check) -> str:
     if check.demand == "max_lost":
         return f"{where}: lost {value} % [{low}, {high}] of the base's right answers, limit {limit} %"
     what = "calibration error rose by" if check.demand == CALIBRATION else "drop"
-    return f"{where}: {what} {value} points [{low}, {high}], limit {limit}{among(check)}"
+    return f"{where}: {what} {value} points [{low}, {high}], limit {limit}{_among(check)}"
 
 
-def among(check: Check) -> str:
+def _among(check: Check) -> str:
     """Say what a demand allows for, where that is why it isn't failed."""
     if check.outcome is not Outcome.UNSURE or check.guessed or check.low <= check.limit:
         return ""

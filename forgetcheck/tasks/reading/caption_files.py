@@ -17,8 +17,8 @@ from forgetcheck.tasks.reading.shard_folder import LAYOUT
 from forgetcheck.tasks.reading.table import JSON_LINES, Columns, below, read_rows
 
 TABLES = (".csv", ".tsv", *JSON_LINES)
-LARGEST = 2**30  # bytes of a file of captions
-MEMORY = 2**32  # bytes of what is read from it; Karpathy's COCO takes a third
+_LARGEST = 2**30  # bytes of a file of captions
+_MEMORY = 2**32  # bytes of what is read from it; Karpathy's COCO takes a third
 LOOSE = ConfigDict(extra="ignore", strict=True)
 Text = Annotated[str, Field(min_length=1)]
 Whole = str | int
@@ -32,7 +32,7 @@ class Image(BaseModel):
     file_name: Text
 
 
-class Annotation(BaseModel):
+class _Annotation(BaseModel):
     """A caption of COCO."""
 
     model_config = LOOSE
@@ -40,39 +40,39 @@ class Annotation(BaseModel):
     caption: str
 
 
-class Coco(BaseModel):
+class _Coco(BaseModel):
     """`captions_val2017.json`, and data sets that write the same."""
 
     model_config = LOOSE
     images: list[Image]
-    annotations: list[Annotation]
+    annotations: list[_Annotation]
 
 
-class Sentence(BaseModel):
+class _Sentence(BaseModel):
     """A caption of Karpathy."""
 
     model_config = LOOSE
     raw: str
 
 
-class Split(BaseModel):
+class _Split(BaseModel):
     """An image of Karpathy."""
 
     model_config = LOOSE
     filename: Text
     filepath: str = ""  # a folder
     split: str
-    sentences: list[Sentence]
+    sentences: list[_Sentence]
 
 
-class Karpathy(BaseModel):
+class _Karpathy(BaseModel):
     """`dataset_coco.json`, `dataset_flickr30k.json`: parts as the field splits COCO and Flickr30k."""
 
     model_config = LOOSE
-    images: list[Split]
+    images: list[_Split]
 
 
-class Listed(BaseModel):
+class _Listed(BaseModel):
     """An entry of a plain list, as `coco_karpathy_test.json` of BLIP."""
 
     model_config = LOOSE
@@ -80,7 +80,7 @@ class Listed(BaseModel):
     caption: str | list[str]
 
 
-class Swapped(BaseModel):
+class _Swapped(BaseModel):
     """An entry of SugarCrepe."""
 
     model_config = LOOSE
@@ -89,9 +89,9 @@ class Swapped(BaseModel):
     negative_caption: str
 
 
-NAMED = {
+_NAMED = {
     name
-    for kind in (Image, Annotation, Coco, Sentence, Split, Karpathy, Listed, Swapped)
+    for kind in (Image, _Annotation, _Coco, _Sentence, _Split, _Karpathy, _Listed, _Swapped)
     for name in kind.model_fields
 }
 
@@ -112,24 +112,24 @@ def read_table(path: Path, root: Path, columns: Columns, reach: Reach) -> list[T
 def read_captions(path: Path, root: Path, reach: Reach, strip: str = "") -> list[Told]:
     """Return the captions of a JSON file of COCO, Karpathy, or a list of image and caption."""
     found = read_json(path, root, reach)
-    refuse_shard_list(path, found)
+    _refuse_shard_list(path, found)
     if isinstance(found, list):
-        read: Callable[..., Iterator[Told]] = from_list
-        kind: Any = list[Listed]
+        read: Callable[..., Iterator[Told]] = _from_list
+        kind: Any = list[_Listed]
     elif isinstance(found, dict) and "annotations" in found:
-        refuse_boxes(path, found)
-        read, kind = from_coco, Coco
+        _refuse_boxes(path, found)
+        read, kind = _from_coco, _Coco
     elif isinstance(found, dict) and "images" in found:
-        read, kind = from_karpathy, Karpathy
+        read, kind = _from_karpathy, _Karpathy
     else:
         raise DataError(
             f"'{path}' is no file of captions: expected COCO's images and annotations, Karpathy's images, or "
             "a list of image and caption."
         )
-    return settled(path, root, reach, read(str(path), checked(path, kind, found)), strip)
+    return _settled(path, root, reach, read(str(path), checked(path, kind, found)), strip)
 
 
-def refuse_shard_list(path: Path, found: Any) -> None:
+def _refuse_shard_list(path: Path, found: Any) -> None:
     """Refuse the index that wids writes of tars, in the place of captions."""
     listed = found.get("shardlist") if isinstance(found, dict) else found
     first = listed[0] if isinstance(listed, list) and listed else None
@@ -137,7 +137,7 @@ def refuse_shard_list(path: Path, found: Any) -> None:
         raise DataError(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
 
 
-def refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
+def _refuse_boxes(path: Path, found: Mapping[str, Any]) -> None:
     listed = found["annotations"]
     first = listed[0] if isinstance(listed, list) and listed else None
     if isinstance(first, dict) and "category_id" in first and "caption" not in first:
@@ -148,12 +148,12 @@ def read_swaps(path: Path, root: Path, reach: Reach, strip: str = "") -> list[To
     """Return captions and their swaps from a JSON file of SugarCrepe, or a folder of them: a kind each."""
     needed: tuple[Literal["caption", "swap"], ...] = ("caption", "swap")
     if not path.is_dir():
-        return settled(path, root, reach, from_sugar_crepe(path, root, reach, ""), strip, needed)
+        return _settled(path, root, reach, _from_sugar_crepe(path, root, reach, ""), strip, needed)
     files = sorted(path.glob("*.json"))
     if not files:
         raise DataError(f"'{path}' has no JSON files: name the folder with SugarCrepe's, or one of them.")
     kinds = [
-        settled(file, root, reach, from_sugar_crepe(file, root, reach, file.stem), strip, needed)
+        _settled(file, root, reach, _from_sugar_crepe(file, root, reach, file.stem), strip, needed)
         for file in files
     ]
     for file, rows in zip(files, kinds, strict=True):
@@ -174,7 +174,7 @@ def names_by_id(where: str, images: Sequence[Image]) -> dict[Whole, str]:
     return names
 
 
-def from_coco(where: str, found: Coco) -> Iterator[Told]:
+def _from_coco(where: str, found: _Coco) -> Iterator[Told]:
     names = names_by_id(where, found.images)
     for number, each in enumerate(found.annotations):
         if each.image_id not in names:
@@ -184,21 +184,21 @@ def from_coco(where: str, found: Coco) -> Iterator[Told]:
         yield Told(names[each.image_id], each.caption)
 
 
-def from_karpathy(where: str, found: Karpathy) -> Iterator[Told]:
+def _from_karpathy(where: str, found: _Karpathy) -> Iterator[Told]:
     for number, image in enumerate(found.images):
         path = f"{image.filepath}/{image.filename}" if image.filepath else image.filename
-        refuse_none(where, number, path, image.sentences)
+        _refuse_none(where, number, path, image.sentences)
         yield from (Told(path, sentence.raw, part=image.split) for sentence in image.sentences)
 
 
-def from_list(where: str, found: Sequence[Listed]) -> Iterator[Told]:
+def _from_list(where: str, found: Sequence[_Listed]) -> Iterator[Told]:
     for number, each in enumerate(found):
         captions = [each.caption] if isinstance(each.caption, str) else each.caption
-        refuse_none(where, number, each.image, captions)
+        _refuse_none(where, number, each.image, captions)
         yield from (Told(each.image, caption) for caption in captions)
 
 
-def refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> None:
+def _refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> None:
     """Refuse an image without captions: left out, the others would be easier to tell apart."""
     if not captions:
         raise DataError(
@@ -206,15 +206,15 @@ def refuse_none(where: str, number: int, path: str, captions: Sequence[Any]) -> 
         )
 
 
-def from_sugar_crepe(path: Path, root: Path, reach: Reach, kind: str) -> Iterator[Told]:
+def _from_sugar_crepe(path: Path, root: Path, reach: Reach, kind: str) -> Iterator[Told]:
     found = read_json(path, root, reach)
-    shape: Any = list[Swapped] if isinstance(found, list) else dict[str, Swapped]
+    shape: Any = list[_Swapped] if isinstance(found, list) else dict[str, _Swapped]
     entries = checked(path, shape, found)
     for each in entries.values() if isinstance(entries, Mapping) else entries:
         yield Told(each.filename, each.caption, each.negative_caption, kind)
 
 
-def settled(
+def _settled(
     path: Path,
     root: Path,
     reach: Reach,
@@ -248,7 +248,7 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         # other keys are not shown: any file may be named
-        place = ".".join(str(part) for part in first["loc"] if part in NAMED or str(part).isdecimal())
+        place = ".".join(str(part) for part in first["loc"] if part in _NAMED or str(part).isdecimal())
         where = f"'{path}' at {place}" if place else f"'{path}'"
         raise DataError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
 
@@ -256,7 +256,7 @@ def checked(path: Path, shape: Any, found: Any) -> Any:
 def read_json(path: Path, root: Path, reach: Reach) -> Any:
     own = reach.around_list(path, root)
     try:
-        return parsed(reach.allowed(path, own), LARGEST, MEMORY, "utf-8-sig")
+        return parsed(reach.allowed(path, own), _LARGEST, _MEMORY, "utf-8-sig")
     except OSError as problem:
         raise DataError(f"cannot read '{path}': {reason(problem)}; check the path.") from None
     except ValueError as problem:

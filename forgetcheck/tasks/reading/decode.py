@@ -22,9 +22,9 @@ from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading import in_flight
 
 LARGEST = 2**29  # bytes of a file; a whole one is read at once
-PIXELS = 2**28 // 3  # Pillow's own limit: a quarter of a gigabyte as RGB
+_PIXELS = 2**28 // 3  # Pillow's own limit: a quarter of a gigabyte as RGB
 # EPS, PDF and the like are left out: Pillow hands them to programs that execute what is in them
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
@@ -48,13 +48,13 @@ UNREAD = (  # images as well, which no evaluator of CLIPs reads
 )
 ROWS = 64  # of an image that are scaled at once
 WHITE = 65535  # the brightest of 16 bits
-GIT_LFS = b"version https://git-lfs"
-STILL = ("JPEG", "PNG", "BMP", "PPM")  # formats of one frame: once it is read, the file is let go
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535
+_GIT_LFS = b"version https://git-lfs"
+_STILL = ("JPEG", "PNG", "BMP", "PPM")  # formats of one frame: once it is read, the file is let go
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_SIXTEEN_IN_32 = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65535
 
 
-class Quiet:
+class _Quiet:
     """Drop Pillow's remarks on odd metadata, also where a test suite makes warnings errors.
 
     `warnings.catch_warnings` alone restores the wrong filters when threads overlap: here the first one that
@@ -83,9 +83,9 @@ class Quiet:
                 self.silence.__exit__(None, None, None)
 
 
-QUIET = Quiet()
+_QUIET = _Quiet()
 if hasattr(os, "register_at_fork"):  # a lock that another thread held would stay locked in the child
-    os.register_at_fork(after_in_child=QUIET.begin)
+    os.register_at_fork(after_in_child=_QUIET.begin)
 
 
 def read_file(path: Path) -> bytes:
@@ -118,7 +118,7 @@ def decode(data: bytes, white: int = WHITE) -> Image.Image:
     """
     if not data:
         raise Unreadable("it is empty")
-    if data.startswith(GIT_LFS):
+    if data.startswith(_GIT_LFS):
         raise Unreadable("it is a pointer of Git LFS: run `git lfs pull`")
     with refusing(), Image.open(io.BytesIO(data), formats=formats()) as image:
         return as_rgb(image, white)
@@ -128,12 +128,12 @@ def decode(data: bytes, white: int = WHITE) -> Image.Image:
 def refusing() -> Iterator[None]:
     """Turn whatever Pillow runs into into Unreadable."""
     try:
-        with QUIET:
+        with _QUIET:
             yield
     except Unreadable:
         raise
     except Image.DecompressionBombError:
-        raise Unreadable(f"it has more than {PIXELS:,} pixels: scale it down") from None
+        raise Unreadable(f"it has more than {_PIXELS:,} pixels: scale it down") from None
     except UnidentifiedImageError:
         raise Unreadable("it is no image of a known format") from None
     except Exception as problem:  # its plugins let through OSError, SyntaxError, struct.error ...
@@ -144,21 +144,21 @@ def refusing() -> Iterator[None]:
 def formats() -> tuple[str, ...]:
     """Return those of FORMATS that this Pillow has: it fails on names it doesn't know."""
     Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def as_rgb(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Convert to RGB in 8 bits. Raises Unreadable before anything is decoded that would take too much."""
-    if image.width * image.height > PIXELS:
-        raise Unreadable(f"{image.width} x {image.height} pixels are more than {PIXELS:,}: scale it down")
+    if image.width * image.height > _PIXELS:
+        raise Unreadable(f"{image.width} x {image.height} pixels are more than {_PIXELS:,}: scale it down")
     in_flight.decoding(image.width * image.height)
-    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in SIXTEEN_IN_32):
+    if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format in _SIXTEEN_IN_32):
         return Image.fromarray(eight_bits(np.asarray(image), white)).convert("RGB")
     if image.mode in ("I", "F"):
         raise Unreadable("its 32-bit pixels have no agreed range: save it with 8 or 16 bits")
     image.load()
     image.info.pop("transparency", None)  # dropped in any case; left in, Pillow warns of losing it
-    if image.mode == "RGB" and image.format in STILL:
+    if image.mode == "RGB" and image.format in _STILL:
         return image  # a copy would take as much again
     return image.convert("RGB")
 

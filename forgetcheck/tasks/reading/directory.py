@@ -12,12 +12,12 @@ from forgetcheck.tasks.reading.decode import SUFFIXES
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 from forgetcheck.tasks.reading.samples import is_below
 
-RESOURCE = "._"  # what macOS writes beside each file on the disks of others
-SERVICE = {  # folders that machines put among the files
+_RESOURCE = "._"  # what macOS writes beside each file on the disks of others
+_SERVICE = {  # folders that machines put among the files
     "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
 }  # fmt: skip
 
-Identity = tuple[int, int]  # device and inode of a folder
+_Identity = tuple[int, int]  # device and inode of a folder
 
 
 def spelling(name: str) -> tuple[str, str]:
@@ -40,7 +40,7 @@ class Walk:
 
     def files(self, below: str = "") -> Iterator[str]:
         """Yield the files under `below` by their names relative to the root; a folder's own files first."""
-        waiting: list[tuple[str, tuple[Identity, ...]]] = [(below, ())]
+        waiting: list[tuple[str, tuple[_Identity, ...]]] = [(below, ())]
         while waiting:
             folder, above = waiting.pop()
             here = (*above, self.identity(folder, above))
@@ -63,17 +63,17 @@ class Walk:
                 every = sorted(found, key=lambda entry: spelling(entry.name))
         except (OSError, ValueError) as problem:
             raise DataError(f"cannot read the folder '{self.root / folder}': {reason(problem)}.") from None
-        entries = [entry for entry in every if not is_service(entry.name)]
+        entries = [entry for entry in every if not _is_service(entry.name)]
         self.hidden.update(
             (f"{folder}/{entry.name}".lstrip("/"), None)
             for entry in every
-            if is_service(entry.name) and not entry.name.startswith(RESOURCE)
-            if is_folder(entry) or Path(entry.name).suffix.lower() in SUFFIXES
+            if _is_service(entry.name) and not entry.name.startswith(_RESOURCE)
+            if _is_folder(entry) or Path(entry.name).suffix.lower() in SUFFIXES
         )
         for entry in entries:
             if entry.is_symlink():
                 self.refuse_outside(Path(entry.path))
-        return [(entry.name, is_folder(entry)) for entry in entries]
+        return [(entry.name, _is_folder(entry)) for entry in entries]
 
     def refuse_outside(self, link: Path) -> None:
         self.reach.refuse_outside(link)
@@ -83,7 +83,7 @@ class Walk:
                 "if you trust it."
             )
 
-    def identity(self, folder: str, above: tuple[Identity, ...]) -> Identity:
+    def identity(self, folder: str, above: tuple[_Identity, ...]) -> _Identity:
         """Tell a folder from every other. Raises InputError for one that lies within itself."""
         path = self.root / folder
         facts = path.stat()
@@ -93,12 +93,12 @@ class Walk:
         return found
 
 
-def is_service(name: str) -> bool:
+def _is_service(name: str) -> bool:
     """Whether a name is hidden, or one that a machine gave and no person."""
-    return name.startswith(".") or name.casefold() in SERVICE
+    return name.startswith(".") or name.casefold() in _SERVICE
 
 
-def is_folder(entry: "os.DirEntry[str]") -> bool:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Ask the listing, which knows without another look at the disk unless it is a link."""
     try:
         return entry.is_dir()

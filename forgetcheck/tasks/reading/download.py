@@ -25,29 +25,29 @@ from forgetcheck.sizes import read_size
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each new attempt
 PATIENCE = 60  # seconds without a byte
-FIRST = 9  # seconds without a byte at the first attempt: whoever mistyped a name waits no longer
-CHUNK = 2**20
-LEGAL = "/%:+,;=@~!$&'()*"  # what may stand in the path of an address
+_FIRST = 9  # seconds without a byte at the first attempt: whoever mistyped a name waits no longer
+_CHUNK = 2**20
+_LEGAL = "/%:+,;=@~!$&'()*"  # what may stand in the path of an address
 PARTIAL_CONTENT, RANGE_REFUSED = 206, 416
-DENIED = (401, 403, 451)
+_DENIED = (401, 403, 451)
 LARGEST_TEXT = 2**24  # bytes of a list of names
-LIMIT = "FORGETCHECK_MAX_DOWNLOAD"  # what the data of one task may take on the disk, as a size
-MOST = "200GiB"  # where nobody says: ImageNet takes 160
+_LIMIT = "FORGETCHECK_MAX_DOWNLOAD"  # what the data of one task may take on the disk, as a size
+_MOST = "200GiB"  # where nobody says: ImageNet takes 160
 UNTOLD = 2**31  # bytes of a file whose size a server doesn't tell, where nobody says more
-SPARE = 2**30  # bytes of the disk that such a file leaves free
-SHOWN = 2**30  # a GiB, in which sizes are told
-HUGGING_FACE = re.compile(
+_SPARE = 2**30  # bytes of the disk that such a file leaves free
+_SHOWN = 2**30  # a GiB, in which sizes are told
+_HUGGING_FACE = re.compile(
     r"(https://huggingface\.co/datasets/[^/]+/[^/]+)(?:/(?:tree|resolve|raw)/([^/]+)(/.*)?)?"
 )
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def limit_downloads(size: str) -> None:
     """Set what the data of one task may take, such as 50GiB; nothing leaves it as it is."""
     if size:
         read_size("--max-download", size)
-        os.environ[LIMIT] = size
+        os.environ[_LIMIT] = size
 
 
 def cache_folder(kind: str) -> Path:
@@ -82,7 +82,7 @@ class Mirror:
                 "the address holds a password or a query, which reports would show: download the files and "
                 "name their folder instead."
             )
-        path = quote(parts.path.rstrip("/"), safe=LEGAL)
+        path = quote(parts.path.rstrip("/"), safe=_LEGAL)
         url = at_hugging_face(f"{parts.scheme}://{parts.netloc}{path}")
         slug = re.sub(r"[^\w.-]+", "-", f"{parts.hostname}{path}")[-80:].strip("-.")
         return cls(url, cache_folder(kind) / f"{slug}-{digest(url)[:12]}")
@@ -109,7 +109,7 @@ class Mirror:
         with explained(place):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             place.parent.mkdir(exist_ok=True)
-        with alone(self.folder / ".lock"):
+        with _alone(self.folder / ".lock"):
             if not place.exists():
                 refuse_offline(f"'{self.url}/{name}'")
             return place.exists() or download(f"{self.url}/{quote(name)}", place, self.room())
@@ -117,12 +117,14 @@ class Mirror:
     def room(self) -> int:
         """Return how many bytes more the data of this task may take on the disk."""
         files = (path for path in self.folder.rglob("*") if not path.name.startswith("."))
-        return read_size(LIMIT, os.environ.get(LIMIT) or MOST) - sum(path.lstat().st_size for path in files)
+        return read_size(_LIMIT, os.environ.get(_LIMIT) or _MOST) - sum(
+            path.lstat().st_size for path in files
+        )
 
 
 def at_hugging_face(url: str) -> str:
     """Return where the files of a page of the Hugging Face hub lie, any other address as it is."""
-    page = HUGGING_FACE.fullmatch(url)
+    page = _HUGGING_FACE.fullmatch(url)
     if page is None:
         return url
     repository, branch, inner = page.groups()
@@ -130,7 +132,7 @@ def at_hugging_face(url: str) -> str:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path) -> Iterator[None]:
     """Hold a lock that ends with the process, however that ends."""
     with explained(lock), lock.open("ab") as file:
         if sys.platform != "win32":
@@ -145,18 +147,18 @@ def download(url: str, place: Path, room: int) -> bool:
 
     Raises InputError for one of more than `room` bytes, or than the disk has free, before it fills it.
     """
-    log.info("downloading %s", url)
-    partial = Partial(place.with_name(f".{place.name}.partial"), limit_of(place), room)
+    _log.info("downloading %s", url)
+    partial = _Partial(place.with_name(f".{place.name}.partial"), _limit_of(place), room)
     for attempt, pause in enumerate((*PAUSES, None)):
         try:
-            partial.go_on(url, PATIENCE if attempt else FIRST)
+            partial.go_on(url, PATIENCE if attempt else _FIRST)
             break
         except HTTPError as problem:
             problem.close()
             if problem.code in (404, 410):
                 return False
             why = f"the server says {problem.code} {problem.reason}"
-            if problem.code in DENIED:
+            if problem.code in _DENIED:
                 raise DataError(
                     f"cannot download {url}: {why}; download it yourself and name its folder."
                 ) from None
@@ -177,13 +179,13 @@ def download(url: str, place: Path, room: int) -> bool:
     return True
 
 
-def limit_of(place: Path) -> int | None:
+def _limit_of(place: Path) -> int | None:
     """Return the most bytes that a file may have: lists of names are short, shards are not."""
     return LARGEST_TEXT if place.suffix == ".txt" else None
 
 
 @dataclass(frozen=True)
-class Partial:
+class _Partial:
     """A file that is being downloaded, with what the server said to know its version by."""
 
     path: Path
@@ -207,9 +209,9 @@ class Partial:
                 self.begin("")
             raise
         with response:
-            if not (response.status == PARTIAL_CONTENT and starts_at(response) == have):
+            if not (response.status == PARTIAL_CONTENT and _starts_at(response) == have):
                 have = 0
-                self.begin(version_of(response))
+                self.begin(_version_of(response))
             self.write(response, have)
 
     def state(self) -> tuple[int, str]:
@@ -232,7 +234,7 @@ class Partial:
         with explained(self.path):
             file = self.path.open("ab")
         with file:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read(_CHUNK):
                 have += len(chunk)
                 if self.limit is not None and have > self.limit:
                     raise DataError(
@@ -252,17 +254,17 @@ class Partial:
 
         Without an `expected` size only what came is known, so the disk is asked again and again.
         """
-        told = os.environ.get(LIMIT)
+        told = os.environ.get(_LIMIT)
         room = self.room if expected is not None or told else min(self.room, UNTOLD)
         with explained(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if (have if expected is None else expected) > room:
-            size = "whose size isn't told" if expected is None else f"of {gigabytes(expected)}"
-            why = f"the data of a task may take {told or MOST}, and this file {gigabytes(max(room, 0))}"
+            size = "whose size isn't told" if expected is None else f"of {_gigabytes(expected)}"
+            why = f"the data of a task may take {told or _MOST}, and this file {_gigabytes(max(room, 0))}"
             way = "pass --max-download, or set FORGETCHECK_MAX_DOWNLOAD, if you trust it"
-        elif free < (SPARE if expected is None else expected - have):
-            size = "" if expected is None else f"of {gigabytes(expected)}"
-            why = f"the disk has {gigabytes(free)} free"
+        elif free < (_SPARE if expected is None else expected - have):
+            size = "" if expected is None else f"of {_gigabytes(expected)}"
+            why = f"the disk has {_gigabytes(free)} free"
             way = "free some space, or set FORGETCHECK_CACHE to a folder elsewhere"
         else:
             return
@@ -272,16 +274,16 @@ class Partial:
         raise DataError(f"won't download {url} {size}: {why}; {way}.")
 
 
-def gigabytes(size: int) -> str:
-    return f"{size / SHOWN:,.1f} GiB"
+def _gigabytes(size: int) -> str:
+    return f"{size / _SHOWN:,.1f} GiB"
 
 
-def version_of(response: http.client.HTTPResponse) -> str:
+def _version_of(response: http.client.HTTPResponse) -> str:
     """Return what If-Range may name, empty if the server gives nothing that tells two versions apart."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
 
 
-def starts_at(response: http.client.HTTPResponse) -> int | None:
+def _starts_at(response: http.client.HTTPResponse) -> int | None:
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(found.group(1)) if found else None

@@ -13,8 +13,8 @@ from forgetcheck.tasks.reading.reach import Reach
 
 FALLBACK = ("a photo of a {}.",)  # where the source has no templates of its own
 LARGEST = 2**24  # bytes of a list of names
-NUMBER = re.compile(r"[+-]?\d+(?:[.]\d*)?")
-NUMBERED = re.compile(r"\d+\.(?=.*\D)")  # as in CUB's 001.Black_footed_Albatross
+_NUMBER = re.compile(r"[+-]?\d+(?:[.]\d*)?")
+_NUMBERED = re.compile(r"\d+\.(?=.*\D)")  # as in CUB's 001.Black_footed_Albatross
 
 
 def humanised(names: Sequence[str]) -> tuple[str, ...]:
@@ -22,8 +22,8 @@ def humanised(names: Sequence[str]) -> tuple[str, ...]:
 
     Numbers in front are dropped where every name has one.
     """
-    numbered = all(NUMBERED.match(name) for name in names)
-    plain = (NUMBERED.sub("", name, count=1) if numbered else name for name in names)
+    numbered = all(_NUMBERED.match(name) for name in names)
+    plain = (_NUMBERED.sub("", name, count=1) if numbered else name for name in names)
     return tuple(tidied(name.replace("_", " ")) for name in plain)
 
 
@@ -74,12 +74,12 @@ def in_order(labels: Iterable[str], key: Callable[[str], Any] = str) -> list[str
 
 def are_numbers(labels: Iterable[str]) -> bool:
     """Whether all labels are numbers as people write class numbers: 7, -1, 007, 3.0."""
-    return all(NUMBER.fullmatch(label) for label in labels)
+    return all(_NUMBER.fullmatch(label) for label in labels)
 
 
 def whole(label: str) -> str:
     """Write a whole number one way: 7 for 07, 7.0 and +7. Anything else stays as it is."""
-    if NUMBER.fullmatch(label) and Decimal(label) == Decimal(label).to_integral_value():
+    if _NUMBER.fullmatch(label) and Decimal(label) == Decimal(label).to_integral_value():
         return str(int(Decimal(label)))
     return label
 

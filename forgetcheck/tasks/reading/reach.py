@@ -13,13 +13,13 @@ from forgetcheck.documents import kind_of
 from forgetcheck.errors import DataError
 from forgetcheck.tasks.reading.decode import SUFFIXES
 
-LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml")  # what a list of images is called
-SPEAKERS = ("datasets", "huggingface_hub")  # whose messages are about names of files and options
-QUOTED = re.compile(r"(?<!\w)(['\"]).*\1")
-TEXTS = (*LISTS, ".txt", ".lst", ".yaml", ".yml", ".md")
-DEEPEST = 3  # folders below a data folder, in which libraries look for such files
-LOOKED_AT = 20_000  # names in a folder, until it is known to hold no image
-TRIED = 1_000  # images of a list, until it is known to list none
+_LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml")  # what a list of images is called
+_SPEAKERS = ("datasets", "huggingface_hub")  # whose messages are about names of files and options
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*\1")
+_TEXTS = (*_LISTS, ".txt", ".lst", ".yaml", ".yml", ".md")
+_DEEPEST = 3  # folders below a data folder, in which libraries look for such files
+_LOOKED_AT = 20_000  # names in a folder, until it is known to hold no image
+_TRIED = 1_000  # images of a list, until it is known to list none
 
 T = TypeVar("T")
 
@@ -88,8 +88,8 @@ class Reach:
 
     def around_list(self, path: Path, root: Path) -> tuple[Path, ...]:
         """Return the folder of a list of images as a part of their data, if these lie beside it or below."""
-        able = self.texts is not None and path.suffix.lower() in LISTS and self.confined(root)
-        return (path.parent,) if able and is_beside(path, root) and holds_images(root) else ()
+        able = self.texts is not None and path.suffix.lower() in _LISTS and self.confined(root)
+        return (path.parent,) if able and _is_beside(path, root) and holds_images(root) else ()
 
     def refuse_no_list(self, path: Path, root: Path, names: Iterable[str]) -> None:
         """Refuse a list that lies elsewhere than the battery and of whose images none is there.
@@ -98,7 +98,7 @@ class Reach:
         """
         if self.texts is None or any(is_in(os.path.realpath(path), folder) for folder in self.texts):
             return
-        if not self.confined(root) or not any(map(is_file, (root / name for name in islice(names, TRIED)))):
+        if not self.confined(root) or not any(map(_is_file, (root / name for name in islice(names, _TRIED)))):
             raise DataError(
                 f"'{path}' lists no image that is there, below '{root}', and doesn't lie beside the battery: "
                 "pass root=DIR to say where the paths begin."
@@ -109,8 +109,8 @@ class Reach:
         if self.texts is None:
             return ()
         folder = os.path.realpath(text.parent)
-        inside = (image for image in islice(images, TRIED) if is_in(os.path.realpath(image), folder))
-        return (text.parent,) if any(map(is_file, inside)) else ()
+        inside = (image for image in islice(images, _TRIED) if is_in(os.path.realpath(image), folder))
+        return (text.parent,) if any(map(_is_file, inside)) else ()
 
     def masked(self, text: str) -> str:
         """Put the names of variables in place of the folders that they stand for."""
@@ -121,7 +121,7 @@ class Reach:
     @cached_property
     def patterns(self) -> tuple[tuple[re.Pattern[str], str], ...]:
         """Every way to write each folder, the longest first."""
-        ways = {way: shown for value, shown in self.values for way in written(value)}
+        ways = {way: shown for value, shown in self.values for way in _written(value)}
         return tuple(
             (re.compile(re.escape(way) + r"(?!\w)"), ways[way]) for way in sorted(ways, key=len, reverse=True)
         )
@@ -130,20 +130,20 @@ class Reach:
 ANYWHERE = Reach()
 
 
-def is_beside(path: Path, root: Path) -> bool:
+def _is_beside(path: Path, root: Path) -> bool:
     """Whether a list lies with its images as data sets have it: above them, or as COCO's `annotations` do."""
     around, folder = Path(os.path.realpath(path)).parent, Path(os.path.realpath(root))
     return folder.is_relative_to(around) or around.parent in (folder, folder.parent)
 
 
-def is_file(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # such as a name that is too long
         return False
 
 
-def written(folder: str) -> Iterator[str]:
+def _written(folder: str) -> Iterator[str]:
     """Yield the ways in which messages may write an absolute folder."""
     places = {
         folder,
@@ -152,11 +152,11 @@ def written(folder: str) -> Iterator[str]:
         os.path.normpath(folder),
         os.path.realpath(folder),
     }
-    for place in filter(is_told, places):
+    for place in filter(_is_told, places):
         yield from (place, repr(place)[1:-1], " ".join(place.split()))
 
 
-def is_told(place: str) -> bool:
+def _is_told(place: str) -> bool:
     """Whether a folder has a name: '/' says nothing, and stands everywhere."""
     return len(PurePath(place).parts) > 1
 
@@ -173,7 +173,7 @@ def is_in(real: str, folder: str, hidden: bool = False) -> bool:
 def holds_images(folder: Path) -> bool:
     """Whether there is an image in a folder or below; after LOOKED_AT names without any, there is none."""
     names = (name for _, _, files in os.walk(folder) for name in files or ("",))
-    return any(PurePath(name).suffix.lower() in SUFFIXES for name in islice(names, LOOKED_AT))
+    return any(PurePath(name).suffix.lower() in SUFFIXES for name in islice(names, _LOOKED_AT))
 
 
 def data_folders(folder: Path) -> tuple[Path, ...]:
@@ -188,10 +188,10 @@ def refuse_strange_texts(reach: Reach, folder: Path) -> None:
         return
     for here, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if len(Path(here).relative_to(folder).parts) >= DEEPEST:
+        if len(Path(here).relative_to(folder).parts) >= _DEEPEST:
             folders.clear()
         for name in files:
-            if PurePath(name).suffix.lower() in TEXTS and not name.startswith("."):
+            if PurePath(name).suffix.lower() in _TEXTS and not name.startswith("."):
                 reach.allowed(Path(here, name), data_folders(folder))
 
 
@@ -201,15 +201,15 @@ def library_said(problem: Exception, reach: Reach = ANYWHERE) -> str:
     What parsers say quotes the line that they stumble over, of whatever file they were shown: only their kind
     of problem is told.
     """
-    told = dict.fromkeys(unquoted(each) for each in (problem, problem.__cause__) if each is not None)
+    told = dict.fromkeys(_unquoted(each) for each in (problem, problem.__cause__) if each is not None)
     return reach.masked(" ".join("; ".join(filter(None, told)).split())) or type(problem).__name__
 
 
-def unquoted(problem: BaseException) -> str:
+def _unquoted(problem: BaseException) -> str:
     kind = type(problem)
-    if isinstance(problem, OSError | RuntimeError | ImportError) or kind.__module__.startswith(SPEAKERS):
+    if isinstance(problem, OSError | RuntimeError | ImportError) or kind.__module__.startswith(_SPEAKERS):
         return kind.__name__ if "Cast" in kind.__name__ else str(problem)
-    return QUOTED.sub("...", str(problem)) if kind.__module__ == "builtins" else kind.__name__
+    return _QUOTED.sub("...", str(problem)) if kind.__module__ == "builtins" else kind.__name__
 
 
 def reach_of(task: object) -> Reach:

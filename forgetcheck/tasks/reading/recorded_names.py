@@ -14,8 +14,8 @@ from huggingface_hub import try_to_load_from_cache
 from forgetcheck.documents import parse_json
 from forgetcheck.errors import DataError
 
-ON_HUB = re.compile(r"hf://datasets/(?P<repository>[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
-SUFFIXES = (".parquet", ".arrow")
+_ON_HUB = re.compile(r"hf://datasets/(?P<repository>[^@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
+_SUFFIXES = (".parquet", ".arrow")
 
 
 def refuse_disagreeing(
@@ -43,30 +43,30 @@ def refuse_disagreeing(
     other = next((name for name, own in asked if own != theirs), "")
     if other:
         raise DataError(
-            f"{where}: '{short(first)}' and '{short(other)}' number the classes of '{column}' differently, "
+            f"{where}: '{_short(first)}' and '{_short(other)}' number the classes of '{column}' differently, "
             "and `datasets` reads both alike: write labels as names, or load each part apart and save them "
             "together with save_to_disk."
         )
     if theirs != names and sorted(theirs) == sorted(names) and not by_number:
         raise DataError(
-            f"{where}: its card and '{short(first)}' have the classes of '{column}' in different orders, and "
-            "which is right can't be known: correct the card, or pass classes=FILE, a name for each number."
+            f"{where}: its card and '{_short(first)}' have the classes of '{column}' in different "
+            "orders, and which is right can't be known: correct the card, or pass classes=FILE, a name for each number."
         )
 
 
-def short(name: str) -> str:
+def _short(name: str) -> str:
     return "/".join(name.split("/")[-2:])
 
 
 def class_names_in(name: str) -> dict[str, list[str]]:
     """Return the class names that a file records, by column; none where it isn't here, or no such file."""
-    path = local_copy(name) if name.endswith(SUFFIXES) else None
+    path = _local_copy(name) if name.endswith(_SUFFIXES) else None
     if path is None:
         return {}
     from pyarrow import ArrowInvalid
 
     try:
-        recorded = (schema_of(path).metadata or {}).get(b"huggingface", b"{}")
+        recorded = (_schema_of(path).metadata or {}).get(b"huggingface", b"{}")
         features = parse_json(recorded.decode()).get("info", {}).get("features", {})
         return {
             column: feature["names"]
@@ -77,7 +77,7 @@ def class_names_in(name: str) -> dict[str, list[str]]:
         return {}
 
 
-def schema_of(path: Path) -> Any:  # pyarrow's
+def _schema_of(path: Path) -> Any:  # pyarrow's
     from pyarrow import ArrowInvalid, ipc, memory_map, parquet
 
     if path.suffix == ".parquet":
@@ -89,9 +89,9 @@ def schema_of(path: Path) -> Any:  # pyarrow's
             return ipc.open_file(file).schema
 
 
-def local_copy(name: str) -> Path | None:
+def _local_copy(name: str) -> Path | None:
     """Return where a file lies on this machine; one of the hub where it was downloaded to."""
-    found = ON_HUB.fullmatch(name)
+    found = _ON_HUB.fullmatch(name)
     if found is None:
         return None if "://" in name else Path(name)
     revision = unquote(found["revision"])

@@ -18,8 +18,8 @@ from forgetcheck.tasks.base import Split, Unreadable
 from forgetcheck.tasks.reading.decode import WHITE, decode, read_file
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
 
-Advice = Callable[[Path, str], str]  # of a root and a name below it that leads nowhere
-NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
+_Advice = Callable[[Path, str], str]  # of a root and a name below it that leads nowhere
+_NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Samples:
         """Return what tells bytes apart; None where they can't be read, which equals nothing."""
         known = self.__dict__.get("fingerprints")  # after contents(), nothing is read once more
         found = self.fingerprint(i) if known is None else known[i]
-        return None if found == NOTHING else found
+        return None if found == _NOTHING else found
 
     def contents(self) -> str:
         """Return a digest of every id, label and byte, in order."""
@@ -76,7 +76,7 @@ class Samples:
         try:
             return hashlib.sha256(self.read(i)).digest()
         except Unreadable:
-            return NOTHING
+            return _NOTHING
 
 
 def file_samples(
@@ -85,7 +85,7 @@ def file_samples(
     labels: Sequence[int],
     groups: NDArray[np.int64] | None = None,
     follow: bool = False,
-    advice: Advice | None = None,
+    advice: _Advice | None = None,
     reach: Reach = ANYWHERE,
 ) -> Samples:
     """Return samples that are files below `root`; their ids are their relative names.
@@ -94,12 +94,12 @@ def file_samples(
     where one that is missing may be.
     """
     names, base = tuple(ids), None if follow else os.path.realpath(root)
-    read = partial(read_below, root, base, reach, names, advice)
+    read = partial(_read_below, root, base, reach, names, advice)
     return Samples(names, np.array(labels, dtype=np.int64), read, groups)
 
 
-def read_below(
-    root: Path, base: str | None, reach: Reach, names: Sequence[str], advice: Advice | None, i: int
+def _read_below(
+    root: Path, base: str | None, reach: Reach, names: Sequence[str], advice: _Advice | None, i: int
 ) -> bytes:
     path = located(root, names[i])
     if base is not None and not is_below(base, path):

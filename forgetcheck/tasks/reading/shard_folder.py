@@ -13,10 +13,10 @@ from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, data_folders
 
 KIND = "dataset_type.txt"
 CLASSIFICATION = "classification"  # what a data set is that doesn't say
-COUNT = "nshards.txt"
-INDEXES = (".json", ".idx")  # of wids, and of DALI
+_COUNT = "nshards.txt"
+_INDEXES = (".json", ".idx")  # of wids, and of DALI
 LAYOUT = "name the folder of CLIP_benchmark's layout, with classnames.txt, test/nshards.txt and test/0.tar"
-DIGITS = 5  # of the number of tars
+_DIGITS = 5  # of the number of tars
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Local:
         """Say it where the folder has the index of tars, and none of them."""
         with suppress(OSError):
             names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-            found = sorted(name for name in names if name.lower().endswith(INDEXES))
+            found = sorted(name for name in names if name.lower().endswith(_INDEXES))
             if found and not any(self.folder.rglob("*.tar")):
                 return f", only an index of tars ('{found[0]}') without the tars"
         return ""
@@ -54,7 +54,7 @@ class Local:
         others = sorted(path.name for path in (self.folder / part).glob("*.tar") if path.name not in known)
         if others:
             raise DataError(
-                f"'{self.folder / part}' holds '{others[0]}', but {COUNT} says {count}, from 0.tar on: "
+                f"'{self.folder / part}' holds '{others[0]}', but {_COUNT} says {count}, from 0.tar on: "
                 "remove it, or correct the number."
             )
 
@@ -63,12 +63,12 @@ def root_of(path: str, reach: Reach) -> Mirror | Local:
     """Return where the tars lie. Raises InputError for a file: a tar alone, or the index of some."""
     if "://" in path:
         return Mirror.of(path, "webdataset")
-    refuse_file(Path(path))
+    _refuse_file(Path(path))
     return Local(Path(path), reach)
 
 
-def refuse_file(path: Path) -> None:
-    if path.suffix.lower() in INDEXES and path.is_file():
+def _refuse_file(path: Path) -> None:
+    if path.suffix.lower() in _INDEXES and path.is_file():
         raise DataError(f"'{path}' is an index of tars, and not the tars: {LAYOUT}.")
     if path.suffix.lower() == ".tar" and path.is_file():
         raise DataError(f"'{path}' is one tar: {LAYOUT}.")
@@ -84,8 +84,8 @@ def refuse_bare(root: Mirror | Local) -> None:
     """A battery may call any folder a data set: without a number of tars, there is none to read names of."""
     if not isinstance(root, Local) or root.reach.texts is None:
         return
-    if not any((root.folder / part / COUNT).exists() for part in ("train", "test")):
-        root.fetch(f"test/{COUNT}")
+    if not any((root.folder / part / _COUNT).exists() for part in ("train", "test")):
+        root.fetch(f"test/{_COUNT}")
 
 
 def reach_in(root: Mirror | Local) -> Reach:
@@ -101,17 +101,17 @@ def kind_of(root: Mirror | Local) -> str:
 
 def shards_of(root: Mirror | Local, part: SplitName) -> Sequence[Path]:
     """Return the tars of a part, in order. Raises InputError for one that is missing, or not counted."""
-    if part == "train" and root.find(f"{part}/{COUNT}") is None:
-        raise NoPart(f"there is no '{part}/{COUNT}': add it, or leave out what needs train images.")
-    count = count_shards(root, part)
+    if part == "train" and root.find(f"{part}/{_COUNT}") is None:
+        raise NoPart(f"there is no '{part}/{_COUNT}': add it, or leave out what needs train images.")
+    count = _count_shards(root, part)
     if isinstance(root, Local):
         root.refuse_more(part, count)
     return [root.fetch(f"{part}/{number}.tar") for number in range(count)]
 
 
-def count_shards(root: Mirror | Local, part: SplitName) -> int:
-    path = root.fetch(f"{part}/{COUNT}")
+def _count_shards(root: Mirror | Local, part: SplitName) -> int:
+    path = root.fetch(f"{part}/{_COUNT}")
     lines = lines_of(root, path)
-    if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS or not int(lines[0]):
+    if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > _DIGITS or not int(lines[0]):
         raise DataError(f"'{path}' should hold the number of tars, and nothing else: correct it.")
     return int(lines[0])

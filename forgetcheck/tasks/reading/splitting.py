@@ -10,13 +10,13 @@ from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import SplitName
 from forgetcheck.tasks.reading.samples import Samples
 
-ACCEPTED: Mapping[SplitName, tuple[str, ...]] = {  # the first that is there is meant
+_ACCEPTED: Mapping[SplitName, tuple[str, ...]] = {  # the first that is there is meant
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
 }
 SHORT = {"training": "train", "testing": "test", "valid": "val", "validation": "val"}  # that mean the same
-EVERY = tuple(name for names in ACCEPTED.values() for name in names)
-TEST_SHARE = 3  # one in three is test where the source doesn't say
+EVERY = tuple(name for names in _ACCEPTED.values() for name in names)
+_TEST_SHARE = 3  # one in three is test where the source doesn't say
 SPLIT_BY_CONTENT = (
     "it has no parts of its own: a third of each class, chosen by the hash of the content, is test, and "
     "equal images are always in the same part"
@@ -30,7 +30,7 @@ def parts_among(found: Iterable[str]) -> dict[SplitName, str]:
     """
     names = [name for name in found if is_part(name)]
     chosen: dict[SplitName, str] = {}
-    for part, accepted in ACCEPTED.items():
+    for part, accepted in _ACCEPTED.items():
         for meant in dict.fromkeys(map(short, accepted)):
             same = [name for name in names if short(name) == meant]
             if len(same) > 1:
@@ -71,17 +71,17 @@ def held_out(samples: Samples) -> NDArray[np.bool_]:
     The same bytes, and samples of one group, are always in one part. A new image moves at most one other,
     and a class with a single image is in train.
     """
-    units = units_of(samples)
+    units = _units_of(samples)
     chosen = [
         unit
-        for members in units_by_class(samples, units).values()
-        for unit in members[: round(len(members) / TEST_SHARE)]
+        for members in _units_by_class(samples, units).values()
+        for unit in members[: round(len(members) / _TEST_SHARE)]
     ]
     held: NDArray[np.bool_] = np.isin(units, chosen)
     return held
 
 
-def units_of(samples: Samples) -> NDArray[np.int64]:
+def _units_of(samples: Samples) -> NDArray[np.int64]:
     """Number what may not be torn apart: equal bytes, and what groups tie to them. (n,)"""
     numbers: dict[bytes, int] = {}
     equal = np.array(
@@ -99,7 +99,7 @@ def units_of(samples: Samples) -> NDArray[np.int64]:
     return component[equal].astype(np.int64)
 
 
-def units_by_class(samples: Samples, units: NDArray[np.int64]) -> dict[int, list[int]]:
+def _units_by_class(samples: Samples, units: NDArray[np.int64]) -> dict[int, list[int]]:
     """List each unit once, under the class of its lowest hash, in the order of those hashes."""
     labels, marks = samples.labels.tolist(), samples.fingerprints
     listed: dict[int, list[int]] = defaultdict(list)

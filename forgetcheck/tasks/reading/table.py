@@ -14,7 +14,7 @@ from forgetcheck.tasks.reading.prefixes import advice, refuse_lost, stripped
 from forgetcheck.tasks.reading.reach import Reach
 from forgetcheck.tasks.reading.splitting import EVERY, SHORT, is_part
 
-LONGEST = 2**20  # characters of a line of JSON
+_LONGEST = 2**20  # characters of a line of JSON
 JSON_LINES = (".jsonl", ".ndjson")
 IMAGE, PART = "image", "part"  # the options that mean the same in every file
 
@@ -70,7 +70,7 @@ def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Ro
         own = reach.around_list(path, root)
         refuse_table(reach.allowed(path, own))
         with reach.open_text(path, "utf-8-sig", own=own) as file:
-            for row in parse(path, file, root, columns):
+            for row in _parse(path, file, root, columns):
                 rows.append(row)  # noqa: PERF402 - those before a mistake say whether it may be shown
     except (OSError, ValueError, csv.Error) as problem:
         raise DataError(f"cannot read '{path}': {reason(problem)}.") from None
@@ -82,10 +82,10 @@ def read_rows(path: Path, root: Path, columns: Columns, reach: Reach) -> list[Ro
     return rows
 
 
-def lines_of(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
+def _lines_of(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
     """Yield the number, header and fields of each line that isn't blank; the header first, without fields."""
     if path.suffix.lower() in JSON_LINES:
-        yield from json_lines(path, file)
+        yield from _json_lines(path, file)
         return
     lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
     header = [name.strip() for name in next(lines, [])]
@@ -94,15 +94,15 @@ def lines_of(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Seq
         yield lines.line_num, header, fields
 
 
-def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
+def _json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
     """Read a JSON object a line, as `metadata.jsonl`: the first says which columns there are."""
     header: list[str] = []
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
-            if len(line) > LONGEST:
-                raise ValueError(f"it is longer than {LONGEST:,} characters")
+            if len(line) > _LONGEST:
+                raise ValueError(f"it is longer than {_LONGEST:,} characters")
             found = parse_json(line)
         except ValueError as problem:
             raise DataError(f"'{path}' line {number}: {reason(problem)}.") from None
@@ -114,21 +114,21 @@ def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, Sequence[str], S
             raise DataError(
                 f"'{path}' line {number} has the key '{more[0]}', which the first line lacks: add it."
             )
-        yield number, header, [as_field(found.get(name)) for name in header]
+        yield number, header, [_as_field(found.get(name)) for name in header]
     if not header:
         yield 1, header, ()
 
 
-def as_field(value: Any) -> str:
+def _as_field(value: Any) -> str:
     """Write a value of JSON as a table would: lists and objects as JSON, which no name or path is."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Row]:
+def _parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Row]:
     first: dict[str, int] = {}
-    for number, header, fields in lines_of(path, file):
+    for number, header, fields in _lines_of(path, file):
         where = f"'{path}' line {number}"
         if not fields:
             columns.check(f"'{path}'", header)
@@ -136,14 +136,14 @@ def parse(path: Path, file: TextIO, root: Path, columns: Columns) -> Iterator[Ro
         if len(fields) != len(header):
             raise DataError(f"{where} has {len(fields)} fields where the header has {len(header)}.")
         values = dict(zip(header, map(str.strip, fields), strict=True))
-        row = make_row(where, number, root, values, columns)
+        row = _make_row(where, number, root, values, columns)
         if row.path in first and columns.once:
             raise DataError(f"{where} lists '{row.path}' again, as line {first[row.path]} does: keep one.")
         first[row.path] = row.line
         yield row
 
 
-def make_row(where: str, line: int, root: Path, values: Mapping[str, str], columns: Columns) -> Row:
+def _make_row(where: str, line: int, root: Path, values: Mapping[str, str], columns: Columns) -> Row:
     said = {
         option: values.get(name, "")
         for option, name in {**columns.needed, **columns.more}.items()

@@ -9,8 +9,8 @@ from typing import BinaryIO
 from forgetcheck.documents import kind_of, reason
 from forgetcheck.errors import DataError, InputError
 
-BLOCK = 512  # bytes; a tar ends with two that are zero
-COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+_BLOCK = 512  # bytes; a tar ends with two that are zero
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +32,27 @@ def members(path: Path) -> Iterator[Member]:
         if path.exists() and not path.is_file():
             raise ValueError(f"it is {kind_of(path)}, not a file")
         with path.open("rb") as file:
-            refuse_compressed(path, file)
-            yield from walk(path, file)
-            refuse_cut(path, file)
+            _refuse_compressed(path, file)
+            yield from _walk(path, file)
+            _refuse_cut(path, file)
     except InputError:
         raise
     except Exception as problem:  # TarError, and whatever the parsing of a damaged header runs into
         raise DataError(f"cannot read the tar '{path}': {reason(problem)}; get it again.") from None
 
 
-def walk(path: Path, file: BinaryIO) -> Iterator[Member]:
+def _walk(path: Path, file: BinaryIO) -> Iterator[Member]:
     """Yield the files, and leave `file` where the headers end."""
     with tarfile.open(fileobj=file, mode="r:") as tar:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # kept for looking up by name; a shard has many
             if not entry.isdir():
-                refuse_odd(path, entry)
+                _refuse_odd(path, entry)
                 yield Member(entry.name.removeprefix("./"), entry.offset_data, entry.size)
         file.seek(tar.offset)
 
 
-def refuse_odd(path: Path, entry: tarfile.TarInfo) -> None:
+def _refuse_odd(path: Path, entry: tarfile.TarInfo) -> None:
     name = PurePosixPath(entry.name)
     if not entry.isreg() or entry.issparse():
         kind = "link" if entry.issym() or entry.islnk() else "special file"
@@ -61,17 +61,17 @@ def refuse_odd(path: Path, entry: tarfile.TarInfo) -> None:
         raise DataError(f"the tar '{path}' holds '{entry.name}', a name that leads out of it: pack it anew.")
 
 
-def refuse_compressed(path: Path, file: BinaryIO) -> None:
+def _refuse_compressed(path: Path, file: BinaryIO) -> None:
     start = file.read(8)
-    for magic, program in COMPRESSED.items():
+    for magic, program in _COMPRESSED.items():
         if start.startswith(magic):
             raise DataError(f"the tar '{path}' is compressed, so no image can be picked: {program} it.")
     file.seek(0)
 
 
-def refuse_cut(path: Path, file: BinaryIO) -> None:
+def _refuse_cut(path: Path, file: BinaryIO) -> None:
     """A tar that lacks its end lacks samples: tarfile takes both a cut and a damaged header for the end."""
-    end = file.read(BLOCK)
-    if end != bytes(BLOCK):
-        what = "is damaged" if len(end) == BLOCK else "is cut short"
+    end = file.read(_BLOCK)
+    if end != bytes(_BLOCK):
+        what = "is damaged" if len(end) == _BLOCK else "is cut short"
         raise DataError(f"the tar '{path}' {what} at byte {file.tell() - len(end):,}: get it again.")

@@ -13,24 +13,24 @@ from typing import Any
 from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import SplitName
 
-Parts = Mapping[SplitName, Mapping[str, Any]]
-Named = Callable[[Sequence[str], Any], Sequence[str]]
-Files = Callable[[Any], Iterator[tuple[Path, int]]]
+_Parts = Mapping[SplitName, Mapping[str, Any]]
+_Named = Callable[[Sequence[str], Any], Sequence[str]]
+_Files = Callable[[Any], Iterator[tuple[Path, int]]]
 
-FLAG: Parts = {"train": {"train": True}, "test": {"train": False}}
-SPLIT: Parts = {"train": {"split": "train"}, "test": {"split": "test"}}
-TRAIN_VAL: Parts = {"train": {"split": "train"}, "test": {"split": "val"}}
-TRAINVAL: Parts = {"train": {"split": "trainval"}, "test": {"split": "test"}}
-WHOLE: Parts = {"train": {}}  # no parts of its own: split by content
+_FLAG: _Parts = {"train": {"train": True}, "test": {"train": False}}
+_SPLIT: _Parts = {"train": {"split": "train"}, "test": {"split": "test"}}
+_TRAIN_VAL: _Parts = {"train": {"split": "train"}, "test": {"split": "val"}}
+_TRAINVAL: _Parts = {"train": {"split": "trainval"}, "test": {"split": "test"}}
+_WHOLE: _Parts = {"train": {}}  # no parts of its own: split by content
 
-NUMERALS = tuple("0123456789")
+_NUMERALS = tuple("0123456789")
 EUROSAT = (
     *("annual crop", "forest", "herbaceous vegetation", "highway", "industrial buildings", "pasture"),
     *("permanent crop", "residential buildings", "river", "sea or lake"),
 )
-EMOTIONS = ("angry", "disgusted", "afraid", "happy", "sad", "surprised", "neutral")
-TISSUES = ("healthy lymph node tissue", "lymph node tissue with a tumor")
-COUNTS = tuple(
+_EMOTIONS = ("angry", "disgusted", "afraid", "happy", "sad", "surprised", "neutral")
+_TISSUES = ("healthy lymph node tissue", "lymph node tissue with a tumor")
+_COUNTS = tuple(
     f"{count} objects" for count in ("three", "four", "five", "six", "seven", "eight", "nine", "ten")
 )
 SIGNS = (  # in the words of the benchmark's documentation
@@ -45,7 +45,7 @@ SIGNS = (  # in the words of the benchmark's documentation
     *("straight ahead or right", "straight ahead or left", "keep right", "keep left", "roundabout"),
     *("end of no overtaking", "end of no overtaking for trucks"),
 )
-TWINS = {  # ImageNet calls two classes crane and two maillot
+_TWINS = {  # ImageNet calls two classes crane and two maillot
     "n02012849": "crane (bird)",
     "n03126707": "crane (machine)",
     "n03710637": "maillot",
@@ -53,7 +53,7 @@ TWINS = {  # ImageNet calls two classes crane and two maillot
 }
 
 
-def as_they_are(names: Sequence[str], dataset: Any) -> Sequence[str]:
+def _as_they_are(names: Sequence[str], dataset: Any) -> Sequence[str]:
     return names
 
 
@@ -62,16 +62,16 @@ def without_slashes(names: Sequence[str], dataset: Any) -> Sequence[str]:
     return [re.sub("^/./", "", name).replace("/", " ") for name in names]
 
 
-def species(names: Sequence[str], dataset: Any) -> Sequence[str]:
+def _species(names: Sequence[str], dataset: Any) -> Sequence[str]:
     """Species are called by all ranks: 00001_Animalia_..._Lumbricus_terrestris."""
     return [" ".join(name.split("_")[-2:]) for name in names]
 
 
-def apart(names: Sequence[str], dataset: Any) -> Sequence[str]:
-    return [TWINS.get(number, name) for number, name in zip(dataset.wnids, names, strict=True)]
+def _apart(names: Sequence[str], dataset: Any) -> Sequence[str]:
+    return [_TWINS.get(number, name) for number, name in zip(dataset.wnids, names, strict=True)]
 
 
-def signs(dataset: Any) -> Iterator[tuple[Path, int]]:
+def _signs(dataset: Any) -> Iterator[tuple[Path, int]]:
     return ((Path(path), label) for path, label in dataset._samples)
 
 
@@ -79,7 +79,7 @@ def pets(dataset: Any) -> Iterator[tuple[Path, int]]:
     return zip(dataset._images, dataset._labels, strict=True)
 
 
-def numbered(folder: str, name: str) -> Files:
+def numbered(folder: str, name: str) -> _Files:
     """Find the images of Caltech by their numbers, in the folder of their class."""
 
     def listed(dataset: Any) -> Iterator[tuple[Path, int]]:
@@ -94,7 +94,7 @@ def digits(dataset: Any) -> Sequence[int]:
     return list(dataset.targets[:, 0])
 
 
-def patches(dataset: Any) -> Sequence[int]:
+def _patches(dataset: Any) -> Sequence[int]:
     """Read all labels at once: one by one, each opens both files and takes the image along."""
     place = dataset._base_folder / dataset._FILES[dataset._split]["targets"][0]
     with dataset.h5py.File(place) as file:
@@ -105,14 +105,14 @@ def patches(dataset: Any) -> Sequence[int]:
 class Kind:
     """How one of torchvision's classes is used."""
 
-    parts: Parts
+    parts: _Parts
     names: tuple[str, ...] = ()  # where torchvision has none, or none that can be said
-    named: Named = as_they_are
+    named: _Named = _as_they_are
     variants: Mapping[str, Any] = field(
         default_factory=dict
     )  # the option that chooses one, and the usual one
     first: int = 0  # its lowest label
-    files: Files | None = None  # its files and labels, where torchvision lets no one else open them
+    files: _Files | None = None  # its files and labels, where torchvision lets no one else open them
     labels: Callable[[Any], Sequence[int]] | None = None  # where they are not simply listed
     shuffled: bool = False  # torchvision numbers its classes in the order of the disk
     gone: bool = False  # torchvision has an option to download it, but no address any more
@@ -129,41 +129,41 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "CIFAR10": Kind(FLAG),
-    "CIFAR100": Kind(FLAG),
-    "CLEVRClassification": Kind(TRAIN_VAL, COUNTS, first=3),  # its test labels are not public
-    "Caltech101": Kind(WHOLE, files=numbered("101_ObjectCategories", "image_{1:04d}.jpg")),
-    "Caltech256": Kind(WHOLE, files=numbered("256_ObjectCategories", "{:03d}_{:04d}.jpg")),
-    "Country211": Kind(SPLIT),
-    "DTD": Kind(SPLIT, variants={"partition": 1}),
-    "EMNIST": Kind(FLAG, variants={"split": "balanced"}),
-    "EuroSAT": Kind(WHOLE, EUROSAT),
-    "FER2013": Kind(SPLIT, EMOTIONS),
-    "FGVCAircraft": Kind(TRAINVAL, variants={"annotation_level": "variant"}),
-    "FashionMNIST": Kind(FLAG),
-    "Flowers102": Kind(SPLIT),
-    "Food101": Kind(SPLIT),
-    "GTSRB": Kind(SPLIT, SIGNS, files=signs),
+    "CIFAR10": Kind(_FLAG),
+    "CIFAR100": Kind(_FLAG),
+    "CLEVRClassification": Kind(_TRAIN_VAL, _COUNTS, first=3),  # its test labels are not public
+    "Caltech101": Kind(_WHOLE, files=numbered("101_ObjectCategories", "image_{1:04d}.jpg")),
+    "Caltech256": Kind(_WHOLE, files=numbered("256_ObjectCategories", "{:03d}_{:04d}.jpg")),
+    "Country211": Kind(_SPLIT),
+    "DTD": Kind(_SPLIT, variants={"partition": 1}),
+    "EMNIST": Kind(_FLAG, variants={"split": "balanced"}),
+    "EuroSAT": Kind(_WHOLE, EUROSAT),
+    "FER2013": Kind(_SPLIT, _EMOTIONS),
+    "FGVCAircraft": Kind(_TRAINVAL, variants={"annotation_level": "variant"}),
+    "FashionMNIST": Kind(_FLAG),
+    "Flowers102": Kind(_SPLIT),
+    "Food101": Kind(_SPLIT),
+    "GTSRB": Kind(_SPLIT, SIGNS, files=_signs),
     "INaturalist": Kind(
-        {"train": {"version": "2021_train"}, "test": {"version": "2021_valid"}}, named=species
+        {"train": {"version": "2021_train"}, "test": {"version": "2021_valid"}}, named=_species
     ),
-    "ImageNet": Kind(TRAIN_VAL, named=apart),
-    "Imagenette": Kind(TRAIN_VAL, variants={"size": "full"}),
-    "KMNIST": Kind(FLAG),
-    "LFWPeople": Kind(WHOLE, variants={"image_set": "funneled"}, gone=True),  # its parts share no person
-    "MNIST": Kind(FLAG, NUMERALS),
-    "Omniglot": Kind(WHOLE, named=without_slashes, shuffled=True),  # its parts share no character
-    "OxfordIIITPet": Kind(TRAINVAL, files=pets),
-    "PCAM": Kind(SPLIT, TISSUES, labels=patches),
+    "ImageNet": Kind(_TRAIN_VAL, named=_apart),
+    "Imagenette": Kind(_TRAIN_VAL, variants={"size": "full"}),
+    "KMNIST": Kind(_FLAG),
+    "LFWPeople": Kind(_WHOLE, variants={"image_set": "funneled"}, gone=True),  # its parts share no person
+    "MNIST": Kind(_FLAG, _NUMERALS),
+    "Omniglot": Kind(_WHOLE, named=without_slashes, shuffled=True),  # its parts share no character
+    "OxfordIIITPet": Kind(_TRAINVAL, files=pets),
+    "PCAM": Kind(_SPLIT, _TISSUES, labels=_patches),
     "Places365": Kind(
         {"train": {"split": "train-standard"}, "test": {"split": "val"}}, named=without_slashes
     ),
-    "QMNIST": Kind(FLAG, NUMERALS, labels=digits),
-    "RenderedSST2": Kind(SPLIT),
-    "SEMEION": Kind(WHOLE, NUMERALS),
-    "STL10": Kind(SPLIT),
-    "SUN397": Kind(WHOLE, named=without_slashes),
-    "SVHN": Kind(SPLIT, NUMERALS),
-    "StanfordCars": Kind(SPLIT, gone=True),
-    "USPS": Kind(FLAG, NUMERALS),
+    "QMNIST": Kind(_FLAG, _NUMERALS, labels=digits),
+    "RenderedSST2": Kind(_SPLIT),
+    "SEMEION": Kind(_WHOLE, _NUMERALS),
+    "STL10": Kind(_SPLIT),
+    "SUN397": Kind(_WHOLE, named=without_slashes),
+    "SVHN": Kind(_SPLIT, _NUMERALS),
+    "StanfordCars": Kind(_SPLIT, gone=True),
+    "USPS": Kind(_FLAG, _NUMERALS),
 }
