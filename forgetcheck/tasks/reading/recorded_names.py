@@ -50,7 +50,8 @@ def refuse_disagreeing(
     if theirs != names and sorted(theirs) == sorted(names) and not by_number:
         raise DataError(
             f"{where}: its card and '{_short(first)}' have the classes of '{column}' in different "
-            "orders, and which is right can't be known: correct the card, or pass classes=FILE, a name for each number."
+            "orders, and which is right can't be known: correct the card, or pass classes=FILE, a name "
+            "for each number."
         )
 
 
