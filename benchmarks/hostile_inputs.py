@@ -2,8 +2,9 @@
 
     python benchmarks/hostile_inputs.py [--only WORD]
 
-A child imports what it needs, then reads the input; its peak resident memory, minus that before, is what the
-input took. The files are made in a temporary folder, sparse where they may be; a few GB of disk are needed.
+A child imports what it needs, then reads the input; its peak resident memory, minus what it had before, is
+what the input took. Linux tells it: `ru_maxrss` would begin at the peak of whoever started the child. The
+files are made in a temporary folder, sparse where they may be; a few GB of disk are needed.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from PIL import Image
 
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import numpy as np
 if "encode" in sys.argv[2]:  # torch takes half a minute where others compute
@@ -38,13 +39,17 @@ def encode(task, threads=8):
     read = [len(batch.kept) for batch in batches(task.split("test"), ways, threads, 16)]
     return f"{sum(read)} images are read"
 here = Path(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def resident(which):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(which))
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = resident("VmRSS")
 start, worked = time.perf_counter(), time.process_time()
 try:
     said = str(eval(sys.argv[2]))
 except Exception as problem:
     said = f"{type(problem).__name__}: {problem}"
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = resident("VmHWM")
 seconds = time.perf_counter() - start, time.process_time() - worked
 print(json.dumps([(peak - before) / 1024, *seconds, said]))
 """

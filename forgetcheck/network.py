@@ -77,6 +77,15 @@ def _sign_of_life() -> bool:
     return True
 
 
+def way_to_have(repository: str, dataset: bool = False) -> str:
+    """Say where a repository of the hub was looked for, and which command gets it."""
+    from huggingface_hub import constants
+
+    command = f"`hf download {repository}{' --repo-type dataset --local-dir DIR' if dataset else ''}`"
+    end = "and name DIR" if dataset else "or set HF_HOME to the folder that has it"
+    return f"it was looked for in '{constants.HF_HUB_CACHE}'; run {command} where there is a network, {end}"
+
+
 def refuse_offline(what: str) -> None:
     """Raise InputError where something would have to be fetched and nothing may be."""
     if offline():

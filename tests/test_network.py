@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -12,7 +13,9 @@ from huggingface_hub import constants
 from forgetcheck import network
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
+from forgetcheck.clip.model.text_tower import way_out
 from forgetcheck.errors import InputError
+from forgetcheck.tasks.huggingface import Huggingface
 from forgetcheck.tasks.reading.download import Mirror
 
 SWITCH = "HF_HUB_OFFLINE"
@@ -118,3 +121,37 @@ def test_a_mirror_of_the_web_asks_nobody_offline() -> None:
     mirror = Mirror.of("http://127.0.0.1:1/data", "webdataset")
     with network.closed(), pytest.raises(InputError, match="would have to be fetched, and this runs offline"):
         mirror.fetch("classnames.txt")
+
+
+CLIP, TIMM = "hf download some/clip`", "hf download timm/vit_base_patch32_clip_224.openai`"
+
+
+@pytest.mark.parametrize(
+    ("ask", "command"),
+    [
+        (lambda: find_checkpoint("hf-hub:some/clip"), CLIP),
+        (lambda: find_checkpoint("hf-hub:some/clip@abc"), "hf download some/clip --revision abc`"),
+        (lambda: load_encoder(find_checkpoint("ViT-B-32:openai"), "cpu"), TIMM),
+    ],
+)
+def test_what_is_not_cached_is_told_with_its_place_and_command(ask, command, hub: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        ask()
+    assert "\n" not in str(refusal.value)
+    assert command in str(refusal.value)
+    assert f"it was looked for in '{hub}'" in str(refusal.value)
+
+
+def test_a_text_tower_and_a_tokenizer_too(bert: Path, hub: Path) -> None:
+    (bert / "text_config.json").unlink()
+    with pytest.raises(InputError, match=r"whose config .*hf download") as tower:
+        find_checkpoint(str(bert))
+    assert f"it was looked for in '{hub}'" in str(tower.value)
+    words = way_out("roberta-base")  # which open_clip's own configs name, as a tower and as a tokenizer
+    assert words == network.way_to_have("roberta-base")
+
+
+def test_a_data_set_too(hub: Path) -> None:
+    with pytest.raises(InputError, match="hf download some/data --repo-type dataset") as refusal:
+        Huggingface("some/data").split("test")
+    assert f"it was looked for in '{hub}'" in str(refusal.value)

@@ -24,6 +24,7 @@ from forgetcheck.tasks.reading.directory import Walk, spelling
 from forgetcheck.tasks.reading.reach import data_folders, reach_of
 from forgetcheck.tasks.reading.samples import Samples, file_samples
 from forgetcheck.tasks.reading.splitting import is_part, left_out, parts_among
+from forgetcheck.tasks.reading.stretches import fingerprint
 
 _FOLDERS = 6  # of one class that are compared
 SMALL = re.compile(r"(^|[_\W])(thumb(nail)?s?|previews?|resized)($|[_\W])", re.IGNORECASE)  # the same again
@@ -191,7 +192,8 @@ def _is_copy(walk: Walk, pairs: Sequence[tuple[str, str]]) -> bool:
     if any(SMALL.search(path.rpartition("/")[0].rpartition("/")[2]) for pair in pairs for path in pair):
         return True
     try:
-        return all(read_file(walk.root / one) == read_file(walk.root / other) for one, other in pairs)
+        paths = ((walk.root / one, walk.root / other) for one, other in pairs)
+        return all(fingerprint(read_file(one)) == fingerprint(read_file(other)) for one, other in paths)
     except Unreadable:  # which is told when it is asked
         return False
 

@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from forgetcheck.catalog import Share, White
 from forgetcheck.errors import DataError
-from forgetcheck.network import hub_asked
+from forgetcheck.network import hub_asked, way_to_have
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.indexed import Index, Indexed
 from forgetcheck.tasks.reading import naming
@@ -27,6 +27,7 @@ from forgetcheck.tasks.reading.reach import Reach, data_folders, library_said, r
 from forgetcheck.tasks.reading.recorded_names import refuse_disagreeing
 from forgetcheck.tasks.reading.samples import Samples, is_below
 from forgetcheck.tasks.reading.splitting import left_out, parts_among
+from forgetcheck.tasks.reading.stretches import Stretch
 
 _INSTALL = "install it with `pip install 'forgetcheck[huggingface]'`"
 OLDEST = 4  # earlier releases execute code that comes with the data
@@ -242,7 +243,7 @@ class Table:
         assert len(self.images) == len(ids)  # made now: what is wrong with the column shows before the work
         return Samples(ids, labels, self.read)
 
-    def read(self, i: int) -> bytes:
+    def read(self, i: int) -> bytes | Stretch:
         try:
             stored = self.images[i][self.columns.image] or {}
         except Exception as problem:  # pyarrow's: a damaged file
@@ -285,9 +286,12 @@ def load(path: str, config: str, revision: str, reach: Reach) -> _Loaded:
     except Exception as problem:  # OSError, ValueError, pyarrow's, the library's own ...
         kind = "folder" if _is_local(path) else "folder, nor a data set of the hub,"
         why = library_said(problem, reach)[:300].rstrip(".")
+        way = (
+            "the network is there" if _is_local(path) else f"the network is there: {way_to_have(path, True)}"
+        )
         raise DataError(
             f"cannot load '{path}' with `datasets`: {why}. Check that it is the name of a {kind} "
-            "and that the network is there."
+            f"and that {way}."
         ) from None
     finally:
         if not shown:

@@ -7,7 +7,7 @@ Caltech101 ...) is split by content hash. Some are kept in memory by torchvision
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from forgetcheck.catalog import Share, White
-from forgetcheck.errors import DataError, unknown_name
+from forgetcheck.errors import DataError, InputError, unknown_name
 from forgetcheck.tasks.base import SplitName, Task, Unreadable
 from forgetcheck.tasks.indexed import Index, Indexed
 from forgetcheck.tasks.reading import naming
 from forgetcheck.tasks.reading.decode import WHITE, as_rgb, refusing
+from forgetcheck.tasks.reading.limiting import limited
 from forgetcheck.tasks.reading.reach import Reach, data_folders, library_said, reach_of, refuse_strange_texts
 from forgetcheck.tasks.reading.samples import Samples, file_samples
 from forgetcheck.tasks.reading.torchvision_sets import KINDS, Kind
@@ -56,7 +57,8 @@ class Torchvision(Indexed, Task):
     @cached_property
     def index(self) -> Index:
         kind = KINDS[self.name]
-        found = {part: self.open(options) for part, options in kind.parts.items()}
+        with limited(Path(self.root)) if self.download else nullcontext():
+            found = {part: self.open(options) for part, options in kind.parts.items()}
         first = next(iter(found.values()))
         where = f"torchvision's {self.name}"
         samples = {part: self.samples(part, kind, dataset) for part, dataset in found.items()}
@@ -92,6 +94,8 @@ class Torchvision(Indexed, Task):
             chosen["download"] = self.download
         try:
             return maker(self.root, **chosen)
+        except InputError:
+            raise
         except Exception as problem:  # RuntimeError, OSError, ValueError, what a damaged file leads to ...
             text = _ADVICE.sub("", library_said(problem, reach_of(self)))[:300].rstrip(".")
             raise DataError(f"torchvision cannot read {self.name} in '{self.root}': {text}; {way}.") from None

@@ -156,7 +156,7 @@ def test_few_passes_do_where_the_embeddings_share_a_direction(monkeypatch):
     """scikit-learn's L-BFGS takes 217 steps for the six, each a pass over the rows and more."""
     passes = []
     probabilities = logistic.probabilities
-    monkeypatch.setattr(logistic, "guess", lambda *given: passes.append(1) or probabilities(*given))
+    monkeypatch.setattr(logistic, "probabilities", lambda *given: passes.append(1) or probabilities(*given))
     labels = torch.arange(1000) % 10
     data = prepare(embed(labels, 128, spread=0.4), labels, 10)
     fit_path(data, STRENGTHS)
@@ -171,7 +171,7 @@ def test_blocks_bound_the_memory_and_change_rounding_only(monkeypatch):
     held = []
     probabilities = logistic.probabilities
     monkeypatch.setattr(
-        logistic, "guess", lambda *given: held.append(given[0].shape[0]) or probabilities(*given)
+        logistic, "probabilities", lambda *given: held.append(given[0].shape[0]) or probabilities(*given)
     )
     monkeypatch.setattr(logistic, "SAMPLED", 1)
     pieces = fit_logistic(data, 1e-3)

@@ -12,7 +12,7 @@ from forgetcheck.clip.model.adapter_files import FILES as ADAPTERS
 from forgetcheck.clip.model.checkpoint import CONFIG
 from forgetcheck.clip.model.read import FILES
 from forgetcheck.errors import InputError
-from forgetcheck.network import hub_asked, offline
+from forgetcheck.network import hub_asked, offline, way_to_have
 
 _DESCRIPTIONS = (CONFIG, "config.json", "preprocessor_config.json", ADAPTER)  # each may be missing
 
@@ -66,7 +66,9 @@ def cached_file(repository: str, file: str) -> Path | None:
 
 
 def _unreachable(name: str, why: str) -> InputError:
+    repository, _, revision = name.partition("@")
+    wanted = f"{repository} --revision {revision}" if revision else repository
     return InputError(
         f"cannot load 'hf-hub:{name}' ({why}): neither in the local cache nor reachable as a CLIP; check the "
-        "name, connect to the network once, or download the folder and name it."
+        f"name: {way_to_have(wanted)}."
     )

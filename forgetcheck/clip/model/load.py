@@ -27,7 +27,7 @@ from forgetcheck.clip.model.text_tower import MODEL
 from forgetcheck.clip.model.text_tower import lay_out as lay_out_model
 from forgetcheck.clip.model.towers import TOWERS, digests, tower
 from forgetcheck.errors import CheckpointError, InputError
-from forgetcheck.network import hub_asked
+from forgetcheck.network import hub_asked, way_to_have
 
 OF_OPEN_CLIP = "weights of open_clip"
 
@@ -190,7 +190,7 @@ def _missing_tokenizer(name: str, named: str) -> Any:
     def refuse(_texts: list[str]) -> Tensor:
         raise CheckpointError(
             f"'{name}' has the tokenizer '{named}', whose files are neither beside the weights nor in the "
-            f"hub's cache: copy {VOCABULARIES[0]} there."
+            f"hub's cache: copy {VOCABULARIES[0]} there; {way_to_have(named)}."
         )
 
     return refuse
@@ -215,8 +215,15 @@ def create_tagged(name: str, tag: str, quick: bool) -> tuple[nn.Module, Any, Any
     except Exception as problem:  # the hub client raises its own zoo of exceptions
         raise CheckpointError(
             f"cannot load '{name}:{tag}' ({type(problem).__name__}): neither in the local cache nor "
-            "reachable; connect to the network once, or pass a weights file with --model."
+            f"reachable: {_repository_of(name, tag)}, or pass a weights file with --model."
         ) from problem
+
+
+def _repository_of(name: str, tag: str) -> str:
+    """Say how published weights get here: by the hub, or from an address of their own."""
+    known = open_clip.pretrained.get_pretrained_cfg(name, tag)
+    repository = str(known.get("hf_hub") or "").strip("/")
+    return way_to_have(repository) if repository else "connect to the network once"
 
 
 def _fill(model: nn.Module, checkpoint: Checkpoint, read: Weights) -> Origin:

@@ -18,7 +18,7 @@ from forgetcheck.clip.model.checkpoint import MAX_LAYERS, MAX_TOKENS, TEXT_MODEL
 from forgetcheck.clip.model.hub import cached_file, fetched
 from forgetcheck.documents import parse_json, read_text, reason
 from forgetcheck.errors import CheckpointError
-from forgetcheck.network import hub_asked
+from forgetcheck.network import hub_asked, way_to_have
 
 MODEL = "hf_model_name"  # of a text_cfg: what makes open_clip let transformers build the text tower
 FILE = "text_config.json"  # of that tower, beside the weights; `tune` and `convert` write it
@@ -80,7 +80,7 @@ def text_model(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> dic
         return {}
     raise CheckpointError(
         f"the text tower of '{checkpoint.name}' is '{name}', whose config is neither beside the weights "
-        f"({FILE}) nor in the hub's cache: {_way_out(name)}, or put its {CONFIG} there as {FILE}."
+        f"({FILE}) nor in the hub's cache: {way_out(name)}, or put its {CONFIG} there as {FILE}."
     )
 
 
@@ -109,15 +109,17 @@ def tokenizer(checkpoint: Checkpoint, like: Checkpoint | None, ask: Ask) -> Path
         return None
     raise CheckpointError(
         f"'{checkpoint.name}' has the tokenizer '{name}', whose files are neither beside the weights nor in "
-        f"the hub's cache: {_way_out(name)}, or copy {VOCABULARIES[0]} there."
+        f"the hub's cache: {way_out(name)}, or copy {VOCABULARIES[0]} there."
     )
 
 
-def _way_out(name: str) -> str:
+def way_out(name: str) -> str:
     if name in _shipped_names():
-        return "connect to the network once"
+        return way_to_have(name)
     return (
-        "add --allow-download if you trust that name" if is_repository(name) else "it is no name of the hub"
+        f"add --allow-download if you trust that name; {way_to_have(name)}"
+        if is_repository(name)
+        else "it is no name of the hub"
     )
 
 

@@ -4,7 +4,6 @@ Like open_clip and torchvision: the first frame, `convert("RGB")` (transparency 
 no EXIF rotation. One thing is done better: 16-bit gray is scaled to 8 bits, where Pillow would cut it off.
 """
 
-import io
 import os
 import stat
 import threading
@@ -15,16 +14,18 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from forgetcheck.documents import reason
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading import in_flight
+from forgetcheck.tasks.reading.stretches import Stretch, opened
 
-LARGEST = 2**29  # bytes of a file; a whole one is read at once
+LARGEST = 2**29  # bytes of a file
+LONG = in_flight.LARGE  # bytes of a file, from which on it is read from the disk piece by piece
 _PIXELS = 2**28 // 3  # Pillow's own limit: a quarter of a gigabyte as RGB
 # EPS, PDF and the like are left out: Pillow hands them to programs that execute what is in them
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
@@ -88,13 +89,18 @@ if hasattr(os, "register_at_fork"):  # a lock that another thread held would sta
     os.register_at_fork(after_in_child=_QUIET.begin)
 
 
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a file. Raises Unreadable for what isn't one, or is too large to be an image."""
+def read_file(path: Path) -> bytes | Stretch:
+    """Return the bytes of a file, or where they lie if they are many.
+
+    Raises Unreadable for what isn't a file, or is too large to be an image.
+    """
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # a pipe could keep us waiting, a device has no end
             raise Unreadable("it is not a file")
         refuse_large(facts.st_size)
+        if facts.st_size >= LONG:
+            return Stretch(path, 0, facts.st_size, whole=True)
         with path.open("rb") as file:
             data = file.read(facts.st_size + 1)
         if len(data) > facts.st_size:
@@ -111,17 +117,38 @@ def refuse_large(size: int) -> None:
     in_flight.reading(size)
 
 
-def decode(data: bytes, white: int = WHITE) -> Image.Image:
+def decode(data: bytes | Stretch, white: int = WHITE) -> Image.Image:
     """Return the image as RGB. Raises Unreadable with the reason, and nothing else.
 
     `white` is the brightest level of 16-bit gray: many cameras and scanners use 12 bits of them.
     """
     if not data:
         raise Unreadable("it is empty")
-    if data.startswith(_GIT_LFS):
+    if isinstance(data, bytes) and data.startswith(_GIT_LFS):  # which is never long
         raise Unreadable("it is a pointer of Git LFS: run `git lfs pull`")
-    with refusing(), Image.open(io.BytesIO(data), formats=formats()) as image:
+    known = formats()
+    with refusing(), opened(data) as file, _blocks_for(data), Image.open(file, formats=known) as image:
         return as_rgb(image, white)
+
+
+@contextmanager
+def _blocks_for(data: bytes | Stretch) -> Iterator[None]:
+    """Let Pillow read a long chunk of a very large file at once.
+
+    It would read blocks and join them, which takes twice as much, to guard against lengths that a file
+    doesn't have; ours end where they end. No other file is decoded meanwhile (see in_flight), and PPM, whose
+    decoder takes its text apart block by block, is left as it is.
+    """
+    size = len(data) if isinstance(data, bytes) else data.size
+    if size < in_flight.FILES or (data[:1] if isinstance(data, bytes) else data.start(1)) == b"P":
+        yield
+        return
+    usual = ImageFile.SAFEBLOCK
+    ImageFile.SAFEBLOCK = LARGEST
+    try:
+        yield
+    finally:
+        ImageFile.SAFEBLOCK = usual
 
 
 @contextmanager
@@ -144,7 +171,7 @@ def refusing() -> Iterator[None]:
 def formats() -> tuple[str, ...]:
     """Return those of FORMATS that this Pillow has: it fails on names it doesn't know."""
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def as_rgb(image: Image.Image, white: int = WHITE) -> Image.Image:

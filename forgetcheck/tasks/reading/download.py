@@ -31,7 +31,7 @@ _LEGAL = "/%:+,;=@~!$&'()*"  # what may stand in the path of an address
 PARTIAL_CONTENT, RANGE_REFUSED = 206, 416
 _DENIED = (401, 403, 451)
 LARGEST_TEXT = 2**24  # bytes of a list of names
-_LIMIT = "FORGETCHECK_MAX_DOWNLOAD"  # what the data of one task may take on the disk, as a size
+LIMIT = "FORGETCHECK_MAX_DOWNLOAD"  # what the data of one task may take on the disk, as a size
 _MOST = "200GiB"  # where nobody says: ImageNet takes 160
 UNTOLD = 2**31  # bytes of a file whose size a server doesn't tell, where nobody says more
 _SPARE = 2**30  # bytes of the disk that such a file leaves free
@@ -47,7 +47,7 @@ def limit_downloads(size: str) -> None:
     """Set what the data of one task may take, such as 50GiB; nothing leaves it as it is."""
     if size:
         read_size("--max-download", size)
-        os.environ[_LIMIT] = size
+        os.environ[LIMIT] = size
 
 
 def cache_folder(kind: str) -> Path:
@@ -117,9 +117,12 @@ class Mirror:
     def room(self) -> int:
         """Return how many bytes more the data of this task may take on the disk."""
         files = (path for path in self.folder.rglob("*") if not path.name.startswith("."))
-        return read_size(_LIMIT, os.environ.get(_LIMIT) or _MOST) - sum(
-            path.lstat().st_size for path in files
-        )
+        return limit_of_task() - sum(path.lstat().st_size for path in files)
+
+
+def limit_of_task() -> int:
+    """Return how many bytes the data of one task may take on the disk."""
+    return read_size(LIMIT, os.environ.get(LIMIT) or _MOST)
 
 
 def at_hugging_face(url: str) -> str:
@@ -148,7 +151,7 @@ def download(url: str, place: Path, room: int) -> bool:
     Raises InputError for one of more than `room` bytes, or than the disk has free, before it fills it.
     """
     _log.info("downloading %s", url)
-    partial = _Partial(place.with_name(f".{place.name}.partial"), _limit_of(place), room)
+    partial = Partial(place.with_name(f".{place.name}.partial"), _limit_of(place), room)
     for attempt, pause in enumerate((*PAUSES, None)):
         try:
             partial.go_on(url, PATIENCE if attempt else _FIRST)
@@ -185,7 +188,7 @@ def _limit_of(place: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Partial:
+class Partial:
     """A file that is being downloaded, with what the server said to know its version by."""
 
     path: Path
@@ -254,7 +257,7 @@ class _Partial:
 
         Without an `expected` size only what came is known, so the disk is asked again and again.
         """
-        told = os.environ.get(_LIMIT)
+        told = os.environ.get(LIMIT)
         room = self.room if expected is not None or told else min(self.room, UNTOLD)
         with explained(self.path):
             free = shutil.disk_usage(self.path.parent).free

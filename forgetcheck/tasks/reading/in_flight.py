@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-_FILES = 2**27  # bytes of files at once
-_LARGE = 2**24  # bytes or pixels of an image, from which on its memory is handed back at once
+FILES = 2**27  # bytes of files at once
+LARGE = 2**24  # bytes or pixels of an image, from which on its memory is handed back at once
 _PIXELS = 2**28 // 3  # pixels at once, of 4 bytes each: as many as the largest image may have
 
 
@@ -42,7 +42,7 @@ class Budget:
             self.changed.notify_all()
 
 
-FILE_BUDGET, PIXEL_BUDGET = Budget(_FILES), Budget(_PIXELS)
+FILE_BUDGET, PIXEL_BUDGET = Budget(FILES), Budget(_PIXELS)
 if hasattr(os, "register_at_fork"):  # what other threads hold is never given back in the child
     for _budget in (FILE_BUDGET, PIXEL_BUDGET):
         os.register_at_fork(after_in_child=_budget.begin)
@@ -66,7 +66,7 @@ def one_of_many() -> Iterator[None]:
         yield
     finally:
         _HELD.amounts = None
-        if max(held.values(), default=0) >= _LARGE:
+        if max(held.values(), default=0) >= LARGE:
             _hand_back()
         for budget, amount in held.items():
             budget.give(amount)

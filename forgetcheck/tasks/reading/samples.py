@@ -17,6 +17,7 @@ from PIL import Image
 from forgetcheck.tasks.base import Split, Unreadable
 from forgetcheck.tasks.reading.decode import WHITE, decode, read_file
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach
+from forgetcheck.tasks.reading.stretches import Stretch, fingerprint
 
 _Advice = Callable[[Path, str], str]  # of a root and a name below it that leads nowhere
 _NOTHING = hashlib.sha256(b"").digest()  # the fingerprint of what can't be read
@@ -28,7 +29,7 @@ class Samples:
 
     ids: tuple[str, ...]  # (n,)
     labels: NDArray[np.int64]  # (n,)
-    read: Callable[[int], bytes]  # what sample i is stored as; raises Unreadable
+    read: Callable[[int], bytes | Stretch]  # what sample i is stored as; raises Unreadable
     groups: NDArray[np.int64] | None = None  # (n,)
     show: Callable[[int], Image.Image] | None = None  # RGB, where what is stored is not an image file
     white: int = WHITE  # the brightest level of 16-bit gray
@@ -74,7 +75,7 @@ class Samples:
 
     def fingerprint(self, i: int) -> bytes:
         try:
-            return hashlib.sha256(self.read(i)).digest()
+            return fingerprint(self.read(i))
         except Unreadable:
             return _NOTHING
 
@@ -100,7 +101,7 @@ def file_samples(
 
 def _read_below(
     root: Path, base: str | None, reach: Reach, names: Sequence[str], advice: _Advice | None, i: int
-) -> bytes:
+) -> bytes | Stretch:
     path = located(root, names[i])
     if base is not None and not is_below(base, path):
         raise Unreadable("it is a link out of the folder: pass links=follow if you trust it")

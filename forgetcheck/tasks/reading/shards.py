@@ -13,8 +13,9 @@ import numpy as np
 from forgetcheck.documents import reason
 from forgetcheck.errors import DataError
 from forgetcheck.tasks.base import Unreadable
-from forgetcheck.tasks.reading.decode import refuse_large
+from forgetcheck.tasks.reading.decode import LONG, refuse_large
 from forgetcheck.tasks.reading.samples import Samples
+from forgetcheck.tasks.reading.stretches import Stretch
 from forgetcheck.tasks.reading.tar import Member, members
 
 _IMAGES = ("webp", "png", "jpg", "jpeg")  # CLIP_benchmark takes the first of these
@@ -83,9 +84,14 @@ class Places:
         self.offset.append(member.offset)
         self.size.append(member.size)
 
-    def read(self, i: int) -> bytes:
-        """Return the bytes of image i; the tar is opened each time: threads and processes may share it."""
+    def read(self, i: int) -> bytes | Stretch:
+        """Return the bytes of image i, or where they lie if they are many.
+
+        The tar is opened each time: threads and processes may share it.
+        """
         refuse_large(self.size[i])
+        if self.size[i] >= LONG:
+            return Stretch(self.shards[self.shard[i]], self.offset[i], self.size[i])
         try:
             with self.shards[self.shard[i]].open("rb") as file:
                 return _piece(file, self.offset[i], self.size[i])
