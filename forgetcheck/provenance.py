@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from forgetcheck import __version__
 from forgetcheck.errors import InputError
+from forgetcheck.version import __version__
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow", "safetensors")
 

@@ -23,7 +23,11 @@ def refused(kind, spec, *words):
 
 def run(code):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent / "support",
     ).stdout.split()
 
 
@@ -156,3 +160,99 @@ def test_a_value_may_hold_an_equals_sign_and_a_colon():
 def test_options_are_finite_and_within_bounds(value):
     with pytest.raises(InputError, match=rf"l2sp:strength={value}: input should be (a finite|greater)"):
         catalog.build("regularizers", f"l2sp:strength={value}")
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install packages as pip would leave them: a module, and a record with entry points."""
+
+    def call(package, code, **points):
+        module = package.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(code)
+        record = tmp_path / f"{module}-1.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        lines = (f"[forgetcheck.{kind}]\n{line}\n" for kind, line in points.items())
+        (record / "entry_points.txt").write_text("".join(lines))
+        catalog.installed.cache_clear()
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield call
+    catalog.installed.cache_clear()
+    for name in [name for name, module in sys.modules.items() if in_folder(module, tmp_path)]:
+        del sys.modules[name]
+
+
+def in_folder(module, folder):
+    return str(getattr(module, "__file__", None)).startswith(str(folder))
+
+
+PLAIN = '''"""Says hello."""
+from dataclasses import dataclass
+import forgetcheck
+from forgetcheck.catalog import Count
+
+@dataclass(frozen=True)
+class Hello(forgetcheck.Exporter):
+    times: Count = 1
+    def render(self, report):
+        return self.times * "hello\\n"
+'''
+
+
+def test_an_extension_of_another_package_is_one_of_all(install):
+    install("greetings", PLAIN, exporters="hello = greetings:Hello")
+    options = (catalog.Option("times", "Count", "1"),)
+    assert catalog.Entry("hello", "Says hello.", options, "greetings") in catalog.entries("exporters")
+    assert "greetings" not in sys.modules  # its file was read
+    assert "hello" in catalog.names("exporters")
+    assert catalog.is_extension("exporters", "hello")
+    assert not catalog.is_extension("probes", "hello")
+    assert catalog.build("exporters", "hello:times=2").render(None) == "hello\nhello\n"
+    refused("exporters", "hello:time=2", "option of hello 'time'", "did you mean 'times'?")
+    refused("exporters", "helo", "did you mean 'hello'?")
+
+
+def test_a_name_that_two_packages_have_is_refused(install):
+    install("greetings", PLAIN, exporters="json = greetings:Hello\nhello = greetings:Hello")
+    install("more-greetings", PLAIN, exporters="hello = more_greetings:Hello")
+    refused("exporters", "json", "exporter 'json' comes with forgetcheck and greetings", "uninstall one")
+    refused("exporters", "hello", "comes with greetings and more-greetings")
+    broken = [(entry.name, entry.package) for entry in catalog.entries("exporters") if entry.broken]
+    assert broken == [("hello", "greetings"), ("hello", "more-greetings"), ("json", "greetings")]
+
+
+@pytest.mark.parametrize(
+    ("code", "point", "listed", "built"),
+    [
+        (PLAIN, "hello = greetings:Hallo", "greetings:Hallo is no class", "AttributeError"),
+        (PLAIN, "hello = greeting:Hello", "there is no module greeting", "ModuleNotFoundError"),
+        (PLAIN, "hello = greetings.inner:Hello", "ModuleNotFoundError", "ModuleNotFoundError"),
+        ("class Hello: ...", "hello = greetings:Hello", "derives from Exporter", "is no Exporter"),
+        ("class Hello(", "hello = greetings:Hello", "SyntaxError", "SyntaxError"),
+        ("1 / 0\n" + PLAIN, "hello = greetings:Hello", "", "ZeroDivisionError: division by zero"),
+        (PLAIN.replace("render", "rendr"), "hello = greetings:Hello", "", "lacks render"),
+    ],
+)
+def test_what_is_wrong_with_another_package_is_told_in_a_line_and_hides_nothing(
+    install, code, point, listed, built
+):
+    install("greetings", code, exporters=point)
+    (entry,) = (entry for entry in catalog.entries("exporters") if entry.package == "greetings")
+    assert listed in entry.broken
+    assert bool(listed) == bool(entry.broken)
+    assert "json" in catalog.names("exporters")
+    refused("exporters", "hello", "exporter 'hello' of the package 'greetings' can't be used", built)
+
+
+def test_a_name_that_no_command_line_could_say(install):
+    install("greetings", PLAIN, exporters="Hello_you = greetings:Hello")
+    (entry,) = (entry for entry in catalog.entries("exporters") if entry.package == "greetings")
+    assert "a-z, 0-9 and hyphens" in entry.broken
+
+
+def test_a_file_that_names_what_is_not_installed_imports_nothing(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    refused("tasks", "evil:Task", "unknown task 'evil'")
+    refused("tasks", "evil", "unknown task 'evil'")

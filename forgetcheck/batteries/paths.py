@@ -65,6 +65,11 @@ def refuse_unconfined(task: Task) -> None:
     reach = reach_of(task)
     if not reach.confine:
         return
+    if _of_another_package(task):
+        raise DataError(
+            f"{_source_of(task)} is of another package, and --confine can't see what that reads: leave "
+            "--confine out if you trust the battery with it."
+        )
     for text in _local_or_not(task):
         if _is_remote(task, text):
             raise DataError(
@@ -74,6 +79,15 @@ def refuse_unconfined(task: Task) -> None:
         reach.refuse_outside(text)
     if getattr(task, "download", False):
         raise DataError("download=true asks the network, and --confine keeps everything on this machine.")
+
+
+def _of_another_package(task: Task) -> bool:
+    """Whether somebody else wrote the source: which files it opens, only they know."""
+    return not _source_of(task).startswith("forgetcheck.")
+
+
+def _source_of(task: Task) -> str:
+    return f"{type(task.origin).__module__}.{type(task.origin).__qualname__}"
 
 
 def _local_or_not(task: Task) -> list[str]:
@@ -111,6 +125,12 @@ def recorded(task: Task, confine: str) -> Task:
     Nothing is fetched because a file says so, and its text files are read as a battery's would be that lies
     in the working directory. A task that may not be asked still tells whether a battery asks the same.
     """
+    if _of_another_package(task):
+        return _Barred(
+            f"the run records the source {_source_of(task)} of another package, and what that reads can't be "
+            "seen from here: add the task to the battery if you trust it.",
+            task,
+        )
     away = next((text for text in _local_or_not(task) if _is_remote(task, text)), None)
     if away is not None or getattr(task, "download", False):
         what = f"'{away}'" if away is not None else "data to be downloaded"

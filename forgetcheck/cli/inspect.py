@@ -165,7 +165,7 @@ def _passport_table(passports: Sequence["ModelInfo"]) -> Table:
     table.add_column("")
     for passport in passports:
         table.add_column(printable(passport.name), overflow="fold")
-    columns = [_facts(passport) for passport in passports]
+    columns = [facts(passport) for passport in passports]
     for row in columns[0]:
         cells = [column[row] for column in columns]
         if any(cells):
@@ -178,7 +178,7 @@ def _cell_of(lines: Sequence[str], style: str) -> Text:
     return Text("\n".join(map(printable, lines)), style=style)
 
 
-def _facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
+def facts(passport: "ModelInfo") -> dict[str, tuple[str, ...]]:
     """Return what the rows say, each in lines."""
     way = passport.preprocessing
     return {

@@ -1,4 +1,4 @@
-"""`forgetcheck list`: what can be named on the command line. Reads folders, imports nothing heavy."""
+"""`forgetcheck list`: what can be named on the command line. Reads files, imports nothing heavy."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from rich.text import Text
 from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.errors import unknown_name
+from forgetcheck.text import printable
 
 _KINDS = (*catalog.BASES, "batteries")
 
@@ -33,10 +34,19 @@ def _extension_table(kind: str) -> Table:
     table.add_column(no_wrap=True, min_width=14)
     table.add_column()
     for entry in catalog.entries(kind):
-        table.add_row(Text(entry.name), Text(entry.summary))
+        table.add_row(Text(printable(entry.name)), Text(printable(_described(entry))))
         for option in entry.options:
             table.add_row("", Text(f"{option.name}={option.default}  ({option.type})", style="dim"))
     return table
+
+
+def _described(entry: catalog.Entry) -> str:
+    """Return the summary of an extension, and where it comes from if it isn't ours."""
+    if entry.package == catalog.OURS:
+        return entry.summary
+    if entry.broken:
+        return f"can't be used (package {entry.package}): {entry.broken}."
+    return f"{entry.summary} (package {entry.package})"
 
 
 def _battery_table() -> Table:

@@ -15,10 +15,10 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from forgetcheck import __version__
 from forgetcheck.cli import console
 from forgetcheck.cli.start import broken_import, refuse
 from forgetcheck.errors import ForgetcheckError, Terminated
+from forgetcheck.version import __version__
 
 OUR_BUG = 3
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer doesn't export it
@@ -37,14 +37,14 @@ COMMANDS = {  # in the order of the help
     "demo": Command("demo", "demo", "See a tiny CLIP forget, and a cure, in a minute."),
     "tune": Command("tune", "tune", "Fine-tune a checkpoint, staying near the base."),
     "audit": Command("audit", "audit", "Measure what fine-tuned checkpoints forgot."),
-    "inspect": Command("inspecting", "inspect", "Say what a checkpoint is, or where two differ."),
+    "inspect": Command("inspect", "inspect", "Say what a checkpoint is, or where two differ."),
     "report": Command("report", "report", "Judge a saved audit, print or export it."),
     "convert": Command("convert", "convert", "Write a checkpoint as open_clip loads it."),
     "doctor": Command("doctor", "doctor", "Check that measurements here can be trusted."),
     "policy": Command("policy", "app", "Write a policy, and see what one says."),
     "battery": Command("battery", "app", "Show, check, write or pick what is asked."),
     "cache": Command("cache", "app", "See and empty the cache of features."),
-    "list": Command("listing", "listing", "List methods, probes, tasks and exporters."),
+    "list": Command("list", "listing", "List methods, probes, tasks and exporters."),
 }
 EPILOG = "Exit codes: 0 done, policy met. 1 the policy failed. 2 could not ask or write. 3 our bug."
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgetcheck.retention.answers import Audit, LostSample, SkippedQuestion
 from forgetcheck.retention.compare import Retention, compare
 from forgetcheck.retention.gate import ASKED, IDENTICAL, Check, Mean, Outcome, ignored, judge, passed
 from forgetcheck.retention.labels import doubts, fits_of, sanity
+from forgetcheck.retention.notebook import as_html
 from forgetcheck.retention.older import remark_of_older, told_of_older
 from forgetcheck.retention.pins import refuse_unpinned
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.suspicion import remarks, same_checkpoints
 from forgetcheck.retention.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = "forgetcheck/report@1"
 _DIGITS = 4  # of a design effect
@@ -113,6 +117,19 @@ class Report:
             and not finding.must_forget  # there a loss is what was asked for
         ]
         return sorted(concepts, key=lambda f: (-f.retention.low, -f.retention.drop))[:count]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return one row per finding, whole tasks and concepts (`concept` is None for a whole task).
+
+        Accuracies, drops, intervals and limits are fractions; drop = base - tuned, positive is forgetting.
+        """
+        import pandas as pd  # half a second that no command waits for
+
+        return pd.DataFrame.from_records([finding_record(finding) for finding in self.findings])
+
+    def _repr_html_(self) -> str:
+        """Show whole tasks in a notebook; all else is in `to_pandas()`, or in a document of an exporter."""
+        return as_html(self.tasks(), self.passed if self.gated else None, self.remarks)
 
     def small_losses(self) -> list[Finding]:
         """Return what is shown to be forgotten and fails nothing, though nobody said to ignore it."""

@@ -13,12 +13,12 @@ _FEWEST = 2  # tasks that must all rise before anybody is asked
 
 def same_checkpoints(audit: Audit, rows: Sequence[Retention]) -> list[str]:
     """Name the checkpoints whose weights are those of the base: nothing can have been lost, or gained."""
-    base = _facts(audit, "base").get("digest")
+    base = facts(audit, "base").get("digest")
     return [
         name
         for name in dict.fromkeys(row.checkpoint for row in rows)
         # an audit may have asked one tower only: what is recorded of both decides
-        if _facts(audit, "tuned", name).get("digest", base) == base
+        if facts(audit, "tuned", name).get("digest", base) == base
         and all(row.identical for row in rows if row.checkpoint == name)
     ]
 
@@ -42,7 +42,7 @@ def remarks(audit: Audit, findings: Sequence[Finding], same: Sequence[str]) -> I
 
 def _swapped(audit: Audit, name: str, tasks: Sequence[Finding]) -> str:
     """Say what speaks for a base that was made from what is called tuned; empty if nothing does."""
-    base, tuned = _facts(audit, "base"), _facts(audit, "tuned", name)
+    base, tuned = facts(audit, "base"), facts(audit, "tuned", name)
     if _made_from(base) and _made_from(base) == tuned.get("digest"):
         return "The base records that it was tuned from the other"
     if _tuned_by_us(base) and not _tuned_by_us(tuned):
@@ -61,7 +61,7 @@ def _counted(model: Mapping[str, Any], key: str) -> bool:
     return type(model.get(key)) is int
 
 
-def _facts(audit: Audit, *keys: str) -> Mapping[str, Any]:
+def facts(audit: Audit, *keys: str) -> Mapping[str, Any]:
     """Follow keys into the provenance, which anybody may have written; empty where they don't lead."""
     value: Any = audit.provenance
     for key in keys:

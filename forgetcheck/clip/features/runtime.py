@@ -17,7 +17,7 @@ from forgetcheck.clip.features.processes import Team
 from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.errors import InputError
 
-_Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST_WORKERS = 16  # threads: beyond, Python's own lock is what they wait for
 
@@ -28,7 +28,7 @@ class Engine:
 
     cache: FeatureCache | None = None  # None: everything is computed
     workers: int = 0  # threads that decode images; 0: one per processor
-    precision: _Precision = "fp32"  # of the towers; logits are fp32 in any case
+    precision: Precision = "fp32"  # of the towers; logits are fp32 in any case
     compiled: bool = False
     team: Team = field(default_factory=Team)
 

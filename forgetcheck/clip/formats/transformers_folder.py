@@ -189,15 +189,15 @@ def _sizes(found: Mapping[str, Any], image_size: int) -> tuple[int, str]:
     size = found.get("size", image_size)
     shortest = size.get("shortest_edge") if isinstance(size, dict) else size
     if shortest is None:
-        return _square(size), "squash"
+        return square(size), "squash"
     crop = found.get("crop_size", shortest)
-    crop = _square(crop) if isinstance(crop, dict) else crop
+    crop = square(crop) if isinstance(crop, dict) else crop
     if crop != shortest or found.get("do_center_crop") is False:
         raise Unbuildable(f"it resizes to {shortest} pixels and crops to {crop}")
     return int(shortest), "shortest"
 
 
-def _square(size: Mapping[str, Any]) -> int:
+def square(size: Mapping[str, Any]) -> int:
     if size.get("height") != size.get("width") or not isinstance(size.get("height"), int):
         raise Unbuildable("it sees images that are no squares")
     return int(size["height"])

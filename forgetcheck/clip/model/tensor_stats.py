@@ -62,13 +62,13 @@ def kinds(value: Tensor) -> Counter[str]:
     found = Counter[str]()
     for piece in value.detach().reshape(-1).split(CHUNK):
         size = piece.abs()
-        zeros = _count(size == 0)
+        zeros = count(size == 0)
         found["zeros"] += zeros
-        found["nan"] += _count(size.isnan())
-        found["infinite"] += _count(size.isinf())
-        found["denormal"] += _count(size < smallest) - zeros
+        found["nan"] += count(size.isnan())
+        found["infinite"] += count(size.isinf())
+        found["denormal"] += count(size < smallest) - zeros
     return found
 
 
-def _count(marks: Tensor) -> int:
+def count(marks: Tensor) -> int:
     return int(torch.count_nonzero(marks))  # much faster than their sum, which counts in int64

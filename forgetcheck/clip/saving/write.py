@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from forgetcheck import __version__
 from forgetcheck.clip.model.checkpoint import CONFIG, HEADER, WEIGHTS
 from forgetcheck.clip.model.towers import digests
 from forgetcheck.files import CONVERT_MANIFEST, LOCAL_DIR, refuse_existing_file, whole_file, whole_folder
+from forgetcheck.version import __version__
 
 SCHEMA = "forgetcheck/weights@1"
 LINEAGE = "forgetcheck"  # key of a safetensors header: which weights these are, and what they were made from

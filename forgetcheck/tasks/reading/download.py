@@ -15,13 +15,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-from forgetcheck import __version__
 from forgetcheck.documents import reason
 from forgetcheck.errors import DataError
 from forgetcheck.files import explained, synchronise
 from forgetcheck.network import refuse_offline
 from forgetcheck.provenance import digest
 from forgetcheck.sizes import read_size
+from forgetcheck.version import __version__
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each new attempt
 PATIENCE = 60  # seconds without a byte
