@@ -22,7 +22,9 @@ from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.tasks.base import Split, SplitName, dealt
 from forgetcheck.tasks.digits import Digits
-from forgetcheck.tuning.tune import Named, schedule_for, tune
+from forgetcheck.tuning.data import Named
+from forgetcheck.tuning.schedule import schedule_for
+from forgetcheck.tuning.tune import tune
 
 BASE = "forgetcheck:tiny"
 HELD_OUT = 3

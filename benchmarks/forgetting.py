@@ -20,7 +20,9 @@ from forgetcheck.clip.saving.run_folder import write_run
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
-from forgetcheck.tuning.tune import Named, schedule_for, tune
+from forgetcheck.tuning.data import Named
+from forgetcheck.tuning.schedule import schedule_for
+from forgetcheck.tuning.tune import tune
 
 BASE, TARGET = "forgetcheck:tiny", "digits"
 

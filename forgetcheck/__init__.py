@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from forgetcheck.retention.report import Report
     from forgetcheck.retention.verdict import Finding, Verdict
     from forgetcheck.tasks.base import Task
-    from forgetcheck.tuning.tune import Schedule
+    from forgetcheck.tuning.schedule import Schedule
 
 __all__ = [
     "Audit",
@@ -76,7 +76,7 @@ _HOMES = {
     "retention.report": ("Report",),
     "retention.verdict": ("Finding", "Verdict"),
     "tasks.base": ("Task",),
-    "tuning.tune": ("Schedule",),
+    "tuning.schedule": ("Schedule",),
 }
 
 

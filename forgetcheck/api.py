@@ -71,19 +71,22 @@ def tune(
     from forgetcheck.clip.identity.resolve import find_checkpoint
     from forgetcheck.clip.saving.run_folder import write_run
     from forgetcheck.files import refuse_existing
-    from forgetcheck.tuning import tune as tuning
+    from forgetcheck.tuning.data import Named
+    from forgetcheck.tuning.data_warnings import images_of, keyed_parts
+    from forgetcheck.tuning.schedule import schedule_for
+    from forgetcheck.tuning.tune import tune as run_tuning
 
     if out is not None:
         refuse_existing(Path(out), overwrite)
-    task = tuning.Named(on, typed(on, confine=""))
+    task = Named(on, typed(on, confine=""))
     if isinstance(regularizer, str):
-        method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
+        method = Named(regularizer, catalog.build("regularizers", regularizer))
     else:
-        method = tuning.Named(repr(regularizer), regularizer)
+        method = Named(regularizer.spec, regularizer)
     start = find_checkpoint(str(base), model, weights=weights, allow_download=allow_download)
-    planned = tuning.schedule_for(start, **schedule)
-    images = tuning.images_of(tuning.keyed_parts(task, progress))
-    run = replace(tuning.tune(start, task, method, planned, device, progress), images=images)
+    planned = schedule_for(start, **schedule)
+    images = images_of(keyed_parts(task, progress))
+    run = replace(run_tuning(start, task, method, planned, device, progress), images=images)
     if out is not None:
         write_run(Path(out), run, overwrite)
     return run

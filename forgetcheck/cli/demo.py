@@ -62,15 +62,17 @@ def run(out: Path, seed: int, overwrite: bool, quiet: bool) -> "Report":
     from forgetcheck.retention.answers import write_audit
     from forgetcheck.retention.policy import Policy
     from forgetcheck.retention.report import make_report
-    from forgetcheck.tuning import tune as tuning
+    from forgetcheck.tuning.data import Named
+    from forgetcheck.tuning.schedule import schedule_for
+    from forgetcheck.tuning.tune import tune
 
     base = find_checkpoint(BASE)
-    task = tuning.Named(TARGET, catalog.build("tasks", TARGET))
-    schedule = tuning.schedule_for(base, seed=seed)
+    task = Named(TARGET, catalog.build("tasks", TARGET))
+    schedule = schedule_for(base, seed=seed)
     with console.progress_shown(quiet) as progress:
         for name in _METHODS:
-            method = tuning.Named(name, catalog.build("regularizers", name))
-            write_run(out / name, tuning.tune(base, task, method, schedule, progress=progress), overwrite)
+            method = Named(name, catalog.build("regularizers", name))
+            write_run(out / name, tune(base, task, method, schedule, progress=progress), overwrite)
         tuned = [find_checkpoint(str(out / name)) for name in _METHODS]
         answers = auditing.audit(base, tuned, others(), progress=progress, pictures=_LOST)
     write_audit(out / _AUDIT, answers, overwrite)

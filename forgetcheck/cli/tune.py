@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from forgetcheck import catalog
 from forgetcheck.cli import console
 from forgetcheck.cli.options import (
     AllowDownload,
@@ -26,17 +25,21 @@ from forgetcheck.cli.options import (
 from forgetcheck.cli.weights_out import beside, known_kind, refuse_target
 from forgetcheck.files import LOCAL_DIR, refuse_existing
 
+_REGULARIZER = "ldifs"  # unless one is asked for
+
 
 def tune(
     base: Base,
     on: Annotated[str, typer.Option("--on", help="The task, such as digits.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder to write.", show_default=False)],
     regularizer: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="How to stay near the base, such as ldifs:strength=5; see `forgetcheck list regularizers`."
+            help="How to stay near the base, such as ldifs:strength=5; see `forgetcheck list regularizers`. "
+            "Several may be given: their penalties add.",
+            show_default="ldifs",
         ),
-    ] = "ldifs",
+    ] = None,
     model: Model = None,
     weights: WeightsOf = "",
     allow_download: AllowDownload = False,
@@ -75,8 +78,12 @@ def tune(
     from forgetcheck.clip.saving.run_folder import tuned_clip, write_run
     from forgetcheck.clip.saving.write import write_clip
     from forgetcheck.tuning import tune as tuning
+    from forgetcheck.tuning.data import Named
+    from forgetcheck.tuning.data_warnings import images_of, keyed_parts, repeats_of, thin_classes
+    from forgetcheck.tuning.schedule import schedule_for
+    from forgetcheck.tuning.together import named_together
 
-    method = tuning.Named(regularizer, catalog.build("regularizers", regularizer))
+    method = named_together(regularizer or [_REGULARIZER])
     start = find_checkpoint(base, model, weights=weights, allow_download=allow_download)
     asked = {
         "epochs": epochs,
@@ -86,16 +93,16 @@ def tune(
         "warmup_steps": warmup_steps,
         "seed": seed,
     }
-    schedule = tuning.schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
-    target = tuning.Named(on, task)
+    schedule = schedule_for(start, **{key: value for key, value in asked.items() if value is not None})
+    target = Named(on, task)
     with console.progress_shown(quiet) as progress:
-        parts = tuning.keyed_parts(target, progress)
-    for warning in (*tuning.thin_classes(target), *tuning.repeats_of(target, parts)):
+        parts = keyed_parts(target, progress)
+    for warning in (*thin_classes(target), *repeats_of(target, parts)):
         console.print_note(warning)
     with console.progress_shown(quiet) as progress:
         run = tuning.tune(start, target, method, schedule, device, progress)
-    write_run(out, replace(run, images=tuning.images_of(parts)), overwrite)
-    console.print_line(f"{on} with {regularizer}: {_reached(run.facts)}; wrote {out}")
+    write_run(out, replace(run, images=images_of(parts)), overwrite)
+    console.print_line(f"{on} with {method.spec}: {_reached(run.facts)}; wrote {out}")
     for kind in kinds:
         write_clip(beside(out, kind), tuned_clip(run), kind, overwrite)
         console.print_line(f"wrote {beside(out, kind)}")

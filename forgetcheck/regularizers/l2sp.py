@@ -1,13 +1,15 @@
 """L2SP (arXiv:1802.01483): pull the weights to where they started."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from forgetcheck.catalog import NonNegative
-from forgetcheck.clip.model.forward_pass import ForwardPass
-from forgetcheck.regularizers.base import Regularizer
+from forgetcheck.clip.model.towers import VISUAL
+from forgetcheck.clip.model.view import Pair
+from forgetcheck.regularizers.base import NEW, Memory, Regularizer
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class L2SP(Regularizer):
 
     strength: NonNegative = 0.5
 
-    def weight_decay(self, asked: float) -> float:
-        return 0.0
+    def decays(self, name: str) -> bool | None:
+        return False if name.startswith(VISUAL) else None
 
-    def penalty(self, tuned: ForwardPass, base: ForwardPass) -> Tensor:  # ()
-        moving = [name for name in tuned.weights if self.may_move(name)]
-        distances = [(tuned.weights[name] - base.weights[name].detach()).square().sum() for name in moving]
+    def penalty(self, on: Mapping[str, Pair], memory: Memory) -> Tensor:  # ()
+        tuned, base = on[NEW].tuned.weights, on[NEW].base.weights
+        tower = [name for name in tuned if name.startswith(VISUAL)]
+        distances = [(tuned[name] - base[name].detach()).square().sum() for name in tower]
         return self.strength * torch.stack(distances).sum()

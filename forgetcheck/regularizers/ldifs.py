@@ -1,5 +1,6 @@
 """LDIFS (arXiv:2308.13320): keep the features of the new task's images where the base has them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from forgetcheck.catalog import NonNegative, SmallCount
 from forgetcheck.clip.model.encoder import Encoder
-from forgetcheck.clip.model.forward_pass import ForwardPass
-from forgetcheck.regularizers.base import Regularizer
+from forgetcheck.clip.model.view import Pair
+from forgetcheck.regularizers.base import NEW, Memory, Regularizer
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class LDIFS(Regularizer):
         steps = max(self.slices - 1, 1)
         return tuple(sorted({round(encoder.blocks * k / steps) for k in range(self.slices)}))
 
-    def penalty(self, tuned: ForwardPass, base: ForwardPass) -> Tensor:  # ()
-        pairs = list(zip(tuned.layers, base.layers, strict=True))
+    def penalty(self, on: Mapping[str, Pair], memory: Memory) -> Tensor:  # ()
+        tuned, base = on[NEW].tuned, on[NEW].base
+        depths = self.depths(base.learner.encoder)  # not all that are there: others may look deeper
+        pairs = [(tuned.layers[depth], base.layers[depth]) for depth in depths]
         if self.distance == "as-published":
             distances = [published_distance(here, there) for here, there in pairs]
         else:

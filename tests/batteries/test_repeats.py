@@ -9,7 +9,8 @@ import sources
 from forgetcheck import catalog
 from forgetcheck.batteries.repeats import Keyed, brief, in_both_parts, tuned_on, two_labels
 from forgetcheck.errors import InputError
-from forgetcheck.tuning.tune import Named, repeated_images
+from forgetcheck.tuning.data import Named
+from forgetcheck.tuning.data_warnings import repeated_images
 
 PARTED = {
     "folder": sources.folder,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.tuning import tune as tuning
-from forgetcheck.tuning.tune import Schedule
+from forgetcheck.tuning.schedule import Schedule
 
 TINY = "forgetcheck:tiny"
 METHODS = Path(__file__).parent.parent.parent / "docs" / "methods.md"

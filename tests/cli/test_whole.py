@@ -53,6 +53,18 @@ def test_a_run_folder_holds_everything(tuned):
     assert load_file(tuned / "head.safetensors")["weight"].shape == (10, 128)
 
 
+def test_several_regularizers_are_recorded_each(run, tmp_path):
+    several = ["--regularizer", "l2sp", "--regularizer", "ldifs:strength=1"]
+    done = run("tune", TINY, "--on", "digits", *several, "--out", "both", *QUICK)
+    assert done.code == 0, done.err
+    assert "digits with l2sp + ldifs:strength=1: " in done.out
+    found = json.loads((tmp_path / "both" / "tune.json").read_text())["regularizer"]
+    assert found["spec"] == "l2sp + ldifs:strength=1"
+    assert [each["spec"] for each in found["together"]] == ["l2sp", "ldifs:strength=1.0"]
+    assert found["together"][1]["options"]["slices"] == 5
+    assert find_checkpoint("both").run["regularizer"] == found
+
+
 def test_open_clip_loads_a_run_folder_by_itself(tuned):
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tuned}")
     ours = load_encoder(find_checkpoint(str(tuned)), "cpu").weights

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from forgetcheck.clip.model.forward_pass import ForwardPass
 from forgetcheck.clip.model.heads import Head
+from forgetcheck.clip.model.view import Batch, Learner, Pair, View
+from forgetcheck.regularizers.base import NEW
 from forgetcheck.regularizers.l2sp import L2SP
 
 
@@ -15,9 +16,11 @@ def test_penalty_by_hand(vit, images):
         tuned.weights["visual.conv1.weight"][0, 0, 0, 0] -= 4
         tuned.weights["token_embedding.weight"][0, 0] += 100  # text: not counted
     head = Head(torch.ones(2, 16))
-    pair = (ForwardPass(tuned, images, (), head, False), ForwardPass(vit, images, (), head, True))
-    assert L2SP(strength=0.5).penalty(*pair).item() == pytest.approx(0.5 * 25, rel=1e-5)
+    batch = Batch(images, torch.zeros(len(images)))
+    pair = Pair(View(Learner(tuned, head), batch), View(Learner(vit, head), batch, frozen=True))
+    assert L2SP(strength=0.5).penalty({NEW: pair}, {}).item() == pytest.approx(0.5 * 25, rel=1e-5)
 
 
 def test_the_tower_is_not_decayed_to_zero():
-    assert L2SP().weight_decay(0.1) == 0
+    assert L2SP().decays("visual.proj") is False
+    assert L2SP().decays("head") is None

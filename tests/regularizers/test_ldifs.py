@@ -1,11 +1,14 @@
 """LDIFS: both distances by their formula, depths, and independence of batch and tokens."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from forgetcheck import catalog
+from forgetcheck.clip.model.view import Pair
+from forgetcheck.regularizers.base import NEW
 from forgetcheck.regularizers.ldifs import LDIFS, published_distance, token_distance
 
 
@@ -16,7 +19,12 @@ class Tower:
 
 class Pass:
     def __init__(self, layers, embedding):
-        self.layers, self.embedding = layers, embedding
+        self.layers, self.embedding = dict(enumerate(layers)), embedding
+        self.learner = SimpleNamespace(encoder=Tower(len(layers) - 1))
+
+
+def penalty(method, tuned, base):
+    return method.penalty({NEW: Pair(tuned, base)}, {})
 
 
 @pytest.mark.parametrize(
@@ -67,15 +75,17 @@ def test_the_default_includes_the_embedding_and_the_published_one_does_not():
     layers = (torch.ones(2, 3, 4),)
     turned = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     away = torch.tensor([[-1.0, 0.0], [-1.0, 0.0]])
-    default = LDIFS(strength=1.0).penalty(Pass(layers, away), Pass(layers, turned))
-    published = LDIFS(strength=1.0, distance="as-published").penalty(Pass(layers, away), Pass(layers, turned))
+    default = penalty(LDIFS(strength=1.0), Pass(layers, away), Pass(layers, turned))
+    published = penalty(
+        LDIFS(strength=1.0, distance="as-published"), Pass(layers, away), Pass(layers, turned)
+    )
     assert default.item() == pytest.approx(4 / 2)  # the embedding is one of two parts
     assert published.item() == 0
 
 
 def test_strength_is_a_factor(vit, images):
     pair = Pass((torch.randn(2, 3, 4),), torch.randn(2, 4)), Pass((torch.randn(2, 3, 4),), torch.randn(2, 4))
-    one, seven = (LDIFS(strength=s).penalty(*pair).item() for s in (1.0, 7.0))
+    one, seven = (penalty(LDIFS(strength=s), *pair).item() for s in (1.0, 7.0))
     assert math.isclose(seven, 7 * one, rel_tol=1e-5)
 
 

@@ -5,25 +5,31 @@ import torch
 
 from forgetcheck import catalog
 from forgetcheck.clip.model.encoder import stem_of
-from forgetcheck.clip.model.forward_pass import ForwardPass
-from forgetcheck.clip.model.heads import Head
+from forgetcheck.clip.model.heads import Head, prompt_head
+from forgetcheck.clip.model.view import Batch, Learner, Pair, View
+from forgetcheck.regularizers.base import NEW
 from forgetcheck.tasks.drawn import Drawn
+from forgetcheck.tuning.schedule import Schedule
+from forgetcheck.tuning.tune import make_optimizer, task_loss, trained
 
 SPECS = [*catalog.names("regularizers"), "ldifs:distance=as-published"]
 
 
-def passes(method, base, tuned, images):
-    depths = method.depths(base)
+def pairs(method, base, tuned, images):
+    depths, batch = method.depths(base), Batch(images, torch.arange(len(images)) % 7)
     head = Head(torch.randn(7, 16, generator=torch.Generator().manual_seed(3)))
-    return ForwardPass(tuned, images, depths, head, frozen=False), ForwardPass(
-        base, images, depths, head, frozen=True
-    )
+    return {
+        NEW: Pair(
+            View(Learner(tuned, head), batch, depths),
+            View(Learner(base, head), batch, depths, frozen=True),
+        )
+    }
 
 
 def moving(method, encoder):
-    for name, weight in encoder.model.named_parameters():
-        weight.requires_grad_(method.may_move(name))
-    return [weight for weight in encoder.model.parameters() if weight.requires_grad]
+    learner = Learner(encoder, Head(torch.zeros(7, 16)))
+    make_optimizer(learner, method, Schedule())
+    return [weight for name, weight in trained(learner).items() if name != "head"]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -31,7 +37,7 @@ def test_penalty_and_gradient_are_zero_at_the_base(spec, tower, images):
     method = catalog.build("regularizers", spec)
     tuned = tower.twin()
     weights = moving(method, tuned)
-    penalty = method.penalty(*passes(method, tower, tuned, images))
+    penalty = method.penalty(pairs(method, tower, tuned, images), {})
     # not a round 0: torch's attention takes another kernel where no gradient is kept
     assert abs(penalty.item()) < 1e-10
     if penalty.requires_grad:
@@ -48,7 +54,7 @@ def test_penalty_grows_away_from_the_base_and_pulls_back(spec, tower, images):
     with torch.no_grad():
         for weight in weights:
             weight += 0.02 * torch.randn(weight.shape, generator=generator)
-    now = method.penalty(*passes(method, tower, tuned, images))
+    now = method.penalty(pairs(method, tower, tuned, images), {})
     assert now > 0
     gradients = torch.autograd.grad(now, weights, allow_unused=True)
     with torch.no_grad():
@@ -56,7 +62,7 @@ def test_penalty_grows_away_from_the_base_and_pulls_back(spec, tower, images):
         for weight, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:
                 weight -= 0.02 * now * gradient / size
-    assert method.penalty(*passes(method, tower, tuned, images)) < now
+    assert method.penalty(pairs(method, tower, tuned, images), {}) < now
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -72,9 +78,8 @@ def test_one_forward_of_the_tuned_model_and_at_most_one_of_the_base(spec, tower,
         )
         for who, encoder in encoders.items()
     ]
-    now, then = passes(method, tower, tuned, images)
-    labels = torch.arange(len(images)) % 7
-    (method.task_loss(now, labels) + method.penalty(now, then)).backward()
+    on = pairs(method, tower, tuned, images)
+    (task_loss(method, on[NEW].tuned) + method.penalty(on, {})).backward()
     for hook in hooks:
         hook.remove()
     assert counts == {"tuned": 1, "base": 1 if spec.startswith("ldifs") else 0}
@@ -84,7 +89,9 @@ def test_one_forward_of_the_tuned_model_and_at_most_one_of_the_base(spec, tower,
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_text_tower_stays_and_the_head_starts_at_the_prompts(spec, vit):
     method = catalog.build("regularizers", spec)
-    names = [name for name, _ in vit.model.named_parameters()]
-    assert {name for name in names if method.may_move(name)} == {n for n in names if n.startswith("visual.")}
-    assert method.start_head(vit, Drawn()).weight.shape == (7, 16)
-    assert method.finish({}, {"a": torch.ones(1)}).keys() == {"a"}
+    base = Learner(vit.twin(), prompt_head(vit, Drawn().class_names, Drawn().templates))
+    learner = method.prepare(base.twin(), Drawn())
+    make_optimizer(learner, method, Schedule())
+    assert {name for name in trained(learner) if not name.startswith("visual.")} == {"head"}
+    assert torch.equal(learner.head.weight, base.head.weight)
+    assert method.finish(base.weights(), learner.weights()).keys() == base.weights().keys()

@@ -7,40 +7,17 @@ import numpy as np
 import pytest
 import torch
 from captioned import Told
+from few_digits import SHORT, TINY, FewDigits, run
 
 from forgetcheck import catalog
-from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.digits import Digits
 from forgetcheck.tasks.drawn import Drawn
-from forgetcheck.tuning.tune import (
-    Named,
-    Pictures,
-    Schedule,
-    learning_rate,
-    order,
-    schedule_for,
-    thin_classes,
-    tune,
-)
-
-TINY = find_checkpoint("forgetcheck:tiny")
-SHORT = Schedule(epochs=2, batch_size=32, learning_rate=1e-3)
-
-
-@dataclass(frozen=True)
-class FewDigits(Task):
-    """The first scans of each part: enough to learn something in a second."""
-
-    count: int = 150
-
-    class_names = Digits().class_names
-    templates = Digits().templates
-
-    def split(self, name):
-        return Digits().split(name).take(np.arange(self.count))
+from forgetcheck.tuning.data import Named, Pictures, order
+from forgetcheck.tuning.data_warnings import thin_classes
+from forgetcheck.tuning.schedule import Schedule, learning_rate, schedule_for
 
 
 @dataclass(frozen=True)
@@ -56,11 +33,6 @@ class UnevenDigits(Task):
         split = Digits().split(name)
         places = [np.flatnonzero(split.labels == digit)[:count] for digit, count in enumerate(self.counts)]
         return split.take(np.sort(np.concatenate(places)))
-
-
-def run(spec="cross-entropy", schedule=SHORT, task=None, **options):
-    method = Named(spec, catalog.build("regularizers", spec))
-    return tune(TINY, Named("digits", task or FewDigits()), method, schedule, device="cpu", **options)
 
 
 def test_it_learns_and_keeps_a_history():
@@ -112,7 +84,9 @@ def test_a_loss_that_is_not_finite_names_the_images_of_its_batch(monkeypatch):
     batches = []
     original = Pictures.batch
     monkeypatch.setattr(
-        Pictures, "batch", lambda self, chosen: batches.append((self, chosen)) or original(self, chosen)
+        Pictures,
+        "batch",
+        lambda self, chosen, *step: batches.append((self, chosen)) or original(self, chosen, *step),
     )
     with pytest.raises(InputError, match="Its batch is ") as caught:
         run(schedule=replace(SHORT, learning_rate=1e6, gradient_clip=1e9))
@@ -191,11 +165,17 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 
 
 def test_every_epoch_sees_every_image_once():
-    batches = list(order(10, Schedule(epochs=2, batch_size=4)))
-    assert [len(batch) for batch, _ in batches] == [4, 4, 2, 4, 4, 2]
-    assert [last for _, last in batches] == [False, False, True] * 2
-    assert sorted(torch.cat([batch for batch, _ in batches[:3]]).tolist()) == list(range(10))
-    assert batches[0][0].tolist() != batches[3][0].tolist()
+    batches = list(itertools.islice(order(10, 4, seed=0), 6))
+    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
+    assert sorted(torch.cat(batches[:3]).tolist()) == list(range(10))
+    assert batches[0].tolist() != batches[3].tolist()
+
+
+@pytest.mark.parametrize("since", [0, 1, 3, 4, 7])
+def test_the_order_from_a_step_on_is_the_rest_of_the_order(since):
+    whole = list(itertools.islice(order(10, 4, seed=5), 9))
+    rest = list(itertools.islice(order(10, 4, 5, since), 9 - since))
+    assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[since:]]
 
 
 def test_a_checkpoint_can_recommend_a_schedule():
@@ -223,14 +203,14 @@ def test_a_schedule_in_a_config_can_be_damaged(odd):
 
 
 def test_a_batch_may_be_larger_than_all_there_is():
-    batches = list(order(5, Schedule(epochs=2, batch_size=2**62)))
-    assert [len(chosen) for chosen, _ in batches] == [5, 5]
+    assert [len(chosen) for chosen in itertools.islice(order(5, 2**62, seed=0), 2)] == [5, 5]
 
 
 def test_an_image_that_cannot_be_read_is_refused_by_name(vit):
     def image(_place):
         raise Unreadable("truncated")
 
-    split = replace(Drawn("shape").split("train"), image=image)
+    task = Drawn("shape")
+    split = replace(task.split("train"), image=image)
     with pytest.raises(InputError, match=r"image 'shape/train/1' can't be read \(truncated\)"):
-        Pictures(split, vit.preprocess).batch(torch.tensor([1]))
+        Pictures(split, task, vit.preprocess).batch(torch.tensor([1]))

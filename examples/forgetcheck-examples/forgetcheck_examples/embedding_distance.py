@@ -1,12 +1,14 @@
 """Pull the embedding of every training image to where the base has it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from forgetcheck import Regularizer
 from forgetcheck.catalog import NonNegative
-from forgetcheck.clip.model.forward_pass import ForwardPass
+from forgetcheck.clip.model.view import Pair
+from forgetcheck.regularizers.base import NEW, Memory
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,6 @@ class EmbeddingDistance(Regularizer):
 
     strength: NonNegative = 1.0
 
-    def penalty(self, tuned: ForwardPass, base: ForwardPass) -> Tensor:  # ()
-        apart = tuned.embedding - base.embedding  # (n, d)
+    def penalty(self, on: Mapping[str, Pair], memory: Memory) -> Tensor:  # ()
+        apart = on[NEW].tuned.embedding - on[NEW].base.embedding  # (n, d)
         return self.strength * apart.square().sum(dim=1).mean()

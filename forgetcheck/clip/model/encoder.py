@@ -61,7 +61,13 @@ class Encoder:
     @property
     def scale(self) -> float:
         """What cosines are multiplied by to become logits."""
-        return float(self.model.logit_scale.detach().exp())  # type: ignore[operator]
+        return float(self.logit_scale.detach().exp())
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The logarithm of `scale` as it is trained, ()."""
+        learned: Tensor = self.model.logit_scale  # type: ignore[assignment]
+        return learned
 
     @property
     def blocks(self) -> int:

@@ -26,6 +26,21 @@ class Head(nn.Module):
         return embeddings @ self.weight.T
 
 
+class PromptHead(Head):
+    """A head that is read off the text tower whenever it is asked for: it learns as that tower learns."""
+
+    def __init__(self, encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> None:
+        nn.Module.__init__(self)
+        self.encoder = encoder
+        self.prompts = prompts_of(class_names, templates)
+        self.classes = len(class_names)
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]  # (c, d)
+        means = mean_by_class(self.encoder.read(self.prompts), self.classes)
+        return self.encoder.logit_scale.exp() * means
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A fine-tuned linear head as it was saved. A value: nothing in it is trained."""
