@@ -12,6 +12,8 @@ from planted import full_audit, make_answers
 
 from forgetcheck.retention.answers import Audit, write_audit
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = ACTION["runs"]["steps"]

@@ -10,6 +10,8 @@ import pytest
 from forgetcheck import catalog
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 EVERY = [(kind, name) for kind in catalog.BASES for name in catalog.names(kind)]
 
 

@@ -21,6 +21,8 @@ from forgetcheck.retention.answers import write_audit
 from forgetcheck.retention.policy import read_policy
 from forgetcheck.retention.report import make_report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 BATTERY = '[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n'

@@ -11,6 +11,8 @@ import pytest
 from forgetcheck import catalog
 from forgetcheck.retention.policy import read_policy
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

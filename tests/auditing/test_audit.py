@@ -37,6 +37,8 @@ from forgetcheck.tasks.base import Task, Unreadable
 from forgetcheck.tasks.drawn import Drawn
 from forgetcheck.tasks.folder import Folder
 
+pytestmark = pytest.mark.slow
+
 SMALL = Battery("small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")})
 
 

@@ -19,6 +19,8 @@ from forgetcheck.retention.report import make_report
 from forgetcheck.retention.verdict import Verdict
 from forgetcheck.tasks.base import Unreadable
 
+pytestmark = pytest.mark.slow
+
 BOTH = Battery(
     "told",
     {

@@ -39,6 +39,8 @@ from forgetcheck.progress import silent
 from forgetcheck.tasks.base import Split, Task
 from forgetcheck.tasks.folder import Folder
 
+pytestmark = pytest.mark.slow
+
 BATTERY = Battery(
     "small", {name: catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "size")}
 )

@@ -11,6 +11,8 @@ from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.errors import InputError
 from forgetcheck.tasks.drawn import Drawn
 
+pytestmark = pytest.mark.slow
+
 DICE = np.random.default_rng(3)
 CLOUD = DICE.normal(size=(60, 5))
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 LAYER = "visual.transformer.resblocks.1.mlp.c_fc"
 

@@ -8,6 +8,8 @@ from sources import folder
 
 from forgetcheck import catalog
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("golden_retriever", "red fox", "Übersee-Käfer")
 
 

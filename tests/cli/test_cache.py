@@ -14,6 +14,8 @@ from safetensors.numpy import load_file
 from forgetcheck.cli.cache import read_size, spoken
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 SIZES = {"500MB": 500_000_000, "4 GiB": 2**32, "1.5g": 1_500_000_000, "0": 0, "7kb": 7000}
 

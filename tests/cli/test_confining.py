@@ -8,6 +8,8 @@ from sources import folder, put
 
 from forgetcheck import catalog
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 SECRET = "s3cret-hunter2"
 SHAPE = '[[task]]\nname = "shape"\nsource = "drawn:family=shape"\n'

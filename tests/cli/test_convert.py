@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from forgetcheck.cli.demo import NEAR_TARGET
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_demo_shows_forgetting_and_its_cure(run, tmp_path):
     """The claim itself, one seed; three seeds are in docs/results.md."""

@@ -7,6 +7,8 @@ from conftest import RESNET, random_encoder
 from forgetcheck.auditing import doctor as examining
 from forgetcheck.cli.doctor import SAMPLES
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 QUICK = ["--samples", "70", "--device", "cpu"]
 

@@ -19,6 +19,8 @@ from forgetcheck.errors import InputError
 from forgetcheck.retention.policy import Policy
 from forgetcheck.tasks.drawn import Drawn
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 SHAPE = catalog.build("tasks", "drawn:family=shape")
 

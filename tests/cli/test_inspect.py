@@ -8,6 +8,8 @@ import torch
 
 from forgetcheck.cli.inspect import BAR, bar
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 
 

@@ -13,6 +13,8 @@ from forgetcheck.cli.main import COMMANDS
 from forgetcheck.errors import InputError
 from forgetcheck.retention.answers import Audit, PairedPredictions, Predictions, write_audit
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("torch", "open_clip", "torchvision", "sklearn", "transformers", "datasets")
 TABLES = ("pandas", "pyarrow")
 JUDGING = ("scipy", "forgetcheck.retention.gate")

@@ -11,6 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 from sources import told
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 AUDIT = ["audit", TINY, TINY, "--gallery", "0", "--device", "cpu"]
 FAILING = '[[policy.concepts]]\nmatch = "shape/circle"\nmust_forget = true\nmax_accuracy = 0.1\n'

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 QUICK = ["--on", "digits", "--epochs", "1", "--batch-size", "128", "--device", "cpu", "--quiet"]
 

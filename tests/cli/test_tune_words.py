@@ -13,6 +13,8 @@ from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.tuning import tune as tuning
 from forgetcheck.tuning.schedule import Schedule
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 METHODS = Path(__file__).parent.parent.parent / "docs" / "methods.md"
 QUICK = ["--epochs", "1", "--batch-size", "16", "--device", "cpu", "--regularizer", "cross-entropy"]

@@ -12,6 +12,8 @@ from forgetcheck.cli.tables import bar
 from forgetcheck.cli.verdict import split_path
 from forgetcheck.retention.answers import Audit, write_audit
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
 THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}
 UNASKED = 2  # one question of the planted audit could not be asked; everything else is written

@@ -18,6 +18,8 @@ from forgetcheck import catalog
 from forgetcheck.clip.identity.resolve import find_checkpoint
 from forgetcheck.clip.model.load import load_encoder
 
+pytestmark = pytest.mark.slow
+
 TINY = "forgetcheck:tiny"
 TUNE = [sys.executable, "-m", "forgetcheck", "tune", TINY, "--on", "digits", "--out", "run", "--epochs"]
 QUICK = ["--epochs", "1", "--batch-size", "64", "--device", "cpu", "--quiet"]

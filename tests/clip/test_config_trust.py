@@ -23,6 +23,8 @@ from forgetcheck.clip.model.checkpoint import CONFIG, HEADER, TEXT_MODEL
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 CASES = int(os.environ.get("FORGETCHECK_FUZZ", "60"))  # for each kind of image and text tower
 ROOM = 2**31  # bytes beside what this process has: the models are of 10 MB
 

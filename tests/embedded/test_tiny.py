@@ -13,6 +13,8 @@ from forgetcheck.batteries.battery import read_battery
 from forgetcheck.clip.features.encoded_task import encode_task
 from forgetcheck.clip.model.checkpoint import TINY_FOLDER, WEIGHTS
 
+pytestmark = pytest.mark.slow
+
 CARD = json.loads((TINY_FOLDER / "card.json").read_text())
 
 

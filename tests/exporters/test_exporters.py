@@ -19,6 +19,8 @@ from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report
 from forgetcheck.retention.verdict import Verdict
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden"
 EXPORTERS = catalog.names("exporters")
 CHECK_KEYS = {

@@ -21,6 +21,8 @@ from forgetcheck.retention.text.summary import executive_summary, main_mean
 from forgetcheck.retention.text.wording import sentence
 from forgetcheck.text import percent, points, unsigned
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "<script>alert(1)</script>",
     '"></svg><img src=x onerror=alert(1)>',

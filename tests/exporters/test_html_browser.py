@@ -12,6 +12,8 @@ from forgetcheck import catalog
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),

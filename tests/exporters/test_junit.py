@@ -21,6 +21,8 @@ from forgetcheck.retention.gate import Check, Outcome, tally
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import Report, make_report
 
+pytestmark = pytest.mark.slow
+
 full = functools.cache(full_report)
 SDIST, SCHEMA = "pytest==8.4.2", "pytest-8.4.2/testing/example_scripts/junit-10.xsd"
 LOSING = make_answers({"a": (50, 50, 0, 0), "b": (90, 10, 0, 0)}, "losing")

@@ -15,6 +15,8 @@ from pylatexenc.latexwalker import (
 
 from forgetcheck import catalog
 
+pytestmark = pytest.mark.slow
+
 full = functools.cache(full_report)
 ESCAPES = {
     *"{}$&#%_",

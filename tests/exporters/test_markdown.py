@@ -17,6 +17,8 @@ from forgetcheck.retention.gate import Outcome
 from forgetcheck.retention.text.summary import executive_summary
 from forgetcheck.text import points, printable
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 65_536  # characters of a GitHub comment
 MARKDOWN = ("markdown", "github:part=summary", "model-card")
 LINKS = re.compile(  # what GitHub makes links and emoji of after the Markdown is read

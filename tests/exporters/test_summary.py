@@ -10,6 +10,8 @@ from forgetcheck import catalog
 from forgetcheck.errors import InputError
 from forgetcheck.retention.text.summary import executive_summary
 
+pytestmark = pytest.mark.slow
+
 
 def render(report, spec="summary"):
     return catalog.build("exporters", spec).render(report)

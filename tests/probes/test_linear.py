@@ -14,6 +14,8 @@ from forgetcheck.probes.logistic import accuracy, fit_logistic, fit_path, prepar
 from forgetcheck.probes.resampling import rounds_left_out
 from forgetcheck.tasks.drawn import Drawn
 
+pytestmark = pytest.mark.slow
+
 CLASSES = len(Drawn("size").class_names)
 
 

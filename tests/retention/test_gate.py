@@ -13,6 +13,8 @@ from forgetcheck.retention.gate import ASKED, CONCEPTS, Outcome, passed, tally
 from forgetcheck.retention.policy import Policy
 from forgetcheck.retention.report import make_report
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"cat": (500, 0, 0, 0), "dog": (500, 0, 0, 0)}
 BAD = {"cat": (200, 300, 0, 0), "dog": (500, 0, 0, 0)}
 THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}

@@ -19,6 +19,8 @@ from forgetcheck.tuning.data import Named, Pictures, order
 from forgetcheck.tuning.data_warnings import thin_classes
 from forgetcheck.tuning.schedule import Schedule, learning_rate, schedule_for
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class UnevenDigits(Task):

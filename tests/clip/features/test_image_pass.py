@@ -22,6 +22,8 @@ from forgetcheck.clip.features.runtime import Engine
 from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Split, Task, Unreadable
 
+pytestmark = pytest.mark.slow
+
 MEMORY = """
 import resource, sys
 import numpy as np

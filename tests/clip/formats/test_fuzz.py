@@ -4,11 +4,14 @@ import os
 import shutil
 import zipfile
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forgetcheck.clip.model.read import Weights, read_weights
 from forgetcheck.errors import InputError
+
+pytestmark = pytest.mark.slow
 
 MANY = settings(
     max_examples=int(os.environ.get("FORGETCHECK_FUZZ", "150")),  # a long run: docs/checkpoints.md

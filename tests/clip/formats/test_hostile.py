@@ -21,6 +21,8 @@ from forgetcheck.clip.formats.pickled_weights import module_tensors
 from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOM = 2**24  # what reading a small file may take, its modules already imported
 
 

@@ -11,6 +11,8 @@ from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.read import read_weights
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "model.safetensors.index.json": "model-0000{}-of-00003.safetensors",
     "open_clip_model.safetensors.index.json": "open_clip_model-0000{}-of-00003.safetensors",

@@ -26,7 +26,10 @@ if "FORGETCHECK_NO_SKIPS" in os.environ:
 else:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 TEXT = {
     "hidden_size": 16,
     "intermediate_size": 40,

@@ -30,6 +30,8 @@ from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.tasks.drawn import Drawn
 
+pytestmark = pytest.mark.slow
+
 TWINS = ("ViT-B-32", "ViT-B-32-quickgelu")
 TASKS = [Drawn("shape"), Drawn("relation")]
 ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {

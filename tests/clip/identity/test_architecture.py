@@ -28,6 +28,8 @@ from forgetcheck.clip.model.encoder import Encoder
 from forgetcheck.clip.model.tensor_names import canonical
 from forgetcheck.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 # one of each kind of tower, and of each kind of twins
 SAMPLE = (
     "RN50", "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-32-256", "ViT-B-16-SigLIP", "ViT-L-14-CLIPA",

@@ -31,6 +31,8 @@ from forgetcheck.clip.model.settings import differences
 from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Task
 
+pytestmark = pytest.mark.slow
+
 TINY = find_checkpoint("forgetcheck:tiny")
 TASKS = tuple(catalog.build("tasks", f"drawn:family={name}") for name in ("shape", "digit"))
 

@@ -27,7 +27,10 @@ if "FORGETCHECK_NO_SKIPS" in os.environ:
 else:
     peft = pytest.importorskip("peft", reason="peft is not installed")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 WAYS = {
     "attention": {"target_modules": ATTENTION},
     "many": {"target_modules": [*ATTENTION, *MLP, "visual_projection"], "r": 3, "lora_alpha": 5},

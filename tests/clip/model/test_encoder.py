@@ -10,6 +10,8 @@ from forgetcheck.clip.model.checkpoint import Checkpoint
 from forgetcheck.clip.model.load import load_encoder
 from forgetcheck.clip.model.towers import digest
 
+pytestmark = pytest.mark.slow
+
 
 def test_embeddings_equal_open_clips_own(tmp_path, vit, images):
     folder = save_folder(tmp_path / "m", vit)

@@ -19,6 +19,8 @@ from forgetcheck.clip.saving.write import Clip, write_clip
 from forgetcheck.errors import InputError
 from forgetcheck.files import KINDS, OURS
 
+pytestmark = pytest.mark.slow
+
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 ORIGIN = {"base": {"name": "tiny", "digest": {"visual": "0", "text": "1"}}, "seed": 3}
 

@@ -8,6 +8,8 @@ from scipy.stats import hypergeom
 
 from forgetcheck.retention.statistics.association import association_p, knowledge_p
 
+pytestmark = pytest.mark.slow
+
 
 def asked(labels, answers, classes=None, groups=None):
     labels, answers = np.asarray(labels, np.int32), np.asarray(answers, np.int32)

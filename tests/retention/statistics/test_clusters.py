@@ -16,6 +16,8 @@ from forgetcheck.retention.statistics.clusters import IMAGINED, Spread, cluster_
 from forgetcheck.retention.statistics.paired import interval, p_more_than, share_interval
 from forgetcheck.retention.verdict import Verdict, claim_of, p_values
 
+pytestmark = pytest.mark.slow
+
 PETS = {"cat": (60, 9, 2, 9), "dog": (40, 1, 0, 4), "owl": (30, 0, 0, 3)}
 tables = st.lists(st.tuples(*[st.integers(0, 12)] * 4), min_size=2, max_size=4).filter(
     lambda rows: all(sum(row) for row in rows)

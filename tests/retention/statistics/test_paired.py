@@ -19,6 +19,8 @@ from forgetcheck.retention.statistics.paired import (
     share_interval,
 )
 
+pytestmark = pytest.mark.slow
+
 Z = NormalDist().inv_cdf(0.975)
 CASES = [(0, 0, 10), (1, 0, 44), (0, 5, 5), (5, 0, 5), (9, 1, 50), (16, 6, 161), (400, 380, 10_000)]
 

@@ -16,6 +16,8 @@ from forgetcheck.retention.text.phrases import SAID
 from forgetcheck.retention.text.summary import LINES, executive_summary
 from forgetcheck.retention.text.wording import sentence
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"cat": (499, 1, 0, 0), "dog": (500, 0, 0, 0)}
 BAD = {"cat": (200, 300, 0, 0), "dog": (500, 0, 0, 0)}
 THIN = {"cat": (40, 1, 0, 0), "dog": (40, 0, 0, 0)}

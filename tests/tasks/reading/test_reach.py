@@ -13,6 +13,8 @@ from forgetcheck.errors import InputError
 from forgetcheck.tasks.base import Unreadable
 from forgetcheck.tasks.reading.reach import ANYWHERE, Reach, is_in
 
+pytestmark = pytest.mark.slow
+
 SECRET = "s3cret-hunter2"
 LINES = f"{SECRET} one\n{SECRET}-two {{}}\n{SECRET},three\n"
 
