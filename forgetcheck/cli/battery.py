@@ -72,7 +72,7 @@ _Method = Annotated[
     Literal["herding", "k-center"],
     typer.Option(help="Keep the mean of each class, or cover its extremes."),
 ]
-_app = typer.Typer(
+app = typer.Typer(
     name="battery",
     help="See what a battery asks, lint it, write one from a folder, pick a small one.",
     no_args_is_help=True,
@@ -80,7 +80,7 @@ _app = typer.Typer(
 )
 
 
-@_app.command()
+@app.command()
 def show(
     battery: _Spec,
     labels: Annotated[
@@ -183,7 +183,7 @@ def _remarks(battery: "Battery") -> Iterator[str]:
             yield f"{name}: not here (? is what is expected): {problem}"
 
 
-@_app.command()
+@app.command()
 def check(
     battery: _Spec,
     policy: Annotated[
@@ -227,7 +227,7 @@ def check(
     console.print_line(printable(f"battery {found.battery.name}: no problem found ({looked})."))
 
 
-@_app.command()
+@app.command()
 def init(
     folder: Annotated[
         Path,
@@ -250,7 +250,7 @@ def init(
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck battery check {out}`.")
 
 
-@_app.command()
+@app.command()
 def pick(
     battery: _Spec,
     per_class: _PerClass,

@@ -10,7 +10,7 @@ from forgetcheck.errors import InputError
 from forgetcheck.sizes import read_size
 from forgetcheck.text import counted
 
-_app = typer.Typer(
+app = typer.Typer(
     name="cache",
     help="What audits keep of what models saw, so that none looks twice.",
     no_args_is_help=True,
@@ -18,7 +18,7 @@ _app = typer.Typer(
 )
 
 
-@_app.command()
+@app.command()
 def info() -> None:
     """Say where the cache is and what it holds."""
     cache = _found_cache()
@@ -31,7 +31,7 @@ def info() -> None:
         console.print_line(f"last used between {_day(oldest)} and {_day(newest)}.")
 
 
-@_app.command()
+@app.command()
 def clear() -> None:
     """Empty the cache; what is needed again is computed again."""
     cache = _found_cache()

@@ -14,7 +14,7 @@ from forgetcheck.text import printable
 _KINDS = (*catalog.BASES, "batteries")
 
 
-def _listing(
+def listing(
     kind: Annotated[
         str | None, typer.Argument(metavar="KIND", help=f"One of: {', '.join(_KINDS)}.", show_default=False)
     ] = None,

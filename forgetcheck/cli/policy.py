@@ -20,7 +20,7 @@ from forgetcheck.text import printable
 
 DEFAULT, PYPROJECT = FILES
 _SHOWN = 8  # names of what a rule catches
-_app = typer.Typer(
+app = typer.Typer(
     name="policy",
     help="Write a policy to start from, and see what one says.",
     no_args_is_help=True,
@@ -37,7 +37,7 @@ class _Pinned(StrEnum):
     AUDIT = "audit"
 
 
-@_app.command()
+@app.command()
 def init(
     audit: Annotated[
         Path, typer.Argument(metavar="AUDIT", help="A folder written by `forgetcheck audit`.")
@@ -74,7 +74,7 @@ def init(
     console.print_note(f"wrote {out}; read it, change it, then `forgetcheck policy check {out} {audit}`.")
 
 
-@_app.command()
+@app.command()
 def check(
     file: Annotated[
         Path | None,
