@@ -26,7 +26,7 @@ from forgetcheck.tasks.reading.shard_folder import root_of, shards_of
 from forgetcheck.tasks.reading.shards import list_captioned
 from forgetcheck.tasks.reading.table import Columns
 
-_IMAGE = "path"
+IMAGE = "path"
 _KIND = "caption"  # what captions without a kind are called
 
 
@@ -36,7 +36,7 @@ class Captions(Captioned, Task):
 
     path: str
     root: str = ""  # where the paths begin; the folder of the file if empty
-    image: str = _IMAGE  # the names of the columns of a table; in tars, the ending of the image that counts
+    image: str = IMAGE  # the names of the columns of a table; in tars, the ending of the image that counts
     caption: str = "caption"
     kind: str = "kind"
     part: str = "split"
@@ -55,7 +55,7 @@ class Captions(Captioned, Task):
     def album(self) -> Album:
         path, where, reach = Path(self.path), f"'{self.path}'", reach_of(self)
         if "://" in self.path or path.is_dir():
-            return _from_tars(self.path, "" if self.image == _IMAGE else self.image, reach)
+            return _from_tars(self.path, "" if self.image == IMAGE else self.image, reach)
         root = Path(self.root) if self.root else path.parent
         columns = Columns(
             {"image": self.image, "caption": self.caption},
