@@ -38,7 +38,7 @@ from forgetcheck.progress import Progress, silent
 from forgetcheck.retention.answers import Audit, PairedPredictions, Role, SkippedQuestion
 from forgetcheck.tasks.base import Split, SplitName, Task, lacks
 
-PROBES = (  # each is put to the tasks of the battery that have the labels it needs
+PROBES = (  # each is applied to the tasks of the battery that have the labels it needs
     "zero-shot",
     "zero-shot:text=base",
     "linear",
@@ -46,7 +46,7 @@ PROBES = (  # each is put to the tasks of the battery that have the labels it ne
     "retrieval:to=image",
     "caption-choice",
 )
-_TARGET_PROBE = "head"  # put to the task that a checkpoint with a head was tuned on
+_TARGET_PROBE = "head"  # applied to the task that a checkpoint with a head was tuned on
 
 
 def audit(
@@ -189,14 +189,14 @@ class _Job:
 
     @property
     def probes(self) -> Mapping[str, Probe]:
-        """Those that can be put to images with such labels, in the parts that there are."""
+        """Those that can be applied to images with such labels, in the parts that there are."""
         fit = self.fit
         here = {spec: probe for spec, probe in fit.items() if not self.without(probe)}
         return here or fit  # if none is left, the reason is what has to be told
 
     @property
     def fit(self) -> dict[str, Probe]:
-        """Those that can be put to images with such labels, by what kind the labels are alone."""
+        """Those that can be applied to images with such labels, by what kind the labels are alone."""
         return {spec: probe for spec, probe in self.every.items() if probe.asks(self.task)}
 
     def without(self, probe: Probe) -> list[SplitName]:
@@ -259,7 +259,7 @@ def plan(candidates: Sequence[Candidate], battery: Battery, probes: Mapping[str,
 
 
 def _refuse_unfit(jobs: Sequence[_Job]) -> None:
-    """Refuse probes that can be put to no images of the labels at hand, before any image is shown."""
+    """Refuse probes that can be applied to no images of the labels at hand, before any image is shown."""
     if jobs and not any(job.fit for job in jobs):
         raise InputError(f"nothing was measured: {unfit(jobs[0])}")
 

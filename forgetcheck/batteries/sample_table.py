@@ -28,7 +28,7 @@ class Pick:
     id: str
     label: str  # a whole number: the place of the class
     concept: str  # the class in words, for whoever reads the table
-    pixels: str  # digest of the decoded image, see likeness.py
+    pixels: str  # digest of the decoded image, see near_duplicates.py
 
 
 COLUMNS = tuple(field.name for field in fields(Pick))

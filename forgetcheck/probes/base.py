@@ -42,7 +42,7 @@ class Probe(ABC):
         """Say what `model` thinks of every test sample. For the base itself, both are the same."""
 
     def asks(self, task: Task) -> bool:
-        """Whether it can be put to tasks of this kind at all."""
+        """Whether it can be applied to tasks of this kind at all."""
         return task.labelled_by == "class"
 
     def question(self, base: EncodedTask) -> Question:

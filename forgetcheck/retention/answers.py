@@ -82,7 +82,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class PairedPredictions:
-    """One question: a task put to base and tuned through the same probe, sample by sample."""
+    """One question: what base and tuned answered to the same samples of a task, through the same probe."""
 
     checkpoint: str  # name of the tuned checkpoint in this audit
     task: str

@@ -62,7 +62,7 @@ class Mean:
     """The mean drop of the tasks of a checkpoint and probe, weighted by the policy's priorities.
 
     As in the paper, the task a checkpoint was tuned on does not count as forgetting, unless a probe
-    was put to nothing else (the checkpoint's own head).
+    was applied to nothing else (the checkpoint's own head).
     """
 
     checkpoint: str

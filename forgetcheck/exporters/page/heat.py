@@ -112,7 +112,7 @@ class _Heat:
 
 
 def heat_map(report: Report) -> _Heat:
-    """Map every probe that was put to tasks other than the target."""
+    """Map every probe that was applied to tasks other than the target."""
     pairs = [
         (mean.checkpoint, mean.probe)
         for checkpoint in report.checkpoints
