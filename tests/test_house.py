@@ -5,9 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
-CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -42,3 +44,14 @@ def test_every_decision_is_listed():
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\(([\w-]+\.md)\)", (folder / "README.md").read_text()))
     assert listed == {path.name for path in folder.glob("*.md")} - {"README.md"}
+
+
+def test_every_python_that_is_claimed_is_tested():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    claimed = [re.fullmatch(r".* :: (3\.\d+)", each) for each in PYPROJECT["project"]["classifiers"]]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == [each[1] for each in claimed if each]
+    assert all(
+        re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+        for step in workflow["jobs"]["test"]["steps"]
+        if "uses" in step
+    )

@@ -75,19 +75,11 @@ def tune(
         history=history,
         facts={
             "base": {"name": checkpoint.name, "digest": base.encoder.digests},
-            "task": {
-                "source": task.spec,
-                "class_names": list(task.thing.class_names),
-                "folder": str(Path.cwd()),  # where its paths begin
-            },
-            "regularizer": _record_of(regularizer),
+            "task": _task_record(task),
+            "regularizer": _regularizer_record(regularizer),
             "schedule": asdict(schedule),
             "validation_accuracy": history[-1]["validation_accuracy"],
-            "samples": {
-                "train": len(training.labels),
-                "validation": len(validation.labels),
-                **thin(task.thing.class_names, training.split, validation.split),
-            },
+            "samples": _samples_record(task, training, validation),
             "seconds": round(seconds, 3),
             "device": str(base.encoder.device),
             "threads": torch.get_num_threads(),
@@ -105,7 +97,20 @@ def start(checkpoint: Checkpoint, task: Task, device: str, progress: Progress) -
     return Learner(encoder, prompt_head(encoder, task.class_names, task.templates).to(encoder.device))
 
 
-def _record_of(regularizer: Named) -> dict[str, Any]:
+def _task_record(task: Named) -> dict[str, Any]:
+    classes = list(task.thing.class_names)
+    return {"source": task.spec, "class_names": classes, "folder": str(Path.cwd())}  # where its paths begin
+
+
+def _samples_record(task: Named, training: Pictures, validation: Pictures) -> dict[str, Any]:
+    return {
+        "train": len(training.labels),
+        "validation": len(validation.labels),
+        **thin(task.thing.class_names, training.split, validation.split),
+    }
+
+
+def _regularizer_record(regularizer: Named) -> dict[str, Any]:
     """Say what was used; of several each by itself, under a spec that names them all."""
     method = regularizer.thing
     if isinstance(method, Together):
