@@ -69,7 +69,7 @@ def test_a_file_in_the_way_is_told_once(run, tmp_path, small_battery, cache_home
 def test_a_full_disk_costs_the_cache_and_not_the_audit(tmp_path, small_battery):
     code = (
         "import resource, sys\n"
-        "from forgetcheck.clip import feature_cache\n"
+        "from forgetcheck.clip.features import cache as feature_cache\n"
         "write = feature_cache.save_file\n"
         "def full(*arguments, **options):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))\n"

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.slow
 TINY = "forgetcheck:tiny"
 AUDIT = ["audit", TINY, TINY, "--gallery", "0", "--device", "cpu"]
 FAILING = '[[policy.concepts]]\nmatch = "shape/circle"\nmust_forget = true\nmax_accuracy = 0.1\n'
-PATCH = "import os, sys, signal\nfrom forgetcheck import auditing\nfrom forgetcheck.clip import encoding\n"
+PATCH = (
+    "import os, sys, signal\nfrom forgetcheck.auditing import audit as auditing\n"
+    "from forgetcheck.clip.features import image_pass as encoding\n"
+)
 START = "\nfrom forgetcheck.cli.main import main\nmain()"
 
 
@@ -82,7 +85,7 @@ def test_one_speaks_and_a_failed_policy_is_everybodys_exit_code(tmp_path, team):
         (["--out", "small.toml"], "", "is a file"),  # before anybody joined
         ([], "if os.environ['RANK'] == '1': os.chdir('/')", "nowhere.safetensors"),
         ([], "def refuse(*_): raise encoding.InputError('too odd')\n"
-             "if os.environ['RANK'] == '1': encoding.Runner.see = refuse", "nothing was measured: too odd"),
+             "if os.environ['RANK'] == '1': encoding._Runner.see = refuse", "nothing was measured: too odd"),
     ],
     ids=["usage", "one has no file", "one refuses"],
 )  # fmt: skip
@@ -102,7 +105,7 @@ def test_what_one_cannot_ask_nobody_does(tmp_path, team, arguments, code, words)
 @pytest.mark.parametrize(
     "code",
     [
-        "if os.environ['RANK'] == '1': encoding.Runner.see = lambda *_: 1 / 0",
+        "if os.environ['RANK'] == '1': encoding._Runner.see = lambda *_: 1 / 0",
         "auditing.gallery.collect = lambda *_: 1 / 0",
     ],
     ids=["of another", "of the leader"],
