@@ -34,7 +34,7 @@ class Run:
     history: Sequence[Mapping[str, Any]]  # one row per step
     facts: Mapping[str, Any]  # base, task, options, seed, versions: everything tune.json says
     tokenizer: Any = None  # that of the base
-    images: NDArray[np.uint64] | None = None  # (n,) sorted: see tasks.repeats.brief; None: nobody looked
+    images: NDArray[np.uint64] | None = None  # (n,) sorted: see batteries.repeats.brief; None: nobody looked
 
 
 def write_run(folder: Path, run: Run, overwrite: bool = False) -> None:

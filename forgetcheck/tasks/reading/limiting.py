@@ -47,6 +47,7 @@ class _Watch(urllib.request.BaseHandler):
     def __init__(self, root: Path) -> None:
         self.root, self.room = root, limit_of_task()
         self.before: dict[Path, tuple[int, int]] | None = None  # None: nothing is begun
+        self.sizes: tuple[int, ...] = ()  # that what is begun may have: with the last piece, and without it
 
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
         refuse_offline(f"'{request.full_url}'")
@@ -55,7 +56,7 @@ class _Watch(urllib.request.BaseHandler):
     def http_response(self, _: Any, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
         if response.status == 200 and "read" not in vars(response):
             self.remove_begun()  # of an attempt that failed: torchvision tries another address
-            self.before = self.files()
+            self.before, self.sizes = self.files(), (0,)
             self.refuse_large(response.url, 0, response.length)
             response.read = self.counted(response, response.read)  # type: ignore[method-assign]
         return response
@@ -76,6 +77,7 @@ class _Watch(urllib.request.BaseHandler):
                     raise ConnectionError(f"the connection ended after {have:,} of {expected:,} bytes")
                 self.before = None
                 self.room -= have
+            self.sizes = (have - len(data), have)
             return data
 
         return reading
@@ -89,8 +91,8 @@ class _Watch(urllib.request.BaseHandler):
         return {path: (facts.st_size, facts.st_mtime_ns) for path, facts in found.items()}
 
     def remove_begun(self) -> None:
-        """Remove what was written since a response began that never ended."""
+        """Remove what was written of a response that never ended: by its size, for others may write here."""
         if self.before is not None:
             for path, facts in self.files().items():
-                if self.before.get(path) != facts:
+                if self.before.get(path) != facts and facts[0] in self.sizes:
                     path.unlink(missing_ok=True)

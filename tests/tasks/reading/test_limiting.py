@@ -68,6 +68,18 @@ def test_what_lies_or_never_ends_leaves_nothing(site, tmp_path, monkeypatch, nam
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_what_somebody_else_writes_meanwhile_is_kept(site, tmp_path):
+    def stopped():
+        with urllib.request.urlopen(f"{site}/short") as response:
+            (tmp_path / "begun").write_bytes(response.read(1000))
+        (tmp_path / "theirs").write_bytes(bytes(123))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), limited(tmp_path):
+        stopped()
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_offline_nothing_is_asked(site, tmp_path):
     with closed(), pytest.raises(InputError, match="runs offline"), limited(tmp_path):
         download_url(f"{site}/sound", str(tmp_path))
